@@ -1,0 +1,149 @@
+"""Uniform local binary patterns (Ojala, Pietikäinen and Mäenpää 2002), histogrammed on a grid of regions.
+
+The codes are those of ``skimage.feature.local_binary_pattern(method="uniform")``: the neighbours are sampled with the same
+bilinear arithmetic in float64, because in flat regions the last bit decides a code.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit, prange
+
+VERSION = 1
+
+
+class LBP:
+    """Histograms of uniform LBP codes.
+
+    Parameters
+    ----------
+    points, radius
+        Number of neighbours on a circle of `radius` pixels.
+    grid
+        The image is divided into grid x grid regions, one histogram of points + 2 bins each.
+    root
+        Take the square root of the shares (Hellinger's distance between histograms becomes Euclidean).
+    """
+
+    def __init__(self, points: int = 8, radius: int = 1, grid: int = 8, root: bool = True) -> None:  # noqa: FBT001, FBT002
+        self.points = points
+        self.radius = radius
+        self.grid = grid
+        self.root = root
+
+    def encode(self, images: np.ndarray) -> np.ndarray:
+        """Describe images.
+
+        Parameters
+        ----------
+        images
+            (n, h, w) uint8.
+
+        Returns
+        -------
+        (n, grid * grid * (points + 2)) float32: the shares of the codes per region, region by region.
+
+        Raises
+        ------
+        ValueError
+            If an image has fewer pixels than the grid has regions along a side.
+        """
+        if min(images.shape[1:]) < self.grid:
+            raise ValueError(f"LBP: {images.shape[1]} x {images.shape[2]} images cannot be divided into {self.grid} x {self.grid} regions")
+        counts = np.zeros((len(images), self.grid, self.grid, self.points + 2), np.float32)
+        _histograms(np.ascontiguousarray(images), *_circle(self.points, self.radius), _uniform_codes(self.points), counts)
+        shares = counts / counts.sum(axis=3, keepdims=True)
+        shares = np.sqrt(shares) if self.root else shares
+        return shares.reshape(len(images), -1)  # (n, grid * grid * (points + 2))
+
+
+def codes(images: np.ndarray, points: int, radius: float) -> np.ndarray:
+    """Uniform LBP code of every pixel.
+
+    Parameters
+    ----------
+    images
+        (n, h, w) uint8.
+
+    Returns
+    -------
+    (n, h, w) uint8 in 0 .. points + 1; points + 1 stands for every pattern that is not uniform.
+    """
+    out = np.empty(images.shape, np.uint8)
+    _codes(np.ascontiguousarray(images), *_circle(points, radius), _uniform_codes(points), out)
+    return out
+
+
+def _circle(points: int, radius: float) -> tuple[np.ndarray, np.ndarray]:
+    """Row and column offsets of the neighbours, rounded as scikit-image rounds them."""
+    angle = 2 * np.pi * np.arange(points) / points
+    return np.round(-radius * np.sin(angle), 5), np.round(radius * np.cos(angle), 5)
+
+
+def _uniform_codes(points: int) -> np.ndarray:
+    """Code by (number of circular changes, number of ones): the ones where at most two changes, else points + 1."""
+    table = np.full((points + 1, points + 1), points + 1, np.uint8)
+    table[:3] = np.arange(points + 1)
+    return table
+
+
+@njit(parallel=True, cache=True, nogil=True)
+def _codes(images, row_offsets, column_offsets, table, out):  # pragma: no cover - compiled
+    for index in prange(len(images)):
+        _image_codes(images[index], row_offsets, column_offsets, table, out[index])
+
+
+@njit(parallel=True, cache=True, nogil=True)
+def _histograms(images, row_offsets, column_offsets, table, counts):  # pragma: no cover - compiled
+    n, height, width = images.shape
+    grid = counts.shape[1]
+    for index in prange(n):
+        coded = np.empty((height, width), np.uint8)
+        _image_codes(images[index], row_offsets, column_offsets, table, coded)
+        for r in range(height):
+            for c in range(width):
+                counts[index, r * grid // height, c * grid // width, coded[r, c]] += 1
+
+
+@njit(cache=True, nogil=True)
+def _image_codes(image, row_offsets, column_offsets, table, out):  # pragma: no cover - compiled
+    height, width = image.shape
+    points = len(row_offsets)
+    pad = int(math.ceil(max(np.abs(row_offsets).max(), np.abs(column_offsets).max()))) + 1
+    padded = np.zeros((height + 2 * pad, width + 2 * pad), np.float64)  # beyond the border is 0, as in scikit-image
+    padded[pad : pad + height, pad : pad + width] = image
+    left = np.empty(points, np.int64)
+    across = np.empty((points, width), np.float64)
+    for p in range(points):
+        left[p] = math.floor(column_offsets[p])
+        for c in range(width):
+            position = c + column_offsets[p]
+            across[p, c] = position - math.floor(position)
+    ones, changes = np.empty(width, np.uint8), np.empty(width, np.uint8)
+    first, last = np.empty(width, np.uint8), np.empty(width, np.uint8)
+    for r in range(height):
+        ones[:] = 0
+        changes[:] = 0
+        for p in range(points):
+            position = r + row_offsets[p]
+            down = position - math.floor(position)
+            upper = padded[int(math.floor(position)) + pad]
+            lower = padded[int(math.ceil(position)) + pad]
+            shift = left[p] + pad
+            step = 1 if column_offsets[p] != left[p] else 0
+            for c in range(width):
+                weight = across[p, c]
+                above = (1 - weight) * upper[c + shift] + weight * upper[c + shift + step]
+                below = (1 - weight) * lower[c + shift] + weight * lower[c + shift + step]
+                sample = (1 - down) * above + down * below
+                bit = np.uint8(sample - padded[r + pad, c + pad] >= 0)
+                ones[c] += bit
+                if p == 0:
+                    first[c] = bit
+                else:
+                    changes[c] += bit ^ last[c]
+                last[c] = bit
+        for c in range(width):
+            out[r, c] = table[changes[c] + (last[c] ^ first[c]), ones[c]]

@@ -1,0 +1,3 @@
+"""The hub: command line, suites, the plan of cells, running them, and the run folder."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,180 @@
+"""The command line. Heavy libraries are imported inside the commands, so that ``bench --help`` is instant."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import sys
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+app = typer.Typer(name="bench", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Classical vision against deep learning on radiographs.")
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+class Device(StrEnum):
+    """Where networks and boosters compute."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+class What(StrEnum):
+    """What ``bench list`` lists."""
+
+    models = "models"
+    datasets = "datasets"
+    suites = "suites"
+    runs = "runs"
+
+
+@app.command()
+def run(
+    models: Annotated[list[str] | None, typer.Argument(help="Models of the suite; or --all.", show_default=False)] = None,
+    all_: Annotated[bool, typer.Option("--all", help="Every model of the suite.")] = False,
+    data: Annotated[str | None, typer.Option(help="Folder, .csv table, card, or a known data set's name. Default: simulated radiographs.")] = None,
+    suite: Annotated[str | None, typer.Option(help="Suite by name or .toml file. Default: quick without a GPU, standard with one.")] = None,
+    output: Annotated[Path | None, typer.Option("--out", help="Run folder. Default: runs/DATA-SUITE.")] = None,
+    folds: Annotated[int | None, typer.Option(help="Folds of the cross-validation (the suites have 5).")] = None,
+    repeats: Annotated[int | None, typer.Option(help="Repeats with other folds (the suites have 1).")] = None,
+    seed: Annotated[int, typer.Option(help="Decides splits, initial weights, augmentation.")] = 0,
+    splits: Annotated[Path | None, typer.Option(help="Use a published splits file (.parquet, .csv, .json).")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Epochs of every model that has epochs.")] = None,
+    device: Annotated[Device, typer.Option(help="Where networks compute.")] = Device.auto,
+    weights_dir: Annotated[Path | None, typer.Option(envvar="XRAYBENCH_WEIGHTS", help="Folder with BACKBONE-*.safetensors or .pth files.")] = None,
+    offline: Annotated[bool, typer.Option("--offline", help="Never download weights.")] = False,
+    limit: Annotated[int | None, typer.Option(help="Use at most so many images, drawn by patient.")] = None,
+    settings: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE changed in the suite, such as preprocessing.denoise=median.")] = None,
+    file_column: Annotated[str | None, typer.Option(help="Column of a table with the file names.")] = None,
+    label_column: Annotated[str | None, typer.Option(help="Column of a table with the labels.")] = None,
+    group_column: Annotated[str | None, typer.Option(help="Column of a table with the patients.")] = None,
+    label_separator: Annotated[str | None, typer.Option(help="What stands between several labels of an image.")] = None,
+) -> None:
+    """Train and test models on identical, leak-free folds. The same command again does only what is missing."""
+    from radiographs.sources import Hints
+
+    from bench.session import Request, run_session
+
+    if not models and not all_:
+        raise _wrong("name models to run, or give --all; see: bench list models")
+    request = Request(
+        models=tuple(models or ()),
+        data=data,
+        suite=suite,
+        out=output,
+        folds=folds,
+        repeats=repeats,
+        seed=seed,
+        splits=splits,
+        epochs=epochs,
+        device=device.value,
+        weights_dir=weights_dir,
+        offline=offline,
+        limit=limit,
+        settings=tuple(settings or ()),
+        hints=Hints(file_column, label_column, group_column, label_separator),
+        command=shlex.join(["bench", *sys.argv[1:]]),
+    )
+    raise typer.Exit(run_session(request, out))
+
+
+@app.command()
+def report(
+    folder: Annotated[Path | None, typer.Argument(metavar="[RUN]", help="Run folder. Default: the latest below runs/.", show_default=False)] = None,
+    html: Annotated[bool, typer.Option("--html", help="report.html: one file that opens offline.")] = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Tables as CSV.")] = False,
+    md: Annotated[bool, typer.Option("--md", help="Tables as Markdown.")] = False,
+    latex: Annotated[bool, typer.Option("--latex", help="Tables as LaTeX (booktabs).")] = False,
+) -> None:
+    """Turn a run folder into tables, curves and one HTML file. Without an option: the terminal table and CSV tables."""
+    from reports.report import write
+    from reports.results import load
+    from reports.terminal import summary_table
+
+    results = load(folder or _latest_run())
+    out.print(summary_table(results))
+    for path in write(results, html=html, csv=csv or not (html or md or latex), md=md, latex=latex):
+        out.print(f"wrote {escape(str(path))}")
+
+
+@app.command(name="list")
+def list_(what: Annotated[What, typer.Argument(help="models, datasets, suites or runs")]) -> None:
+    """List models, data sets, suites or runs."""
+    from bench import listing
+
+    {What.models: listing.models, What.datasets: listing.datasets, What.suites: listing.suites, What.runs: listing.runs}[what](out)
+
+
+@app.command()
+def doctor(weights_dir: Annotated[Path | None, typer.Option(envvar="XRAYBENCH_WEIGHTS", help="Weights folder to look into.")] = None) -> None:
+    """Show what this machine can do: packages, GPU, threads, cache, weights."""
+    from bench.doctor import examine
+
+    raise typer.Exit(examine(out, weights_dir))
+
+
+@app.command()
+def version() -> None:
+    """Show the version."""
+    import bench
+
+    out.print(bench.__version__)
+
+
+def _latest_run() -> Path:
+    runs = sorted(Path("runs").glob("*/run.json"), key=lambda path: path.stat().st_mtime)
+    if not runs:
+        raise _wrong("no run below runs/: give a run folder, or begin with: bench run --all")
+    return runs[-1].parent
+
+
+def _wrong(message: str) -> typer.Exit:
+    err.print(f"[bold red]error:[/] {escape(message)}")
+    return typer.Exit(2)
+
+
+def main() -> NoReturn:
+    """Run the command line: exit 0 done, 1 some cells failed, 2 wrong input, 130 interrupted."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    sys.exit(_guarded(lambda: app(standalone_mode=False)))
+
+
+def _guarded(command: Callable[[], int | None]) -> int:
+    """Exit code of a command; what a user can mend becomes one line."""
+    from click.exceptions import Abort, ClickException
+
+    try:
+        return int(command() or 0)
+    except ClickException as error:
+        error.show()
+        return 2
+    except (KeyboardInterrupt, Abort):
+        err.print("interrupted")
+        return 130
+    except Exception as error:
+        if not _is_user_error(error):
+            raise
+        err.print(f"[bold red]error:[/] {escape(' '.join(str(error).split()))}")
+        return 2
+
+
+def _is_user_error(error: Exception) -> bool:
+    """Whether an error is one of the rooms' own, all of which are one line for the user."""
+    names = {"UserError", "SourceError", "SplitsError", "CardError", "UnreadableImageError", "ResultsError"}
+    return any(kind.__name__ in names for kind in type(error).__mro__)
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""The clock and the memory meter. The timed region is the call and nothing else; raw samples are kept."""
+
+from __future__ import annotations
+
+import gc
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
+
+_SPREAD = 0.10  # above this share of the median the samples are not to be trusted
+_ENOUGH = 0.3  # seconds: predictions that took longer in all are not repeated
+_SAMPLES = 5
+
+
+@dataclass
+class Cost:
+    """What a measured region took."""
+
+    seconds: float = 0.0
+    peak_memory_bytes: int = 0
+
+
+@contextmanager
+def measured() -> Iterator[Cost]:
+    """Wall-clock seconds and peak resident memory of a region.
+
+    The kernel's high-water mark is put back at the start where the system lets us (Linux); elsewhere the peak is that of the
+    whole process so far.
+    """
+    cost = Cost()
+    gc.collect()
+    _reset_peak()
+    start = time.perf_counter()
+    yield cost
+    _wait_for_device()
+    cost.seconds = time.perf_counter() - start
+    cost.peak_memory_bytes = _peak()
+
+
+def timed_repeats(call: Callable[[], T]) -> tuple[T, list[float]]:
+    """Result of a call, and raw seconds: one sample for a slow call, up to five for a quick one."""
+    samples: list[float] = []
+    while True:
+        start = time.perf_counter()
+        result = call()
+        _wait_for_device()
+        samples.append(time.perf_counter() - start)
+        if len(samples) >= _SAMPLES or sum(samples) > _ENOUGH:
+            return result, samples
+
+
+def warnings(samples: list[float]) -> list[str]:
+    """Say so where the samples lie far apart.
+
+    >>> warnings([1.0, 1.01, 0.99])
+    []
+    >>> warnings([1.0, 2.0, 1.0])
+    ['prediction times spread by 100 % of their median']
+    """
+    if len(samples) < 2:
+        return []
+    spread = (max(samples) - min(samples)) / statistics.median(samples)
+    return [f"prediction times spread by {spread:.0%} of their median".replace("%", " %")] if spread > _SPREAD else []
+
+
+def _wait_for_device() -> None:
+    """GPU work is queued: the clock stops when it is done, not when it is asked for."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.synchronize()
+
+
+def _reset_peak() -> None:
+    try:
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    except OSError:
+        return
+
+
+def _peak() -> int:
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+        return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:"))) * 1024
+    except (OSError, StopIteration):
+        unit = 1 if sys.platform == "darwin" else 1024
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -1,0 +1,97 @@
+"""The machine and the packages that numbers were made with."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from bench.errors import UserError
+
+PACKAGES = (
+    "xraybench",
+    "numpy",
+    "scipy",
+    "pandas",
+    "pillow",
+    "opencv-python-headless",
+    "numba",
+    "scikit-learn",
+    "xgboost",
+    "torch",
+    "torchvision",
+    "timm",
+)
+
+
+def describe() -> dict[str, Any]:
+    """Facts of machine and packages, as they stand in run.json."""
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpu": _cpu(),
+        "cores": os.cpu_count(),
+        "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
+        "gpu": gpu(),
+        "threads": threads(),
+        "packages": {name: found for name in PACKAGES if (found := package_version(name))},
+    }
+
+
+def package_version(name: str) -> str | None:
+    """Version of an installed package, or None."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def threads() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def gpu() -> str | None:
+    """Name of the CUDA device that torch would use, or None; torch is imported only where a driver is there."""
+    if not (Path("/dev/nvidiactl").exists() or "torch" in sys.modules or sys.platform == "win32"):
+        return None
+    try:
+        import torch
+    except ImportError:
+        return None
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else None
+
+
+def cache_folder() -> Path:
+    """Where decoded pixels and encodings are kept: ``XRAYBENCH_CACHE``, else the user's cache folder.
+
+    Raises
+    ------
+    UserError
+        If the folder cannot be made.
+    """
+    if given := os.environ.get("XRAYBENCH_CACHE"):
+        folder = Path(given)
+    elif base := os.environ.get("XDG_CACHE_HOME"):
+        folder = Path(base) / "xraybench"
+    else:
+        home = os.environ.get("LOCALAPPDATA") or os.path.expanduser("~/.cache")  # noqa: PTH111 - Path.home() raises where there is none
+        folder = Path(home) / "xraybench"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{folder}: the cache cannot be made there ({error.strerror}): set XRAYBENCH_CACHE to a folder that can be written to") from None
+    return folder
+
+
+def _cpu() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()

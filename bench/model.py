@@ -1,0 +1,143 @@
+"""From a model's table in a suite to its objects, and the one way to fit and predict them all."""
+
+from __future__ import annotations
+
+import inspect
+import pkgutil
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from bench.errors import UserError
+from bench.suite import ModelSpec, Part, did_you_mean
+
+
+class Encoder(Protocol):
+    """Describes images; learns nothing, so it is done once for all folds."""
+
+    def encode(self, images: np.ndarray) -> np.ndarray:
+        """Describe images (n, h, w) uint8 as (n, d) float32."""
+        ...
+
+
+class Head(Protocol):
+    """Learns from the training part, tunes and stops on the validation part."""
+
+    def fit(self, X: np.ndarray, y: np.ndarray, X_valid: np.ndarray, y_valid: np.ndarray, seed: int) -> Any:
+        """Learn; y is (n, n_classes) of 0 and 1."""
+        ...
+
+    def predict_proba(self, X: np.ndarray) -> np.ndarray:
+        """Probabilities, (n, n_classes) float64, on the host."""
+        ...
+
+
+class NotInstalledError(RuntimeError):
+    """A model whose packages are not installed; its cells are skipped with this reason."""
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What the hub knows and a suite does not. A class gets those that its constructor names."""
+
+    task: str = "multilabel"
+    device: str = "auto"
+    weights_dir: Path | None = None
+    offline: bool = False
+    threads: int = 0
+    on_epoch: Callable[[dict[str, float]], None] | None = None
+
+
+def build(part: Part, resources: Resources, where: str) -> Any:
+    """Make an encoder or a head.
+
+    Raises
+    ------
+    UserError
+        If the class is not there or has no such parameter; the message begins with `where`, the key in the suite.
+    NotInstalledError
+        If a package that it needs is not installed.
+    """
+    kind = _resolve(part, where)
+    known = inspect.signature(kind).parameters
+    given = {name: value for name, value in asdict(resources).items() if name in known}
+    for name in part.parameters:
+        if name not in known or name in given:
+            free = [k for k in known if k not in given]
+            raise UserError(f"{where}: {kind.__name__} has no parameter {name!r}{did_you_mean(name, free)}; it has {', '.join(free) or 'none'}")
+    try:
+        return kind(**part.parameters, **given)
+    except TypeError as error:
+        raise UserError(f"{where}: {kind.__name__}: {error}") from None
+
+
+def _resolve(part: Part, where: str) -> type:
+    try:
+        return pkgutil.resolve_name(part.class_)
+    except ModuleNotFoundError as error:
+        room = part.class_.split(".")[0].split(":")[0]
+        if error.name and error.name.split(".")[0] == room:
+            raise UserError(f"{where}: there is no module for class {part.class_!r}") from None
+        extra = {"baselines": "classical", "deep": "deep"}.get(room)
+        hint = f": pip install 'xraybench[{extra}]'" if extra else ""
+        raise NotInstalledError(f"the package {error.name} is not installed{hint}") from None
+    except AttributeError:
+        raise UserError(f"{where}: {part.class_.split(':')[0]} has no class {part.class_.split(':')[1]!r}") from None
+
+
+def family(spec: ModelSpec) -> str:
+    """``classical``, ``deep``, ``fusion`` or ``floor``: by what looks at the image, which is the encoders if there are any."""
+    parts = spec.encoders or (spec.head,)
+    kinds = {_part_family(part) for part in parts}
+    return kinds.pop() if len(kinds) == 1 else "fusion"
+
+
+def _part_family(part: Part) -> str:
+    if part.class_ == "baselines.prior:Prior":
+        return "floor"
+    return "deep" if part.class_.startswith("deep.") else "classical"
+
+
+def version(part: Part) -> int:
+    """Return the VERSION of the module that holds a part, 0 where it states none."""
+    return int(getattr(sys.modules.get(part.class_.split(":")[0]), "VERSION", 0))
+
+
+def skip_reasons() -> tuple[type[Exception], ...]:
+    """Errors that mean that a cell cannot be had here, as against one that failed. Torch is not imported for the question."""
+    weights = sys.modules.get("deep.weights")
+    return (NotInstalledError, weights.WeightsUnavailableError) if weights else (NotInstalledError,)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a head gets: (n, d) features, (n_encodings, n, n_train) squared distances, or (n, h, w) pixels.
+
+    `mirrored` holds the features of the mirror images, for a head that is trained on both.
+    """
+
+    values: np.ndarray
+    mirrored: np.ndarray | None = None
+
+    def __len__(self) -> int:
+        return self.values.shape[-2] if self.mirrored is None and self.values.dtype == np.float32 and self.values.ndim == 3 else len(self.values)
+
+
+def fit(head: Head, train: Inputs, y: np.ndarray, valid: Inputs, y_valid: np.ndarray, seed: int) -> None:
+    """Fit a head, on the mirror images too where there are features of them."""
+    X = train.values
+    if train.mirrored is not None:
+        X, y = np.concatenate([X, train.mirrored]), np.concatenate([y, y])
+    head.fit(X, y, valid.values, y_valid, seed)
+
+
+def predict(head: Head, inputs: Inputs) -> np.ndarray:
+    """Probabilities (n, n_classes) float64, the mean over image and mirror image where there are features of both."""
+    probability = head.predict_proba(inputs.values)
+    if inputs.mirrored is None:
+        return probability
+    return (probability + head.predict_proba(inputs.mirrored)) / 2

@@ -1,0 +1,269 @@
+"""Everything before the first cell: data, pixels, labels, splits, and the run folder's facts."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from radiographs import splits as splitting
+from radiographs.cards import known_cards
+from radiographs.pixels import Pixels, load_pixels, merge_duplicates
+from radiographs.sources import Hints, Listing, SourceError, limited, open_source
+
+import bench
+from bench import environment
+from bench.live import View
+from bench.model import family
+from bench.run import Data
+from bench.store import SCHEMA, RunFolder, StoreError
+from bench.suite import Suite
+
+PHANTOM_IMAGES = 300
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A data set ready to be run on."""
+
+    data: Data
+    pixels: Pixels
+    manifest: pd.DataFrame
+    listing: Listing
+    notes: tuple[str, ...]
+
+
+def find_data(name: str | None, hints: Hints, cache: Path, seed: int, view: View) -> Listing:
+    """Return the listing of a data folder, table or card; of a data set known by name; or of the phantom.
+
+    A name is looked for as a path first, then below ``XRAYBENCH_DATA``.
+
+    Raises
+    ------
+    SourceError
+        If there is no such data set here; the message says how to get it.
+    """
+    if name is None or name == "phantom":
+        return open_source(_phantom(cache, seed, view), hints)
+    path = Path(name)
+    card = known_cards().get(name)
+    if path.exists() or card is None:
+        return open_source(path, hints)
+    home = os.environ.get("XRAYBENCH_DATA")
+    if home and (Path(home) / name).is_dir():
+        return open_source(Path(home) / name, hints)
+    raise SourceError(
+        f"--data {name}: {card.title} is not here: give its folder, or set XRAYBENCH_DATA to the folder that holds {name}/; how to get it: bench list datasets"
+    )
+
+
+def _phantom(cache: Path, seed: int, view: View) -> Path:
+    """Folder of the simulated data set, made if it is not in the cache."""
+    from radiographs.phantom import write_folder
+
+    out = cache / "phantom" / f"{bench.__version__}-{PHANTOM_IMAGES}-{seed}"
+    if not out.exists():
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with view.counting("simulating radiographs (synthetic)", PHANTOM_IMAGES) as progress:
+            write_folder(out, PHANTOM_IMAGES, seed, workers=environment.threads(), progress=progress)
+    return out
+
+
+def prepare(listing: Listing, suite: Suite, cache: Path, *, limit: int | None, splits_file: Path | None, seed: int, view: View) -> Prepared:
+    """Decode, label and split a data set.
+
+    Raises
+    ------
+    SourceError, SplitsError
+        If the data cannot be used, or cannot be split as asked.
+    """
+    if limit is not None:
+        listing = limited(listing, limit, seed)
+    with view.counting("decoding and preprocessing", len(listing.items)) as progress:
+        pixels = load_pixels(listing, suite.preprocessing, cache, workers=environment.threads(), progress=progress)
+    manifest, duplicates = merge_duplicates(pixels.manifest)
+    usable = manifest[manifest["status"] == "ok"].reset_index(drop=True)
+    classes, y, task = _labels(listing, usable)
+    groups = usable["group"].to_numpy(str)
+    ids = usable["image_id"].tolist()
+    if splits_file is None:
+        table = splitting.make_splits(ids, y, groups, folds=suite.cv.folds, repeats=suite.cv.repeats, seed=seed)
+    else:
+        table = splitting.read_splits(splits_file)
+        splitting.check_splits(table, ids, groups, str(splits_file))
+    data = Data(
+        image_ids=usable["image_id"].to_numpy(str),
+        images=pixels.images,
+        y=y,
+        classes=classes,
+        task=task,
+        at_least_one=listing.card.at_least_one,
+        splits=table,
+        splits_digest=splitting.digest(table),
+        preprocess_seconds=pixels.seconds,
+    )
+    notes = (*listing.notes, *_notes(listing, manifest, duplicates, classes, y, groups, table))
+    return Prepared(data, pixels, manifest, listing, notes)
+
+
+def _labels(listing: Listing, usable: pd.DataFrame) -> tuple[tuple[str, ...], np.ndarray, str]:
+    """Classes that occur, in the card's order; labels (n, n_classes) int8; "multilabel" or "multiclass"."""
+    order = {name: k for k, name in enumerate(listing.card.classes.values())}
+    found = {label for labels in usable["labels"] for label in labels}
+    classes = tuple(sorted(found, key=lambda name: (order.get(name, len(order)), name)))
+    if len(classes) < 2:
+        raise SourceError(f"{listing.root}: {len(classes)} class ({', '.join(classes) or 'none'}) in {len(usable)} images: a comparison needs two or more")
+    position = {name: k for k, name in enumerate(classes)}
+    y = np.zeros((len(usable), len(classes)), np.int8)
+    for row, labels in enumerate(usable["labels"]):
+        y[row, [position[label] for label in labels]] = 1
+    several = bool((y.sum(axis=1) != 1).any())
+    if several and listing.card.task == "multiclass":
+        raise SourceError(f"{listing.root}: image {usable['image_id'][int((y.sum(axis=1) != 1).argmax())]!r} has not one label, but the card says task = 'multiclass'")
+    return classes, y, "multilabel" if several or listing.card.task == "multilabel" else "multiclass"
+
+
+def _notes(
+    listing: Listing, manifest: pd.DataFrame, duplicates: int, classes: tuple[str, ...], y: np.ndarray, groups: np.ndarray, table: pd.DataFrame
+) -> list[str]:
+    """What a person must know before believing a number from this data set."""
+    notes = []
+    if listing.card.synthetic:
+        notes.append("SYNTHETIC: these images are simulated; no number here says anything about patients")
+    if not listing.grouped:
+        notes.append(f"no {listing.card.group} is known: each image is its own group; if one {listing.card.group} has several images, the folds leak")
+    if duplicates:
+        notes.append(f"{duplicates} images have the same pixels as another one; such images share a group")
+    for _, row in manifest[manifest["status"] != "ok"].iterrows():
+        notes.append(f"excluded: {row['file']}: {row['reason']}")
+    folds = table["fold"].nunique()
+    rare = [f"{name} ({len(set(groups[y[:, k] == 1]))})" for k, name in enumerate(classes) if len(set(groups[y[:, k] == 1])) < folds]
+    if rare:
+        notes.append(f"classes with fewer {listing.card.group}s than folds, kept, undefined in some folds: {', '.join(rare)}")
+    return notes
+
+
+def recognised(prepared: Prepared) -> str:
+    """One line: what the data set was taken for."""
+    data, listing = prepared.data, prepared.listing
+    n_groups = prepared.manifest.loc[prepared.manifest["status"] == "ok", "group"].nunique()
+    task = "several labels per image possible" if data.task == "multilabel" else "one label per image"
+    groups = f"{n_groups} {listing.card.group}s" if listing.grouped else f"{n_groups} groups"
+    return f"{listing.card.title} ({listing.layout} layout): {len(data.image_ids)} images, {len(data.classes)} classes, {groups}, {task}"
+
+
+def fold_table(data: Data) -> list[tuple[str, list[int]]]:
+    """Test images of each class in each fold of the first repeat."""
+    first = data.splits[data.splits["repeat"] == data.splits["repeat"].min()]
+    folds = sorted(first["fold"].unique())
+    tests = [data.part(int(first["repeat"].iloc[0]), int(fold)) == "test" for fold in folds]
+    return [(name, [int(data.y[test, k].sum()) for test in tests]) for k, name in enumerate(data.classes)]
+
+
+def describe_run(prepared: Prepared, suite: Suite, seed: int, command: str, device: str) -> dict[str, Any]:
+    """Facts for run.json."""
+    data, listing = prepared.data, prepared.listing
+    ok = prepared.manifest["status"] == "ok"
+    digest = data_digest(prepared.manifest)
+    mark = hashlib.sha256(f"{digest} {data.splits_digest} {suite.name} {suite.preprocessing.model_dump_json()} {seed}".encode()).hexdigest()[:8]
+    models = {name: {"family": family(spec), **spec.as_dict()} for name, spec in suite.models.items()}
+    return {
+        "schema": SCHEMA,
+        "run_id": f"{listing.card.name}-{suite.name}-{mark}",
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "xraybench": bench.__version__,
+        "command": command,
+        "seed": seed,
+        "device": device,
+        "suite": {
+            "name": suite.name,
+            "digest": suite.digest,
+            "preprocessing": suite.preprocessing.model_dump(),
+            "cv": {"folds": int(data.splits["fold"].nunique()), "repeats": int(data.splits["repeat"].nunique())},
+            "models": models,
+        },
+        "data": {
+            "name": listing.card.name,
+            "title": listing.card.title,
+            "synthetic": listing.card.synthetic,
+            "task": data.task,
+            "classes": list(data.classes),
+            "at_least_one": data.at_least_one,
+            "n_images": int(ok.sum()),
+            "n_groups": int(prepared.manifest.loc[ok, "group"].nunique()),
+            "group_noun": listing.card.group if listing.grouped else "group",
+            "n_excluded": int((~ok).sum()),
+            "licence": listing.card.licence,
+            "citation": listing.card.citation,
+            "digest": digest,
+            "layout": listing.layout,
+        },
+        "splits": {"digest": data.splits_digest, "folds": int(data.splits["fold"].nunique()), "repeats": int(data.splits["repeat"].nunique())},
+        "pixels": {
+            "key": prepared.pixels.digest,
+            "seconds": prepared.pixels.seconds,
+            "n_images": int(ok.sum()),
+            "cached": prepared.pixels.cached,
+            "side": suite.preprocessing.side,
+        },
+        "notes": list(prepared.notes),
+        "environment": environment.describe(),
+    }
+
+
+def data_digest(manifest: pd.DataFrame) -> str:
+    """SHA-256 over id, labels and the file's own hash of every image, excluded ones included."""
+    rows = [f"{i}\0{'|'.join(labels)}\0{sha}" for i, labels, sha in zip(manifest["image_id"], manifest["labels"], manifest["sha256"], strict=True)]
+    return hashlib.sha256("\n".join(rows).encode()).hexdigest()
+
+
+def open_run(folder: RunFolder, run: dict[str, Any], prepared: Prepared) -> dict[str, Any]:
+    """Begin a run folder, or go on with one that was made from the same things; new models may join.
+
+    Raises
+    ------
+    StoreError
+        Naming the first thing that differs.
+    """
+    before = folder.read_run()
+    if before is None:
+        folder.write_table("manifest", prepared.manifest[["image_id", "file", "labels", "group", "sha256", "width", "height", "mode", "status", "reason"]])
+        folder.write_table("splits", prepared.data.splits)
+        folder.write_run(run)
+        return run
+    difference = _difference(before, run)
+    if difference:
+        raise StoreError(f"{folder.root}: was made with {difference}: give another --out, or repeat the old command: {before['command']}")
+    models = {**before["suite"]["models"], **run["suite"]["models"]}
+    if models != before["suite"]["models"]:
+        before = {**before, "suite": {**before["suite"], "models": models}}
+        folder.write_run(before)
+    return before
+
+
+def _difference(before: dict[str, Any], now: dict[str, Any]) -> str | None:
+    """First thing in which two runs differ, in words; None where they can share a folder."""
+    checks: list[tuple[str, Callable[[dict[str, Any]], Any]]] = [
+        ("seed", lambda run: run["seed"]),
+        ("data", lambda run: f"{run['data']['name']} of {run['data']['n_images']} images, digest {run['data']['digest'][:12]}"),
+        ("splits", lambda run: f"{run['splits']['folds']} folds x {run['splits']['repeats']}, digest {run['splits']['digest'][:12]}"),
+        ("suite", lambda run: run["suite"]["name"]),
+    ]
+    for what, value in checks:
+        if value(before) != value(now):
+            return f"another {what} ({value(before)}; now {value(now)})"
+    for key, value in now["suite"]["preprocessing"].items():
+        if before["suite"]["preprocessing"].get(key) != value:
+            return f"other preprocessing ({key} = {before['suite']['preprocessing'].get(key)}; now {value})"
+    for name, spec in now["suite"]["models"].items():
+        old = before["suite"]["models"].get(name)
+        for key in spec:
+            if old is not None and key != "description" and old.get(key) != spec[key]:
+                return f"other parameters of {name} ({key} = {old.get(key)}; now {spec[key]})"
+    return None

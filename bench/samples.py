@@ -1,0 +1,79 @@
+"""A few images before and after preprocessing and augmentation, kept in the run folder for the report."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+from radiographs.preprocess import to_uint8
+from radiographs.read import read_picture
+
+from bench.store import RunFolder
+from bench.suite import Suite
+
+_IMAGES, _VERSIONS, _SIDE = 6, 3, 224
+
+
+def write_samples(folder: RunFolder, root: Path, manifest: pd.DataFrame, images: np.ndarray, suite: Suite, seed: int) -> None:
+    """Write samples/ with samples.json and PNG files, unless it is there.
+
+    Parameters
+    ----------
+    manifest, images
+        The readable images' rows, and their pixels (n, side, side) uint8 in the same order.
+    """
+    if folder.samples.exists():
+        return
+    rows = _one_per_label_set(manifest)
+    augmented = _augmented(images[rows], suite, seed)
+    fresh = Path(tempfile.mkdtemp(prefix=".samples-", dir=folder.root))
+    try:
+        records = []
+        for k, row in enumerate(rows):
+            item = manifest.iloc[row]
+            pictures = {f"{k}-before.png": _small(to_uint8(read_picture(root / item["file"]).grey)), f"{k}-after.png": images[row]}
+            versions = {f"{k}-augmented{j}.png": picture for j, picture in enumerate(augmented[k] if len(augmented) else [])}
+            for name, picture in {**pictures, **versions}.items():
+                cv2.imwrite(str(fresh / name), picture)
+            before, after = pictures
+            records.append(
+                {"image_id": item["image_id"], "labels": list(item["labels"]), "before": before, "after": after, "augmented": list(versions)}
+            )
+        (fresh / "samples.json").write_text(json.dumps(records, indent=1), encoding="utf-8")
+        fresh.rename(folder.samples)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+
+
+def _one_per_label_set(manifest: pd.DataFrame) -> list[int]:
+    """Rows of the first image of each of the most frequent label sets."""
+    label_sets = manifest["labels"].map(lambda labels: " + ".join(labels))
+    frequent = label_sets.value_counts(sort=True).index[:_IMAGES]
+    return [int(np.flatnonzero(label_sets == name)[0]) for name in frequent]
+
+
+def _small(image: np.ndarray) -> np.ndarray:
+    scale = min(1.0, _SIDE / max(image.shape))
+    return cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+
+
+def _augmented(images: np.ndarray, suite: Suite, seed: int) -> np.ndarray:
+    """Versions of each image as the suite's networks are trained on, (n, versions, h, w) uint8; none without such a model or torch."""
+    settings = next((m.head.parameters["augmentation"] for m in suite.models.values() if m.head.parameters.get("augmentation") is not None), None)
+    if settings is None:
+        return np.empty((0,))
+    try:
+        import torch
+
+        from deep.augment import Augmentation
+    except ImportError:
+        return np.empty((0,))
+    grey = torch.from_numpy(np.array(images))[:, None].float() / 255
+    generator = torch.Generator().manual_seed(seed)
+    versions = [Augmentation(**settings).apply(grey, generator)[:, 0] for _ in range(_VERSIONS)]
+    return (torch.stack(versions, dim=1) * 255).round().to(torch.uint8).numpy()

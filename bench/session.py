@@ -1,0 +1,144 @@
+"""One ``bench run``: from the request to the exit code."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from radiographs.sources import Hints, Listing
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from bench import environment, prepare
+from bench.encodings import Encodings
+from bench.errors import UserError
+from bench.live import View, clock_face
+from bench.model import Resources
+from bench.run import Outcome, check_models, run_cells
+from bench.samples import write_samples
+from bench.store import Lock, RunFolder
+from bench.suite import Suite, load_suite, parse_setting, suite_names, with_epochs
+
+DONE, SOME_FAILED, INTERRUPTED = 0, 1, 130
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for; None where nothing was said."""
+
+    models: tuple[str, ...] = ()
+    data: str | None = None
+    suite: str | None = None
+    out: Path | None = None
+    folds: int | None = None
+    repeats: int | None = None
+    seed: int = 0
+    splits: Path | None = None
+    epochs: int | None = None
+    device: str = "auto"
+    weights_dir: Path | None = None
+    offline: bool = False
+    limit: int | None = None
+    settings: tuple[str, ...] = ()
+    hints: Hints = Hints()
+    command: str = ""
+
+
+def run_session(request: Request, console: Console) -> int:
+    """Run what was asked for and return the exit code.
+
+    Raises
+    ------
+    UserError, SourceError, SplitsError
+        For wrong input: one line, before anything is computed.
+    """
+    begun = time.perf_counter()
+    view = View(console)
+    gpu = environment.gpu() if request.device != "cpu" else None
+    if request.device == "cuda" and gpu is None:
+        raise UserError("--device cuda: there is no CUDA device here; use --device cpu")
+    if request.weights_dir and not request.weights_dir.is_dir():
+        raise UserError(f"--weights-dir {request.weights_dir}: no such folder")
+    suite = _suite(request, view, gpu)
+    cache = environment.cache_folder()
+    listing = prepare.find_data(request.data, request.hints, cache, request.seed, view)
+    folder = RunFolder(request.out or Path("runs") / f"{listing.card.name}-{suite.name}")
+    folder.make()
+    with Lock(folder):
+        try:
+            outcome = _run(request, suite, listing, folder, cache, "cuda" if gpu else "cpu", view)
+        except KeyboardInterrupt:
+            console.print(Text(f"\ninterrupted: finished cells are kept in {folder.root}; go on with:\n  {request.command or 'the same command'}"))
+            return INTERRUPTED
+        finally:
+            folder.clear_leftovers()
+    return _farewell(outcome, folder, console, time.perf_counter() - begun)
+
+
+def _suite(request: Request, view: View, gpu: str | None) -> Suite:
+    """Return the suite with everything the command line changes in it."""
+    name = request.suite or _default_suite(request.models, view, gpu)
+    suite = load_suite(name, dict(parse_setting(text) for text in request.settings))
+    changes = {key: value for key, value in (("folds", request.folds), ("repeats", request.repeats)) if value is not None}
+    if request.splits and changes:
+        raise UserError("--splits: the file decides folds and repeats; leave out --folds and --repeats")
+    suite = suite.model_copy(update={"cv": suite.cv.model_copy(update=changes)})
+    if suite.cv.folds < 2:
+        raise UserError(f"--folds {suite.cv.folds}: give 2 or more")
+    suite = suite.select(request.models) if request.models else suite
+    return with_epochs(suite, request.epochs) if request.epochs is not None else suite
+
+
+def _default_suite(models: tuple[str, ...], view: View, gpu: str | None) -> str:
+    """Return the suite for a command that names none: the first that has the models, by whether there is a GPU."""
+    order = ["standard", "quick"] if gpu else ["quick", "standard"]
+    if not models:
+        if not gpu:
+            view.note("no GPU: suite 'quick'; for every model, which takes hours without one: --suite standard")
+        return order[0]
+    return next((name for name in order if set(models) <= set(load_suite(name).models)), next(n for n in suite_names() if n == "standard"))
+
+
+def _run(request: Request, suite: Suite, listing: Listing, folder: RunFolder, cache: Path, device: str, view: View) -> Outcome:
+    prepared = prepare.prepare(listing, suite, cache, limit=request.limit, splits_file=request.splits, seed=request.seed, view=view)
+    view.note(prepare.recognised(prepared))
+    for note in prepared.notes:
+        view.note(f"  note: {note}")
+    data = prepared.data
+    resources = Resources(
+        task=data.task, device=device, weights_dir=request.weights_dir, offline=request.offline, threads=environment.threads()
+    )
+    check_models(suite, resources)
+    folder.clear_leftovers()
+    run = prepare.open_run(folder, prepare.describe_run(prepared, suite, request.seed, request.command, device), prepared)
+    view.console.print(_balance(prepared))
+    view.note(f"run {run['run_id']} in {folder.root}; splits {run['splits']['digest'][:12]}")
+    usable = prepared.manifest[prepared.manifest["status"] == "ok"].reset_index(drop=True)
+    write_samples(folder, listing.root, usable, data.images, suite, request.seed)
+    encodings = Encodings(data.images, prepared.pixels.digest, cache, resources)
+    return run_cells(suite, data, folder, encodings, resources, request.seed, view)
+
+
+def _balance(prepared: prepare.Prepared) -> Table:
+    """Test images of each class in each fold."""
+    rows = prepare.fold_table(prepared.data)
+    table = Table(title="test images per fold (first repeat)", box=None, padding=(0, 2, 0, 0), title_justify="left")
+    table.add_column("class")
+    for fold in range(len(rows[0][1])):
+        table.add_column(f"fold {fold + 1}", justify="right")
+    for name, counts in rows:
+        table.add_row(Text(name), *map(str, counts))
+    return table
+
+
+def _farewell(outcome: Outcome, folder: RunFolder, console: Console, seconds: float) -> int:
+    from reports.results import load
+    from reports.terminal import summary_table
+
+    console.print(summary_table(load(folder.root)))
+    parts = [f"{outcome.done} cells computed", f"{outcome.kept} kept", f"{outcome.skipped} skipped", f"{outcome.failed} failed"]
+    console.print(Text(f"{', '.join(parts)} in {clock_face(seconds)}. Next: bench report {shlex.quote(str(folder.root))} --html"))
+    return SOME_FAILED if outcome.failed else DONE

@@ -1,0 +1,190 @@
+"""Every image of a listing, decoded and preprocessed once, then mapped from disk.
+
+The cache holds the pixels, the manifest and a checksum under a key made of the files' names, sizes and times and of the
+preprocessing. A folder in the cache is whole or not there: it is written beside its place and renamed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from radiographs import preprocess
+from radiographs.preprocess import Preprocessing
+from radiographs.read import Picture, UnreadableImageError, read_picture
+from radiographs.sources import Listing, SourceError
+
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """Preprocessed images and the manifest they belong to.
+
+    `images` is (n, side, side) uint8, mapped from disk; row i belongs to row i of `manifest` where status is "ok".
+    `manifest` has every image that was listed: image_id, file, labels, group, sha256, width, height, mode, status, reason.
+    """
+
+    images: np.ndarray
+    manifest: pd.DataFrame
+    digest: str  # SHA-256 of the pixels: what encodings are kept under
+    seconds: float  # what decoding and preprocessing took when it was done
+    cached: bool
+
+    @property
+    def usable(self) -> pd.DataFrame:
+        """The rows of the manifest that have pixels, in their order."""
+        return self.manifest[self.manifest["status"] == "ok"].reset_index(drop=True)
+
+
+def load_pixels(listing: Listing, settings: Preprocessing, cache: Path, *, workers: int, progress: Callable[[int], None] = lambda done: None) -> Pixels:
+    """Preprocessed images of a listing, from the cache if they are there.
+
+    Parameters
+    ----------
+    cache
+        Folder of the cache; made if it is not there.
+    workers
+        Threads that decode (Pillow and OpenCV release the interpreter while they work).
+    progress
+        Called with the number of images done so far.
+
+    Raises
+    ------
+    SourceError
+        If not one image can be read.
+    """
+    folder = cache / "pixels" / _key(listing, settings)
+    found = _read_cache(folder, listing)
+    if found is not None:
+        return found
+    start = time.perf_counter()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name[:16]}-", dir=folder.parent))
+    try:
+        manifest = _decode(listing, settings, fresh / "pixels.u8", workers, progress)
+        facts = {"format": _FORMAT, "side": settings.side, "seconds": time.perf_counter() - start, "sha256": _sha256(fresh / "pixels.u8")}
+        manifest.to_parquet(fresh / "manifest.parquet", index=False)
+        facts["manifest_sha256"] = _sha256(fresh / "manifest.parquet")
+        (fresh / "pixels.json").write_text(json.dumps(facts), encoding="utf-8")
+        if folder.exists():  # a damaged one, or one that another process has just finished
+            shutil.rmtree(folder)
+        fresh.rename(folder)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+    made = _read_cache(folder, listing)
+    if made is None:
+        raise SourceError(f"{folder}: the cache cannot be read back: is the disk full?")
+    return Pixels(made.images, made.manifest, made.digest, made.seconds, cached=False)
+
+
+def _key(listing: Listing, settings: Preprocessing) -> str:
+    """Key of the cache: file names, sizes and times, and everything that decides the pixels."""
+    rows = []
+    for file in listing.items["file"]:
+        try:
+            facts = (listing.root / file).stat()
+            rows.append(f"{file}\0{facts.st_size}\0{facts.st_mtime_ns}")
+        except OSError:
+            rows.append(f"{file}\0absent")
+    recipe = json.dumps([_FORMAT, preprocess.VERSION, settings.model_dump(), str(listing.root.resolve())], sort_keys=True)
+    return hashlib.sha256("\n".join([recipe, *rows]).encode()).hexdigest()
+
+
+def _decode(listing: Listing, settings: Preprocessing, target: Path, workers: int, progress: Callable[[int], None]) -> pd.DataFrame:
+    """Write the pixels of every readable image to `target`, in order, and return the manifest."""
+
+    def one(file: str) -> tuple[dict[str, object], bytes]:
+        try:
+            picture = read_picture(listing.root / file, file)
+            return _facts(picture), settings.apply(picture.grey).tobytes()
+        except UnreadableImageError as error:
+            reason = str(error).removeprefix(f"{file}: ")
+            return {"sha256": "", "width": 0, "height": 0, "mode": "", "pixels_sha256": "", "status": "excluded", "reason": reason}, b""
+
+    facts = []
+    with target.open("wb") as stream, ThreadPoolExecutor(workers) as pool:
+        try:
+            for done, (fact, pixels) in enumerate(pool.map(one, listing.items["file"]), start=1):
+                facts.append(fact)
+                stream.write(pixels)
+                progress(done)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+        stream.flush()
+        os.fsync(stream.fileno())
+    manifest = pd.concat([listing.items, pd.DataFrame(facts)], axis=1)
+    if not (manifest["status"] == "ok").any():
+        raise SourceError(f"{listing.root}: none of the {len(manifest)} images can be read; the first: {manifest['reason'].iloc[0]}")
+    return manifest
+
+
+def _facts(picture: Picture) -> dict[str, object]:
+    """What the manifest says of a readable file beyond its labels."""
+    grey = np.ascontiguousarray(picture.grey)
+    height, width = grey.shape
+    pixels = hashlib.sha256(f"{grey.dtype} {height} {width}".encode() + grey.tobytes()).hexdigest()
+    return {"sha256": picture.sha256, "width": width, "height": height, "mode": picture.mode, "pixels_sha256": pixels, "status": "ok", "reason": None}
+
+
+def _read_cache(folder: Path, listing: Listing) -> Pixels | None:
+    """Return what the cache holds, or None if it is not there or not as it was written."""
+    try:
+        facts = json.loads((folder / "pixels.json").read_text(encoding="utf-8"))
+        if facts["manifest_sha256"] != _sha256(folder / "manifest.parquet") or facts["sha256"] != _sha256(folder / "pixels.u8"):
+            return None
+        manifest = pd.read_parquet(folder / "manifest.parquet")
+        side, n = facts["side"], int((manifest["status"] == "ok").sum())
+        images = np.memmap(folder / "pixels.u8", np.uint8, "r", shape=(n, side, side))
+        manifest["labels"], manifest["group"] = listing.items["labels"], listing.items["group"]
+    except (OSError, ValueError, KeyError):
+        return None
+    return Pixels(images, manifest, facts["sha256"], facts["seconds"], cached=True)
+
+
+def merge_duplicates(manifest: pd.DataFrame) -> tuple[pd.DataFrame, int]:
+    """Put images with identical pixels into one group, so that no picture is trained on and tested.
+
+    Parameters
+    ----------
+    manifest
+        With the columns group and pixels_sha256; rows with an empty pixels_sha256 are left alone.
+
+    Returns
+    -------
+    The manifest with groups joined, and the number of images that have an identical earlier one.
+    """
+    parent = {group: group for group in manifest["group"]}
+
+    def root(group: str) -> str:
+        while parent[group] != group:
+            parent[group] = parent[parent[group]]
+            group = parent[group]
+        return group
+
+    first: dict[str, str] = {}
+    repeated = 0
+    for group, pixels in zip(manifest["group"], manifest["pixels_sha256"], strict=True):
+        if not pixels:
+            continue
+        repeated += pixels in first
+        a, b = root(first.setdefault(pixels, group)), root(group)
+        parent[max(a, b)] = min(a, b)
+    return manifest.assign(group=[root(group) for group in manifest["group"]]), repeated
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,138 @@
+"""The one preprocessing that every model shares: grey levels of any size in, (side, side) uint8 out.
+
+It learns nothing: each image is treated by itself, so that the same pixels are right for every fold.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import cv2
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+VERSION = 1  # goes into the cache key: raise it when the same settings give other pixels
+
+
+class Preprocessing(BaseModel):
+    """Settings of the shared preprocessing, as they stand in a suite file under ``[preprocessing]``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    side: int = Field(default=224, ge=32, le=1024)  # pixels
+    crop: bool = True
+    shape: Literal["pad", "stretch"] = "pad"
+    denoise: Literal["none", "gaussian", "median"] = "none"
+    clahe: bool = False
+    normalise: bool = True
+
+    def apply(self, grey: np.ndarray) -> np.ndarray:
+        """Preprocess one image.
+
+        Parameters
+        ----------
+        grey
+            (h, w) uint8, uint16 or float32; larger is brighter.
+
+        Returns
+        -------
+        (side, side) uint8.
+        """
+        image = to_uint8(grey) if self.normalise or grey.dtype != np.uint8 else grey
+        if self.crop:
+            top, bottom, left, right = exposed_field(image)
+            image = image[top:bottom, left:right]
+        image = _denoise(image, self.denoise)
+        image = _square(image, self.side, self.shape)
+        return cv2.createCLAHE(clipLimit=2.0, tileGridSize=(8, 8)).apply(image) if self.clahe else image
+
+
+def to_uint8(grey: np.ndarray, low: float = 0.1, high: float = 99.9) -> np.ndarray:
+    """Grey levels stretched so that the `low` and `high` percentiles become 0 and 255.
+
+    Percentiles of the full picture rather than its extremes: one dead pixel or a lead marker must not set the window.
+    A picture with one value only becomes black.
+    """
+    thinned = grey[:: max(1, grey.shape[0] // 512), :: max(1, grey.shape[1] // 512)]
+    floor, ceiling = np.percentile(thinned, (low, high))
+    if ceiling <= floor:
+        floor, ceiling = float(grey.min()), float(grey.max())
+    if ceiling <= floor:
+        return np.zeros(grey.shape, np.uint8)
+    scaled = (grey.astype(np.float32) - np.float32(floor)) * np.float32(255 / (ceiling - floor))
+    return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+
+
+def exposed_field(image: np.ndarray, tolerance: float = 10, share: float = 0.03) -> tuple[int, int, int, int]:
+    """The box left when uniform lines are peeled off the four sides.
+
+    Collimated radiographs carry wide borders of one grey level. A row or column belongs to the border while the grey levels
+    of its pixels, the brightest and darkest `share` left aside for side markers, lie within `tolerance` levels.
+    Rows are judged inside the columns that are left and the reverse, until nothing changes. A crop that would leave less than
+    a tenth of the width or height is not made.
+
+    Parameters
+    ----------
+    image
+        (h, w) uint8.
+
+    Returns
+    -------
+    top, bottom, left, right, for ``image[top:bottom, left:right]``.
+    """
+    height, width = image.shape
+    scale = max(1.0, max(height, width) / 256)
+    small = cv2.resize(image, (max(1, round(width / scale)), max(1, round(height / scale))), interpolation=cv2.INTER_AREA)
+    small = cv2.medianBlur(small, 3)
+    top, bottom, left, right = 0, small.shape[0], 0, small.shape[1]
+    while True:
+        box = small[top:bottom, left:right]
+        rows = np.flatnonzero(_spread(box, share, axis=1) > tolerance)
+        columns = np.flatnonzero(_spread(box, share, axis=0) > tolerance)
+        if not len(rows) or not len(columns):
+            break
+        found = top + rows[0], top + rows[-1] + 1, left + columns[0], left + columns[-1] + 1
+        if found == (top, bottom, left, right):
+            break
+        top, bottom, left, right = found
+    if bottom - top < 0.1 * small.shape[0] or right - left < 0.1 * small.shape[1]:
+        return 0, height, 0, width
+    margin = 1  # a small pixel on each side, so that rounding never cuts
+    return (
+        max(0, int((top - margin) * scale)),
+        min(height, int(np.ceil((bottom + margin) * scale))),
+        max(0, int((left - margin) * scale)),
+        min(width, int(np.ceil((right + margin) * scale))),
+    )
+
+
+def _spread(box: np.ndarray, share: float, axis: int) -> np.ndarray:
+    """Range of grey levels along each line of a box, `share` of the pixels left out at both ends."""
+    ordered = np.sort(box, axis=axis)
+    n = box.shape[axis]
+    out = int(share * n)
+    high, low = np.take(ordered, n - 1 - out, axis=axis), np.take(ordered, out, axis=axis)
+    return high.astype(np.int16) - low.astype(np.int16)
+
+
+def _denoise(image: np.ndarray, kind: str) -> np.ndarray:
+    if kind == "gaussian":
+        return cv2.GaussianBlur(image, (0, 0), 1.0)
+    return cv2.medianBlur(image, 3) if kind == "median" else image
+
+
+def _square(image: np.ndarray, side: int, shape: str) -> np.ndarray:
+    height, width = image.shape
+    if shape == "stretch":
+        return _resize(image, side, side)
+    scale = side / max(height, width)
+    new_height, new_width = max(1, round(height * scale)), max(1, round(width * scale))
+    square = np.zeros((side, side), np.uint8)
+    top, left = (side - new_height) // 2, (side - new_width) // 2
+    square[top : top + new_height, left : left + new_width] = _resize(image, new_height, new_width)
+    return square
+
+
+def _resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    shrinks = height * width < image.size
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)

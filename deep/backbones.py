@@ -1,0 +1,138 @@
+"""Any classification network as a backbone: images in, a map of features out, its classifier taken off."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+
+import torch
+import torchvision
+from torch import Tensor, nn
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_SD = (0.229, 0.224, 0.225)
+_CLASSIFIERS = ("classifier", "fc", "heads", "head", "AuxLogits", "aux1", "aux2")
+
+
+class Backbone(nn.Module):
+    """A network without its classifier, from grey bytes to a feature map.
+
+    ``stages`` is a sequence of modules, so that the first ones can be frozen or their output kept; ``width`` is the number
+    of channels that come out.
+    """
+
+    def __init__(self, stages: nn.Sequential, mean: tuple[float, ...], sd: tuple[float, ...]) -> None:
+        super().__init__()
+        self.stages = stages
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("sd", torch.tensor(sd).view(1, 3, 1, 1), persistent=False)
+        with torch.no_grad():
+            self.eval()
+            self.width = self(torch.zeros(1, 1, 224, 224)).shape[1]
+
+    def normalise(self, grey: Tensor) -> Tensor:
+        """From (n, 1, h, w) in 0 .. 1 to (n, 3, h, w) normalised; the three channels are one memory until they are normalised."""
+        return (grey.expand(-1, 3, -1, -1) - self.mean) / self.sd
+
+    def forward(self, grey: Tensor) -> Tensor:
+        """Feature map (n, width, rows, columns) of grey images (n, 1, h, w) in 0 .. 1."""
+        return self.stages(self.normalise(grey))
+
+
+class _Map(nn.Module):
+    """Brings every network's last output to (n, channels, rows, columns): transformers give tokens, some give vectors."""
+
+    def __init__(self, *, channels_last: bool = False) -> None:
+        super().__init__()
+        self.channels_last = channels_last
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.ndim == 2:
+            return x[:, :, None, None]
+        if x.ndim == 3:  # (n, tokens, channels)
+            return x.transpose(1, 2)[:, :, :, None]
+        return x.permute(0, 3, 1, 2) if self.channels_last else x
+
+
+class _Forward(nn.Module):
+    """A network used whole, where its order of modules is not a plain sequence."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        network = self.network
+        return network.forward_features(x) if hasattr(network, "forward_features") else network(x)
+
+
+def build_backbone(name: str, weights: Mapping[str, Tensor] | None = None) -> Backbone:
+    """Make a backbone, from torchvision if it knows the name, else from timm.
+
+    Parameters
+    ----------
+    weights
+        State of the whole network, as published; None leaves the random start.
+
+    Raises
+    ------
+    ValueError
+        If no library knows the name, or the weights do not fit the network.
+    """
+    if name in torchvision.models.list_models():
+        network, mean, sd = _torchvision(name), IMAGENET_MEAN, IMAGENET_SD
+    else:
+        network, mean, sd = _timm(name)
+    if weights is not None:
+        _load(network, weights, name)
+    return Backbone(_stages(name, network), mean, sd)
+
+
+def _torchvision(name: str) -> nn.Module:
+    options = {"aux_logits": False, "init_weights": True} if name in ("inception_v3", "googlenet") else {}
+    return torchvision.models.get_model(name, weights=None, **options)
+
+
+def _timm(name: str) -> tuple[nn.Module, tuple[float, ...], tuple[float, ...]]:
+    try:
+        import timm
+    except ImportError:
+        raise ValueError(f"backbone {name!r} is not in torchvision, and timm is not installed") from None
+    if not timm.is_model(name):
+        close = get_close_matches(name, [*torchvision.models.list_models(), *timm.list_models()], n=1)
+        raise ValueError(f"backbone {name!r} is neither in torchvision nor in timm" + (f"; did you mean {close[0]!r}?" if close else ""))
+    network = timm.create_model(name, pretrained=False, num_classes=0, global_pool="")
+    settings = timm.data.resolve_model_data_config(network)
+    return network, settings["mean"], settings["std"]
+
+
+def _load(network: nn.Module, weights: Mapping[str, Tensor], name: str) -> None:
+    """Load published weights; only the classifier may be missing or left over."""
+    wanted = network.state_dict()
+    fits = {key: value for key, value in weights.items() if key in wanted and wanted[key].shape == value.shape}
+    lacking = [key for key in wanted if key not in fits and not _optional(key)]
+    if lacking:
+        raise ValueError(f"these weights are not for {name}: {len(lacking)} of {len(wanted)} tensors are missing, such as {lacking[0]}")
+    network.load_state_dict(fits, strict=False)
+
+
+def _optional(key: str) -> bool:
+    return key.split(".")[0] in _CLASSIFIERS or key.endswith("num_batches_tracked")
+
+
+def _stages(name: str, network: nn.Module) -> nn.Sequential:
+    """Cut a network into a sequence of stages that ends in a feature map."""
+    if hasattr(network, "forward_features"):  # timm
+        return nn.Sequential(_Forward(network), _Map())
+    children = dict(network.named_children())
+    if "features" in children:
+        if name.startswith("densenet"):
+            return nn.Sequential(*children["features"], nn.ReLU(inplace=True))
+        tail = [children["norm"]] if "norm" in children else []
+        return nn.Sequential(*children["features"], *tail, _Map(channels_last=name.startswith("swin")))
+    if "layer4" in children:
+        return nn.Sequential(*[module for key, module in children.items() if key not in ("avgpool", "fc")])
+    for key in _CLASSIFIERS:
+        if key in children:
+            setattr(network, key, nn.Identity())
+    return nn.Sequential(_Forward(network), _Map())

@@ -1,0 +1,34 @@
+"""Which device and which number format: decided by tables, never by timing, so that two runs give the same numbers."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+
+import torch
+
+
+def pick_device(wish: str) -> torch.device:
+    """Return the device for "auto", "cpu" or "cuda".
+
+    Raises
+    ------
+    ValueError
+        If "cuda" is asked for and there is none.
+    """
+    if wish == "cuda" and not torch.cuda.is_available():
+        raise ValueError("--device cuda: torch sees no CUDA device here; use --device cpu")
+    return torch.device("cuda" if wish == "cuda" or (wish == "auto" and torch.cuda.is_available()) else "cpu")
+
+
+def autocast(device: torch.device) -> AbstractContextManager:
+    """Return bfloat16 autocast where the hardware multiplies bfloat16 natively, else float32.
+
+    GPUs from compute capability 8.0 on; CPUs with AMX or AVX512-BF16. Elsewhere bfloat16 is emulated and slower.
+    """
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=_has_bfloat16(device))
+
+
+def _has_bfloat16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    return "AMX" in torch.backends.cpu.get_cpu_capability() or bool(getattr(torch.cpu, "_is_avx512_bf16_supported", bool)())

@@ -1,0 +1,338 @@
+"""Fine-tuning a backbone on pixels: the training loop, written out once."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save_model
+from torch import Tensor, nn
+from torch.nn.functional import adaptive_avg_pool2d, binary_cross_entropy_with_logits, cross_entropy
+
+from deep.augment import Augmentation
+from deep.backbones import Backbone, build_backbone
+from deep.device import autocast, pick_device
+from deep.probe import LogisticProbe
+from deep.weights import find_weights, fingerprint, read_weights
+
+
+class Classifier(nn.Module):
+    """A backbone, average pooling over one or more grids, scaling, dropout, perhaps a hidden layer, and a linear layer.
+
+    The linear layer is ours for every backbone: torchvision's SqueezeNet classifier, for one, ends in a ReLU, which cannot
+    express a negative logit. The scaling is a constant (0 and 1, unless a linear probe sets it).
+    """
+
+    def __init__(self, backbone: Backbone, n_classes: int, pool: Sequence[int], hidden: int, dropout: float) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.pool = tuple(pool)
+        width = backbone.width * sum(size**2 for size in self.pool)
+        self.register_buffer("shift", torch.zeros(width))
+        self.register_buffer("scale", torch.ones(width))
+        layers: list[nn.Module] = [nn.Dropout(dropout)]
+        if hidden:
+            layers += [nn.Linear(width, hidden), nn.ReLU(inplace=True), nn.Dropout(dropout)]
+        self.head = nn.Sequential(*layers, nn.Linear(hidden or width, n_classes))
+
+    def features(self, grey: Tensor) -> Tensor:
+        """Pooled activations (n, width) of grey images (n, 1, h, w) in 0 .. 1, before scaling."""
+        feature_map = self.backbone(grey)
+        return torch.cat([adaptive_avg_pool2d(feature_map, size).flatten(1) for size in self.pool], dim=1)
+
+    def forward(self, grey: Tensor) -> Tensor:
+        """Logits (n, n_classes)."""
+        return self.head((self.features(grey) - self.shift) * self.scale)
+
+
+class FineTune:
+    """A convolutional network trained on the pixels themselves.
+
+    AdamW with a linear warm-up and a cosine to zero; the backbone learns at a lower rate than the new layers. After each
+    epoch the validation loss is taken, and the state with the lowest one is kept. If `balanced`, rare classes weigh more: a
+    class's weight is the square root of (mean class count / its count), within 1/3 and 3.
+
+    Parameters
+    ----------
+    backbone
+        Name in torchvision, else in timm.
+    epochs, patience
+        At most so many epochs; stop after `patience` epochs without a lower validation loss.
+    frozen_stages
+        So many first stages of the backbone keep their pretrained weights.
+    pretrained
+        False trains from random numbers.
+    batch, learning_rate, backbone_rate, weight_decay, warm_up, label_smoothing
+        `backbone_rate` is the backbone's share of the learning rate, `warm_up` a share of all steps.
+    probe_first
+        Start the linear layer from a logistic regression on the pretrained activations, so that the first steps do not
+        distort them (Kumar et al. 2022, "Fine-tuning can distort pretrained features"). Only without a hidden layer.
+    pool, hidden, dropout
+        Grids of the average pooling, and of the new layers width (0: none) and drop-out rate.
+    balanced
+        Whether rare classes weigh more.
+    augmentation
+        Ranges for `deep.augment.Augmentation`; None for none.
+    mirror
+        Predict the mean of the logits for an image and its mirror image.
+    weights, weights_dir, offline, device
+        As for `deep.frozen.Frozen`.
+    on_epoch
+        Called with each epoch's record.
+    """
+
+    def __init__(
+        self,
+        backbone: str,
+        epochs: int = 10,
+        *,
+        patience: int = 5,
+        frozen_stages: int = 0,
+        pretrained: bool = True,
+        batch: int = 32,
+        learning_rate: float = 1e-3,
+        backbone_rate: float = 0.2,
+        weight_decay: float = 0.02,
+        warm_up: float = 0.1,
+        label_smoothing: float = 0.0,
+        probe_first: bool = True,
+        pool: Sequence[int] = (1,),
+        hidden: int = 0,
+        dropout: float = 0.2,
+        balanced: bool = True,
+        augmentation: dict[str, float] | None = None,
+        mirror: bool = True,
+        weights: str | None = None,
+        weights_dir: Path | None = None,
+        offline: bool = False,
+        device: str = "auto",
+        task: str = "multilabel",
+        on_epoch: Callable[[dict[str, float]], None] | None = None,
+    ) -> None:
+        self.backbone = backbone
+        self.epochs = epochs
+        self.patience = patience
+        self.frozen_stages = frozen_stages
+        self.pretrained = pretrained
+        self.batch = batch
+        self.learning_rate = learning_rate
+        self.backbone_rate = backbone_rate
+        self.weight_decay = weight_decay
+        self.warm_up = warm_up
+        self.label_smoothing = label_smoothing
+        self.probe_first = probe_first
+        self.pool = pool
+        self.hidden = hidden
+        self.dropout = dropout
+        self.balanced = balanced
+        self.augmentation = augmentation
+        self.mirror = mirror
+        self.weights = weights
+        self.weights_dir = weights_dir
+        self.offline = offline
+        self.device = device
+        self.task = task
+        self.on_epoch = on_epoch
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the starting weights ("random" without), and the kind of device."""
+        start = fingerprint(self._weights_path()) if self.pretrained else "random"
+        return f"{start} {pick_device(self.device).type}"
+
+    def fit(self, X: np.ndarray, y: np.ndarray, X_valid: np.ndarray, y_valid: np.ndarray, seed: int) -> FineTune:
+        """Train on images (n, h, w) uint8 with labels (n, n_classes) of 0 and 1.
+
+        Raises
+        ------
+        deep.weights.WeightsUnavailableError
+            If pretrained weights are asked for and cannot be had.
+        FloatingPointError
+            If the loss is no longer a number.
+        """
+        device = pick_device(self.device)
+        weights = read_weights(self._weights_path()) if self.pretrained else None
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            torch.manual_seed(seed)
+            self.network_ = Classifier(build_backbone(self.backbone, weights), y.shape[1], self.pool, self.hidden, self.dropout)
+            self.network_.to(device, memory_format=torch.channels_last)
+            train, valid = _resident(X, y, device), _resident(X_valid, y_valid, device)
+            if self.probe_first and self.pretrained and not self.hidden:
+                self._start_from_probe(train, valid, seed)
+            else:
+                self._start_from_prior(y)
+            self._freeze()
+            self._train(train, valid, torch.Generator(device).manual_seed(seed))
+        self.n_parameters_ = sum(p.numel() for p in self.network_.parameters())
+        return self
+
+    def predict_proba(self, X: np.ndarray) -> np.ndarray:
+        """Probabilities (n, n_classes) float64 of images (n, h, w) uint8."""
+        device = pick_device(self.device)
+        logits = self._logits(torch.from_numpy(np.array(X)).to(device)).double()
+        return (logits.softmax(dim=1) if self.task == "multiclass" else logits.sigmoid()).cpu().numpy()
+
+    def save(self, folder: Path) -> None:
+        """Write the network as safetensors and how to build it as JSON."""
+        save_model(self.network_, str(folder / "network.safetensors"))
+        recipe = {"backbone": self.backbone, "pool": list(self.pool), "hidden": self.hidden, "dropout": self.dropout, "mirror": self.mirror, "task": self.task}
+        (folder / "network.json").write_text(json.dumps(recipe), encoding="utf-8")
+
+    def _weights_path(self) -> Path:
+        return find_weights(self.backbone, path=self.weights, weights_dir=self.weights_dir, offline=self.offline)
+
+    def _start_from_probe(self, train: tuple[Tensor, Tensor], valid: tuple[Tensor, Tensor], seed: int) -> None:
+        """Linear layer and scaling of a logistic regression on the activations of images and mirror images."""
+        features, y = [], []
+        for images, truth in (train, valid):
+            features.append(np.concatenate([self._features(images), self._features(images.flip(2))]))
+            y.append(np.tile(truth.cpu().numpy(), (2, 1)))
+        probe = LogisticProbe(task=self.task, device=str(train[0].device)).fit(features[0], y[0], features[1], y[1], seed)
+        network = self.network_
+        with torch.no_grad():
+            network.shift.copy_(probe.mean_)
+            network.scale.copy_(1 / probe.sd_)
+            network.head[-1].weight.copy_(probe.solution_[:-1].T)
+            network.head[-1].bias.copy_(probe.solution_[-1])
+
+    @torch.inference_mode()
+    def _features(self, images: Tensor) -> np.ndarray:
+        """Pooled activations (n, width) float32 of images (n, h, w) uint8 on the device."""
+        self.network_.eval()
+        with autocast(images.device):
+            out = [self.network_.features(self._grey(rows)).float() for rows in images.split(2 * self.batch)]
+        return torch.cat(out).cpu().numpy()
+
+    @staticmethod
+    def _grey(images: Tensor) -> Tensor:
+        """From (n, h, w) uint8 to (n, 1, h, w) float in 0 .. 1."""
+        return (images[:, None].float() / 255).contiguous(memory_format=torch.channels_last)
+
+    def _start_from_prior(self, y: np.ndarray) -> None:
+        """Biases of the last layer that give each class its share from the first step (Lin et al. 2017, section 3.3)."""
+        share = torch.from_numpy((y.sum(axis=0) + 0.5) / (len(y) + 1)).float()
+        last = self.network_.head[-1]
+        with torch.no_grad():
+            last.weight.mul_(0.1)
+            last.bias.copy_(share.log() if self.task == "multiclass" else share.logit())
+
+    def _freeze(self) -> None:
+        for stage in self.network_.backbone.stages[: self.frozen_stages]:
+            stage.requires_grad_(False)
+
+    def _train(self, train: tuple[Tensor, Tensor], valid: tuple[Tensor, Tensor], generator: torch.Generator) -> None:
+        images, y = train
+        optimiser = self._optimiser()
+        steps = max(1, math.ceil(len(images) / self.batch))
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _warm_up_cosine(self.epochs * steps, self.warm_up))
+        augmentation = None if self.augmentation is None else Augmentation(**self.augmentation)
+        weight = _class_weights(y) if self.balanced else None
+        self.history_: list[dict[str, float]] = []
+        lowest, best, since = float("inf"), copy.deepcopy(self.network_.state_dict()), 0
+        for epoch in range(1, self.epochs + 1):
+            start, total = time.perf_counter(), torch.zeros((), device=images.device)
+            self._train_mode()
+            for rows in _batches(len(images), self.batch, generator):
+                grey = self._grey(images[rows])
+                grey = grey if augmentation is None else augmentation.apply(grey, generator)
+                with autocast(images.device):
+                    logits = self.network_(grey)
+                loss = _loss(logits.float(), y[rows], self.task, weight, self.label_smoothing)
+                optimiser.zero_grad(set_to_none=True)
+                loss.backward()
+                optimiser.step()
+                schedule.step()
+                total += loss.detach() * len(rows)
+            record = self._record(epoch, float(total) / len(images), valid, time.perf_counter() - start)
+            if record["valid_loss"] < lowest:
+                lowest, best, since = record["valid_loss"], copy.deepcopy(self.network_.state_dict()), 0
+                self.chosen_ = {"epochs": float(epoch)}
+            else:
+                since += 1
+            if since >= self.patience:
+                break
+        self.network_.load_state_dict(best)
+
+    def _train_mode(self) -> None:
+        """Training mode, but frozen stages keep the statistics of their batch normalisation."""
+        self.network_.train()
+        for stage in self.network_.backbone.stages[: self.frozen_stages]:
+            stage.eval()
+
+    def _record(self, epoch: int, train_loss: float, valid: tuple[Tensor, Tensor], seconds: float) -> dict[str, float]:
+        """One epoch's line of the history; training time without validation."""
+        images, y = valid
+        valid_loss = float(_loss(self._logits(images), y, self.task))
+        if not (math.isfinite(train_loss) and math.isfinite(valid_loss)):
+            raise FloatingPointError(f"the loss is not a number in epoch {epoch}: lower learning_rate ({self.learning_rate:g})")
+        record = {"epoch": epoch, "train_loss": train_loss, "valid_loss": valid_loss, "seconds": seconds}
+        self.history_.append(record)
+        if self.on_epoch is not None:
+            self.on_epoch({**record, "epochs": self.epochs})
+        return record
+
+    @torch.inference_mode()
+    def _logits(self, images: Tensor) -> Tensor:
+        """Logits (n, n_classes) float32 of images (n, h, w) uint8 on the device."""
+        self.network_.eval()
+        out = []
+        for rows in images.split(2 * self.batch):
+            grey = self._grey(rows)
+            with autocast(images.device):
+                logits = self.network_(grey).float()
+                out.append((logits + self.network_(grey.flip(3)).float()) / 2 if self.mirror else logits)
+        return torch.cat(out)
+
+    def _optimiser(self) -> torch.optim.Optimizer:
+        """AdamW with four groups: backbone and new layers, each with and without weight decay (none on biases and norms)."""
+        groups = []
+        for part, rate in ((self.network_.backbone, self.learning_rate * (self.backbone_rate if self.pretrained else 1)), (self.network_.head, self.learning_rate)):
+            learned = [p for p in part.parameters() if p.requires_grad]
+            groups.append({"params": [p for p in learned if p.ndim > 1], "lr": rate, "weight_decay": self.weight_decay})
+            groups.append({"params": [p for p in learned if p.ndim <= 1], "lr": rate, "weight_decay": 0.0})
+        return torch.optim.AdamW([g for g in groups if g["params"]])
+
+
+def _resident(X: np.ndarray, y: np.ndarray, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Images as bytes and labels as float32, on the device for the whole training."""
+    return torch.from_numpy(np.array(X)).to(device), torch.from_numpy(y).to(device, torch.float32)
+
+
+def _batches(n: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """Rows in random order; a last batch of one joins the one before, which batch normalisation needs."""
+    order = torch.randperm(n, generator=generator, device=generator.device)
+    batches = list(order.split(size))
+    if len(batches) > 1 and len(batches[-1]) == 1:
+        batches[-2:] = [torch.cat(batches[-2:])]
+    yield from batches
+
+
+def _warm_up_cosine(steps: int, warm_up: float) -> Callable[[int], float]:
+    warm = max(1, round(warm_up * steps))
+
+    def factor(step: int) -> float:
+        if step < warm:
+            return (step + 1) / warm
+        return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
+
+    return factor
+
+
+def _class_weights(y: Tensor) -> Tensor:
+    """Square root of mean count over each class's count, within 1/3 and 3; (n_classes,)."""
+    count = y.sum(dim=0)
+    return (count.mean() / count.clamp_min(1)).sqrt().clamp(1 / 3, 3)
+
+
+def _loss(logits: Tensor, y: Tensor, task: str, weight: Tensor | None = None, smoothing: float = 0.0) -> Tensor:
+    """Cross-entropy for one label, binary cross-entropy summed over the classes for several; mean over the images."""
+    if task == "multiclass":
+        return cross_entropy(logits, y, weight=weight, label_smoothing=smoothing)
+    target = y * (1 - smoothing) + smoothing / 2
+    per_class = binary_cross_entropy_with_logits(logits, target, pos_weight=weight, reduction="none")  # (n, n_classes)
+    return per_class.sum(dim=1).mean()

@@ -1,0 +1,92 @@
+"""Frozen backbones as encoders: activations of a pretrained network, computed once for all folds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d, normalize
+
+from deep.backbones import build_backbone
+from deep.device import autocast, pick_device
+from deep.weights import find_weights, fingerprint, read_weights
+
+VERSION = 1
+
+
+class Frozen:
+    """Pooled activations of a pretrained backbone.
+
+    Parameters
+    ----------
+    backbone
+        Name in torchvision, else in timm.
+    pool
+        The feature map is averaged over each of these grids: 1 is the global mean, 2 keeps the quarters of the image.
+    root
+        Take the signed square root before each grid's activations are brought to unit length: a few strong channels then no
+        longer outweigh the others (Perronnin, Sánchez and Mensink 2010).
+    weights
+        A weights file; by default looked for as `deep.weights.find_weights` says.
+    batch
+        Images per forward pass.
+    device, weights_dir, offline
+        Where to compute, where to look for weights, whether never to download.
+    """
+
+    def __init__(
+        self,
+        backbone: str,
+        pool: Sequence[int] = (1, 2),
+        *,
+        root: bool = True,
+        weights: str | None = None,
+        batch: int = 32,
+        device: str = "auto",
+        weights_dir: Path | None = None,
+        offline: bool = False,
+    ) -> None:
+        self.backbone = backbone
+        self.pool = pool
+        self.root = root
+        self.weights = weights
+        self.batch = batch
+        self.device = device
+        self.weights_dir = weights_dir
+        self.offline = offline
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the weights and the kind of device: what the numbers depend on beside the parameters.
+
+        Raises
+        ------
+        deep.weights.WeightsUnavailableError
+            If the weights cannot be had.
+        """
+        return f"{fingerprint(self._weights_path())} {pick_device(self.device).type}"
+
+    def encode(self, images: np.ndarray) -> np.ndarray:
+        """Activations of images (n, h, w) uint8: (n, width * sum of squared grid sizes) float32."""
+        device = pick_device(self.device)
+        network = build_backbone(self.backbone, read_weights(self._weights_path())).to(device, memory_format=torch.channels_last).eval()
+        self.n_parameters_ = sum(p.numel() for p in network.parameters())
+        out = []
+        with torch.inference_mode(), autocast(device):
+            for start in range(0, len(images), self.batch):
+                grey = torch.from_numpy(np.array(images[start : start + self.batch])).to(device, non_blocking=True)
+                feature_map = network(grey[:, None].float() / 255)  # (b, width, rows, columns)
+                out.append(self._pooled(feature_map.float()))
+        return torch.cat(out).cpu().numpy()
+
+    def _weights_path(self) -> Path:
+        return find_weights(self.backbone, path=self.weights, weights_dir=self.weights_dir, offline=self.offline)
+
+    def _pooled(self, feature_map: Tensor) -> Tensor:
+        """Average over each grid, root and unit length: (b, width, rows, columns) -> (b, d)."""
+        blocks = [adaptive_avg_pool2d(feature_map, size).flatten(1) for size in self.pool]
+        if self.root:
+            blocks = [normalize(block.sign() * block.abs().sqrt()) for block in blocks]
+        return torch.cat(blocks, dim=1)

@@ -1,0 +1,95 @@
+"""Linear probe: logistic regression on frozen activations, all classes at once, by L-BFGS."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
+
+from deep.device import pick_device
+
+
+class LogisticProbe:
+    """L2-regularised logistic regression (soft-max for one label, one sigmoid per class for several).
+
+    Minimises C * sum of losses + ||W||² / 2, as scikit-learn's ``LogisticRegression`` does, on features scaled by the training
+    part's standard deviation. The C with the lowest validation loss is kept; each C starts from the solution of the one before.
+
+    Parameters
+    ----------
+    C
+        Candidates, inverse strength of the regularisation.
+    task
+        "multilabel" or "multiclass".
+    max_iter
+        L-BFGS iterations per candidate.
+    device
+        "auto", "cpu" or "cuda".
+    """
+
+    def __init__(self, C: Sequence[float] = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2), task: str = "multilabel", max_iter: int = 200, device: str = "auto") -> None:
+        self.C = C
+        self.task = task
+        self.max_iter = max_iter
+        self.device = device
+
+    def fit(self, X: np.ndarray, y: np.ndarray, X_valid: np.ndarray, y_valid: np.ndarray, seed: int) -> LogisticProbe:  # noqa: ARG002 - nothing is drawn
+        """Fit to features (n, d) float32 and labels (n, n_classes) of 0 and 1."""
+        device = pick_device(self.device)
+        self.mean_ = torch.from_numpy(X.mean(axis=0)).to(device)
+        self.sd_ = torch.from_numpy(X.std(axis=0)).to(device).clamp_min(1e-6)
+        train, valid = self._scaled(X), self._scaled(X_valid)
+        truth, valid_truth = (torch.from_numpy(part).to(device, torch.float32) for part in (y, y_valid))
+        solution = torch.zeros(X.shape[1] + 1, y.shape[1], device=device)  # the last row is the intercept
+        lowest = float("inf")
+        for C in sorted(self.C):
+            solution = self._minimise(train, truth, C, solution)
+            loss = float(_loss(_logits(valid, solution), valid_truth, self.task)) / len(valid)
+            if loss < lowest:
+                lowest, self.solution_, self.chosen_ = loss, solution.clone(), {"C": float(C)}
+        self.n_parameters_ = self.solution_.numel()
+        return self
+
+    def predict_proba(self, X: np.ndarray) -> np.ndarray:
+        """Probabilities (n, n_classes) float64 of features (n, d) float32."""
+        logits = _logits(self._scaled(X), self.solution_).double()
+        return (logits.softmax(dim=1) if self.task == "multiclass" else logits.sigmoid()).cpu().numpy()
+
+    def save(self, folder: Path) -> None:
+        """Write coefficients and scaling as safetensors, the choice as JSON."""
+        arrays = {"solution": self.solution_, "mean": self.mean_, "sd": self.sd_}
+        save_file({name: value.cpu().contiguous() for name, value in arrays.items()}, folder / "probe.safetensors")
+        (folder / "probe.json").write_text(json.dumps({**self.chosen_, "task": self.task}), encoding="utf-8")
+
+    def _scaled(self, X: np.ndarray) -> Tensor:
+        return (torch.from_numpy(np.ascontiguousarray(X)).to(self.mean_.device) - self.mean_) / self.sd_
+
+    def _minimise(self, X: Tensor, y: Tensor, C: float, start: Tensor) -> Tensor:
+        """Solve one candidate; the objective is divided by C * n, which keeps L-BFGS's tolerances meaningful for every C."""
+        solution = start.clone().requires_grad_()
+        optimiser = torch.optim.LBFGS([solution], max_iter=self.max_iter, tolerance_grad=1e-6, tolerance_change=1e-8, line_search_fn="strong_wolfe")
+
+        def closure() -> Tensor:
+            optimiser.zero_grad()
+            loss = _loss(_logits(X, solution), y, self.task) / len(X) + solution[:-1].square().sum() / (2 * C * len(X))
+            loss.backward()
+            return loss
+
+        optimiser.step(closure)
+        return solution.detach()
+
+
+def _logits(X: Tensor, solution: Tensor) -> Tensor:
+    return X @ solution[:-1] + solution[-1]  # (n, n_classes)
+
+
+def _loss(logits: Tensor, y: Tensor, task: str) -> Tensor:
+    if task == "multiclass":
+        return cross_entropy(logits, y, reduction="sum")
+    return binary_cross_entropy_with_logits(logits, y, reduction="sum")

@@ -1,0 +1,120 @@
+"""Where pretrained weights come from, in order: a named file, a weights folder, torch's cache, a download with hash check.
+
+A backbone whose weights cannot be had is never trained from random numbers under a pretrained name: `WeightsUnavailableError`
+says what was looked for, and the caller shows the cell as skipped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+from urllib.error import URLError
+
+import torch
+import torchvision
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+_HASH_IN_NAME = re.compile(r"-([a-f0-9]{8,})\.pth$")  # PyTorch's convention: the name carries the first digits of the sha256
+
+
+class WeightsUnavailableError(RuntimeError):
+    """Pretrained weights that cannot be had here; one line with the reason and the way out."""
+
+
+def find_weights(backbone: str, *, path: str | None = None, weights_dir: Path | None = None, offline: bool = False) -> Path:
+    """File with the ImageNet weights of a backbone.
+
+    Parameters
+    ----------
+    backbone
+        Name in torchvision, else in timm.
+    path
+        A file named in the suite; then nothing else is looked at.
+    weights_dir
+        Folder with files named ``BACKBONE-*.safetensors`` or ``BACKBONE-*.pth``.
+    offline
+        Never download.
+
+    Raises
+    ------
+    WeightsUnavailableError
+        If there is no such file and it may not or cannot be downloaded.
+    """
+    if path is not None:
+        if not Path(path).is_file():
+            raise WeightsUnavailableError(f"{backbone}: the weights file {path} named in the suite is not there")
+        return Path(path)
+    for folder in [weights_dir] if weights_dir else []:
+        found = sorted(f for suffix in ("safetensors", "pth") for f in folder.glob(f"{backbone}-*.{suffix}"))
+        if found:
+            return found[0]
+    where = f"no {backbone}-*.safetensors or .pth in {weights_dir}" if weights_dir else "no --weights-dir given"
+    if backbone not in torchvision.models.list_models():
+        return _from_timm(backbone, where, offline=offline)
+    url = torchvision.models.get_model_weights(backbone).DEFAULT.url
+    cached = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
+    if cached.is_file():
+        return cached
+    if offline:
+        raise WeightsUnavailableError(f"no weights for {backbone}: {where}, none in torch's cache, and --offline forbids the download")
+    return download(url, cached, backbone, where)
+
+
+def download(url: str, target: Path, backbone: str, where: str) -> Path:
+    """Fetch a weights file with a progress bar; its name carries the hash that the content must have."""
+    digits = _HASH_IN_NAME.search(target.name)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        torch.hub.download_url_to_file(url, str(target), hash_prefix=digits.group(1) if digits else None, progress=True)
+    except RuntimeError as error:  # torch's word for a wrong hash
+        raise WeightsUnavailableError(f"no weights for {backbone}: the download from {url} is damaged ({' '.join(str(error).split())})") from None
+    except (URLError, OSError) as error:
+        raise WeightsUnavailableError(
+            f"no weights for {backbone}: {where}, none in torch's cache, and the download failed ({getattr(error, 'reason', error)})"
+        ) from None
+    return target
+
+
+def _from_timm(backbone: str, where: str, *, offline: bool) -> Path:
+    """Weights of a timm model, by the Hugging Face hub's own cache and download."""
+    import timm
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    if not timm.is_model(backbone):
+        raise ValueError(f"backbone {backbone!r} is neither in torchvision nor in timm")
+    hub_id = timm.get_pretrained_cfg(backbone).hf_hub_id
+    if not hub_id:
+        raise WeightsUnavailableError(f"no weights for {backbone}: {where}, and timm names no pretrained weights for it")
+    try:
+        return Path(hf_hub_download(hub_id, "model.safetensors", local_files_only=offline))
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+        reason = "--offline forbids the download" if offline else f"the download failed ({type(error).__name__})"
+        raise WeightsUnavailableError(f"no weights for {backbone}: {where}, none in the hub's cache, and {reason}") from None
+
+
+def read_weights(path: Path) -> dict[str, torch.Tensor]:
+    """Tensors of a weights file, by safetensors or by ``torch.load(weights_only=True)``, which runs no code from the file.
+
+    Raises
+    ------
+    WeightsUnavailableError
+        If the file is damaged or holds anything but tensors.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, SafetensorError, RuntimeError, ValueError, EOFError) as error:
+        raise WeightsUnavailableError(f"{path}: not a readable weights file ({type(error).__name__})") from None
+    except Exception as error:  # noqa: BLE001 - pickle.UnpicklingError: importing pickle to name it would look worse than this
+        raise WeightsUnavailableError(f"{path}: refused: it holds more than tensors ({type(error).__name__})") from None
+    return state.get("state_dict", state)
+
+
+def fingerprint(path: Path) -> str:
+    """SHA-256 of a weights file."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,89 @@
+"""The decision rule: from probabilities to labels, the same for every model."""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+BoolArray = NDArray[np.bool_]
+FloatArray = NDArray[np.float64]
+
+
+def decide(
+    probability: ArrayLike, valid_truth: ArrayLike, valid_probability: ArrayLike, task: str, at_least_one: bool
+) -> BoolArray:
+    """Decide the labels of a test part, with a threshold learned from the validation part of the same cell.
+
+    Parameters
+    ----------
+    probability : array, shape (n, n_classes)
+        Probabilities of the test part.
+    valid_truth, valid_probability : array, shape (n_valid, n_classes)
+        Truth (0 or 1) and probabilities of the validation part; used only where `task` is "multilabel".
+    task : {"multiclass", "multilabel"}
+    at_least_one : bool
+        Whether every image is known to have a label.
+
+    Returns
+    -------
+    array of bool, shape (n, n_classes)
+    """
+    if task == "multiclass":
+        return most_probable(probability)
+    threshold = best_threshold(valid_truth, valid_probability, at_least_one)
+    return at_threshold(probability, threshold, at_least_one)
+
+
+def most_probable(probability: ArrayLike) -> BoolArray:
+    """Mark the most probable class of each image; the first of equal ones. Shape (n, n_classes)."""
+    probability = np.asarray(probability)
+    return np.arange(probability.shape[1]) == probability.argmax(axis=1)[:, None]
+
+
+def at_threshold(probability: ArrayLike, threshold: float, at_least_one: bool) -> BoolArray:
+    """Mark every class at or above the threshold; where one is due and none is, the most probable."""
+    probability = np.asarray(probability)
+    decided = probability >= threshold
+    if at_least_one:
+        decided |= most_probable(probability) & ~decided.any(axis=1, keepdims=True)
+    return decided
+
+
+def best_threshold(truth: ArrayLike, probability: ArrayLike, at_least_one: bool) -> float:
+    """Find the threshold, common to all classes, with the highest mean F1 per image.
+
+    Every midpoint between two neighbouring distinct probabilities is tried. Lowering the threshold past one entry
+    changes the F1 of one image, so that one sort and one cumulative sum give the score of them all, exactly.
+
+    Parameters
+    ----------
+    truth, probability : array, shape (n, n_classes)
+
+    Returns
+    -------
+    float
+        Among equally good thresholds the one nearest 0.5; 0.5 where there is nothing to choose from.
+    """
+    truth, probability = np.asarray(truth, dtype=bool), np.asarray(probability, dtype=float)
+    order = np.argsort(-probability, axis=1, kind="stable")
+    steps = _f1_by_number_of_labels(np.take_along_axis(truth, order, axis=1), at_least_one)  # (n, n_classes + 1)
+    values = np.take_along_axis(probability, order, axis=1).ravel()
+    descending = np.argsort(-values, kind="stable")
+    values = values[descending]
+    gains = np.diff(steps, axis=1).ravel()[descending]
+    last_of_equals = np.flatnonzero(np.diff(values))
+    if len(last_of_equals) == 0:
+        return 0.5
+    score = steps[:, 0].sum() + np.cumsum(gains)[last_of_equals]
+    midpoints = (values[last_of_equals] + values[last_of_equals + 1]) / 2
+    best = midpoints[score >= score.max() - 1e-9]
+    return float(best[np.abs(best - 0.5).argmin()])
+
+
+def _f1_by_number_of_labels(ranked_truth: BoolArray, at_least_one: bool) -> FloatArray:
+    """F1 of each image when its 0, 1, ..., n_classes most probable classes are named. Shape (n, n_classes + 1)."""
+    n, n_classes = ranked_truth.shape
+    hits = np.hstack([np.zeros((n, 1), dtype=int), ranked_truth.cumsum(axis=1)])
+    size = np.arange(n_classes + 1) + hits[:, -1:]  # labels named + labels true
+    f1 = np.where(size > 0, 2 * hits / np.maximum(size, 1), 1.0)
+    if at_least_one:
+        f1[:, 0] = f1[:, 1]
+    return f1

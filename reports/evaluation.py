@@ -1,0 +1,93 @@
+"""Apply the decision rule and the metrics to every cell, once, for all tables and figures."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from reports.decision import BoolArray, FloatArray, decide
+from reports.metrics import score
+from reports.results import CellKey, Results
+
+
+@dataclass(frozen=True)
+class Decided:
+    """A test part after the decision rule.
+
+    Attributes
+    ----------
+    image_id : array of str, shape (n,)
+    truth, decided : array of bool, shape (n, n_classes)
+    probability : array of float64, shape (n, n_classes)
+    """
+
+    image_id: np.ndarray
+    truth: BoolArray
+    decided: BoolArray
+    probability: FloatArray
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A run with its decisions and scores.
+
+    Attributes
+    ----------
+    results : Results
+    test_parts : mapping
+        (model, repeat, fold) -> Decided, for every cell that is done.
+    scores : DataFrame
+        One row per cell that is done: model, repeat, fold, every metric and the number of classes it rests on.
+    """
+
+    results: Results
+    test_parts: Mapping[CellKey, Decided]
+    scores: pd.DataFrame
+
+    def parts(self, model: str) -> list[Decided]:
+        """Test parts of a model, one per cell that is done."""
+        return [part for key, part in self.test_parts.items() if key[0] == model]
+
+    def pooled(self, model: str) -> list[Decided]:
+        """Test parts of a model joined over the folds, one per repeat."""
+        repeats = sorted({key[1] for key in self.test_parts if key[0] == model})
+        return [
+            join(part for key, part in self.test_parts.items() if key[:2] == (model, repeat)) for repeat in repeats
+        ]
+
+    @property
+    def finished(self) -> list[str]:
+        """Models with at least one cell done, in the order of the suite."""
+        done = {key[0] for key in self.test_parts}
+        return [model for model in self.results.models if model in done]
+
+
+def evaluate(results: Results) -> Evaluation:
+    """Decide and score every cell that is done."""
+    task, at_least_one = results.data["task"], results.data["at_least_one"]
+    test_parts, rows = {}, []
+    for key, predictions in results.predictions.items():
+        part = _decide_cell(predictions, results.classes, task, at_least_one)
+        test_parts[key] = part
+        place = dict(zip(("model", "repeat", "fold"), key, strict=True))
+        rows.append(place | score(part.truth, part.decided, part.probability, task))
+    return Evaluation(results, test_parts, pd.DataFrame(rows, columns=None if rows else ["model", "repeat", "fold"]))
+
+
+def join(parts: Iterable[Decided]) -> Decided:
+    """Put test parts one below the other."""
+    columns = zip(*((part.image_id, part.truth, part.decided, part.probability) for part in parts), strict=True)
+    return Decided(*(np.concatenate(column) for column in columns))
+
+
+def _decide_cell(predictions: pd.DataFrame, classes: list[str], task: str, at_least_one: bool) -> Decided:
+    test, valid = (predictions[predictions["part"] == part] for part in ("test", "valid"))
+    truth, probability = _matrices(test, classes)
+    decided = decide(probability, *_matrices(valid, classes), task, at_least_one)
+    return Decided(test["image_id"].to_numpy(), truth, decided, probability)
+
+
+def _matrices(frame: pd.DataFrame, classes: list[str]) -> tuple[BoolArray, FloatArray]:
+    truth = frame[[f"truth/{label}" for label in classes]].to_numpy(dtype=bool)
+    return truth, frame[[f"probability/{label}" for label in classes]].to_numpy(dtype=float)  # (n, n_classes) both

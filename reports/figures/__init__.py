@@ -1,0 +1,1 @@
+"""Charts of a run: functions from an evaluation to an Altair chart, which neither print, show nor save."""

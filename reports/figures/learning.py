@@ -1,0 +1,55 @@
+"""How the models with epochs learned."""
+
+import altair as alt
+import pandas as pd
+
+from reports.figures.theme import chooser, family_color, inline
+from reports.results import Results
+
+MEASURES = {"valid_score": "Validation score", "valid_loss": "Validation loss", "train_loss": "Training loss"}
+
+
+def learning_curves(results: Results) -> alt.LayerChart | None:
+    """Draw score and losses over the epochs: a thin line per fold, a thick one for the chosen model's folds.
+
+    Returns
+    -------
+    LayerChart or None
+        None where no model has epochs.
+    """
+    table = _history(results)
+    if table.empty:
+        return None
+    measure = chooser("measure", "Show", list(MEASURES.values()))
+    model = chooser("model", "Model", table["model"].drop_duplicates().tolist())
+    base = (
+        alt.Chart(inline(table))
+        .transform_filter("datum.measure === measure")
+        .encode(
+            x=alt.X("epoch:Q", axis=alt.Axis(tickMinStep=1, format="d")),
+            y=alt.Y("value:Q", title=None, scale=alt.Scale(zero=False)),
+            color=family_color(),
+            detail=["model:N", "cell:N"],
+            tooltip=["model:N", "cell:N"],
+        )
+    )
+    others = base.mark_line(strokeWidth=1, opacity=0.35)
+    chosen = base.transform_filter("datum.model === model").mark_line(strokeWidth=2.5, point=True)
+    return alt.layer(others, chosen).add_params(measure, model).properties(width="container", height=320)
+
+
+def _history(results: Results) -> pd.DataFrame:
+    rows = [
+        {
+            "model": cell["model"],
+            "family": cell["family"],
+            "cell": f"repeat {cell['repeat']}, fold {cell['fold']}",
+            "epoch": epoch["epoch"],
+            "measure": title,
+            "value": epoch.get(name),
+        }
+        for cell in results.cells.to_dict("records")
+        for epoch in cell["history"]
+        for name, title in MEASURES.items()
+    ]
+    return pd.DataFrame(rows, columns=["model", "family", "cell", "epoch", "measure", "value"]).dropna(subset="value")

@@ -1,0 +1,51 @@
+"""What all charts share: colours, inline data, the model and class choosers."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import altair as alt
+import pandas as pd
+
+# Okabe and Ito's palette (2008), safe for colour-blind readers; of middle lightness, for light and dark paper.
+FAMILY_COLORS = {"classical": "#d55e00", "deep": "#3a86c8", "fusion": "#009e73", "floor": "#8a8a8a"}
+HEAT_COLOR = "#3a86c8"
+ROW_HEIGHT = 24
+
+
+def inline(table: pd.DataFrame) -> alt.InlineData:
+    """Put a table into the chart itself; undefined values become null, numbers keep five significant digits."""
+    records = table.to_dict("records")
+    return alt.InlineData(values=[{name: _json_value(value) for name, value in record.items()} for record in records])
+
+
+def family_color() -> alt.Color:
+    """One colour per family."""
+    scale = alt.Scale(domain=list(FAMILY_COLORS), range=list(FAMILY_COLORS.values()))
+    return alt.Color("family:N", title=None, scale=scale, legend=alt.Legend(orient="top"))
+
+
+def chooser(name: str, title: str, options: Sequence[str], first: str | None = None) -> alt.Parameter:
+    """A drop-down list that sets the parameter `name` of a chart."""
+    bind = alt.binding_select(options=list(options), name=f"{title} ")
+    return alt.param(name=name, value=first or options[0], bind=bind)
+
+
+def heat_map(
+    data: alt.InlineData, x: alt.X, y: alt.Y, share: str, text: str, tooltip: list[Any], n_rows: int
+) -> alt.LayerChart:
+    """Rectangles whose opacity is `share` (0 to 1) under a text; reads on light and on dark paper."""
+    base = alt.Chart(data).encode(x=x, y=y, tooltip=tooltip)
+    opacity = alt.FillOpacity(f"{share}:Q", scale=alt.Scale(domain=[0, 1], range=[0.04, 1]), legend=None)
+    cells = base.mark_rect(fill=HEAT_COLOR, cornerRadius=2).encode(fillOpacity=opacity)
+    words = base.mark_text(fontSize=11).encode(text=f"{text}:N")
+    on_light = words.transform_filter(f"!(datum.{share} > 0.6)")
+    on_dark = words.mark_text(fontSize=11, fill="white").transform_filter(f"datum.{share} > 0.6")
+    return alt.layer(cells, on_light, on_dark).properties(width="container", height=ROW_HEIGHT * n_rows)
+
+
+def _json_value(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_json_value(each) for each in value]
+    if isinstance(value, str) or not pd.api.types.is_number(value):
+        return None if value is None or value is pd.NA else value
+    return None if pd.isna(value) else float(f"{value:.5g}") if isinstance(value, float) else int(value)

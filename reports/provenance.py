@@ -1,0 +1,31 @@
+"""Where a number comes from: the caption that every table carries."""
+
+from reports.results import Results
+
+DIGEST_LENGTH = 12
+
+
+def caption(results: Results) -> str:
+    """Write one line with the run, suite, data, splits, folds, repeats, seed and sizes; SYNTHETIC where the data are."""
+    run, splits = results.run, results.run["splits"]
+    return ", ".join(
+        [
+            f"Run {run['run_id']}",
+            f"suite {run['suite']['name']}",
+            f"data {results.data['name']}" + (" (SYNTHETIC)" if results.data.get("synthetic") else ""),
+            f"splits {splits['digest'][:DIGEST_LENGTH]}",
+            f"{counted(splits['folds'], 'fold')} × {counted(splits['repeats'], 'repeat')}",
+            f"seed {run['seed']}",
+            f"n = {results.data['n_images']} images of {groups_in_words(results)}",
+        ]
+    )
+
+
+def groups_in_words(results: Results) -> str:
+    """Count the groups by their noun: "445 patients"."""
+    return counted(results.data["n_groups"], results.data.get("group_noun") or "group")
+
+
+def counted(n: int, noun: str) -> str:
+    """Write a number with its noun: "1 fold", "5 folds"."""
+    return f"{n} {noun if n == 1 else noun + 's'}"

@@ -1,0 +1,234 @@
+"""Read a run folder: every file checked, nothing computed.
+
+A run folder may come from another machine or from another person. It is read as data only, no path in it leads outside,
+and a file that does not fit the rest is refused by name.
+"""
+
+import hashlib
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+SCHEMA = 1
+RECOMPUTE = "run the same `bench run` again: it recomputes the cell"
+
+CellKey = tuple[str, int, int]  # model, repeat, fold
+
+MANIFEST_COLUMNS = ("image_id", "file", "labels", "group", "status", "reason")
+SPLIT_COLUMNS = ("image_id", "repeat", "fold", "part")
+CELL_FIELDS = ("family", "status", "reason", "traceback", "n_train", "n_valid", "n_test", "timings", "peak_memory_bytes")
+CELL_FIELDS += ("n_parameters", "model_bytes", "chosen", "history", "warnings")
+
+
+class ResultsError(Exception):
+    """A run folder that cannot be reported; the message is one line that names the file and the way out."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image of the data set before and after the shared preprocessing, and augmented."""
+
+    image_id: str
+    labels: tuple[str, ...]
+    before: Path
+    after: Path
+    augmented: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class Results:
+    """All that a run folder holds.
+
+    Attributes
+    ----------
+    path : Path
+        The run folder.
+    run : dict
+        `run.json`.
+    manifest : DataFrame
+        One row per image: image_id, file, labels, group, status, reason.
+    splits : DataFrame
+        One row per image, repeat and fold, with its part.
+    cells : DataFrame
+        One row per cell on disk, whether done, failed or skipped; columns model, repeat, fold and `CELL_FIELDS`.
+    predictions : dict
+        (model, repeat, fold) -> DataFrame with image_id, part and `truth/CLASS`, `probability/CLASS`; cells done only.
+    samples : tuple of Sample
+    """
+
+    path: Path
+    run: dict[str, Any]
+    manifest: pd.DataFrame
+    splits: pd.DataFrame
+    cells: pd.DataFrame
+    predictions: dict[CellKey, pd.DataFrame]
+    samples: tuple[Sample, ...]
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """What `run.json` says about the data set."""
+        return self.run["data"]
+
+    @property
+    def classes(self) -> list[str]:
+        """Class names, in the order of every array of shape (n, n_classes)."""
+        return self.data["classes"]
+
+    @property
+    def models(self) -> dict[str, dict[str, Any]]:
+        """The suite's models by name, in the order of display."""
+        return self.run["suite"]["models"]
+
+    @property
+    def groups(self) -> pd.Series:
+        """The group (patient) of each image, indexed by image_id."""
+        return self.manifest.set_index("image_id")["group"]
+
+    @property
+    def n_planned(self) -> int:
+        """Cells that each model has when the run is whole: folds × repeats."""
+        return self.run["splits"]["folds"] * self.run["splits"]["repeats"]
+
+
+def load(run: Path) -> Results:
+    """Read and check a run folder.
+
+    Parameters
+    ----------
+    run : Path
+
+    Returns
+    -------
+    Results
+
+    Raises
+    ------
+    ResultsError
+        If a file is missing, damaged, of a newer schema or does not belong to this run.
+    """
+    root = Path(run)
+    description = _json(root, "run.json")
+    _require(description, ("run_id", "suite", "data", "splits", "seed"), "run.json")
+    _require(description["suite"], ("name", "models"), "run.json, suite")
+    _require(description["data"], ("name", "task", "classes", "at_least_one", "n_images", "n_groups"), "run.json, data")
+    _require(description["splits"], ("digest", "folds", "repeats"), "run.json, splits")
+    splits = _table(root, "splits.parquet", SPLIT_COLUMNS)
+    cells, predictions = _cells(root, description, splits)
+    return Results(
+        path=root,
+        run=description,
+        manifest=_table(root, "manifest.parquet", MANIFEST_COLUMNS),
+        splits=splits,
+        cells=cells,
+        predictions=predictions,
+        samples=tuple(_samples(root)),
+    )
+
+
+def _cells(
+    root: Path, run: dict[str, Any], splits: pd.DataFrame
+) -> tuple[pd.DataFrame, dict[CellKey, pd.DataFrame]]:
+    members = {place: rows.set_index("image_id")["part"] for place, rows in splits.groupby(["repeat", "fold"])}
+    rows, predictions = [], {}
+    for key, folder in _cell_folders(root, run):
+        cell = _json(root, f"{folder}/cell.json")
+        _require(cell, ("model", "repeat", "fold", *CELL_FIELDS, "checksums"), f"{folder}/cell.json")
+        if (cell["model"], cell["repeat"], cell["fold"]) != key:
+            raise ResultsError(f"{folder}/cell.json describes another cell; remove the folder and {RECOMPUTE}")
+        rows.append({name: cell[name] for name in ("model", "repeat", "fold", *CELL_FIELDS)})
+        if cell["status"] == "done":
+            predictions[key] = _predictions(root, folder, cell, run["data"]["classes"], members.get(key[1:]))
+    return pd.DataFrame(rows, columns=["model", "repeat", "fold", *CELL_FIELDS]), predictions
+
+
+def _cell_folders(root: Path, run: dict[str, Any]) -> Iterator[tuple[CellKey, str]]:
+    for model in run["suite"]["models"]:
+        for repeat in range(run["splits"]["repeats"]):
+            for fold in range(run["splits"]["folds"]):
+                folder = f"cells/{model}/r{repeat}-f{fold}"
+                if _inside(root, folder).is_dir():
+                    yield (model, repeat, fold), folder
+
+
+def _predictions(
+    root: Path, folder: str, cell: dict[str, Any], classes: list[str], parts: pd.Series | None
+) -> pd.DataFrame:
+    name = f"{folder}/predictions.parquet"
+    content = _bytes(root, name)
+    if hashlib.sha256(content).hexdigest() != cell["checksums"].get("predictions.parquet"):
+        raise ResultsError(f"{name} does not match its checksum; {RECOMPUTE}")
+    columns = [f"{kind}/{label}" for kind in ("truth", "probability") for label in classes]
+    frame = _parquet(content, name, ("image_id", "part", *columns))
+    tested = frame.loc[frame["part"] == "test", "image_id"]
+    if parts is None or sorted(tested) != sorted(parts.index[parts == "test"]):
+        raise ResultsError(f"{name} is not for the test part in splits.parquet; remove {folder} and {RECOMPUTE}")
+    if not np.isfinite(frame[columns].to_numpy(dtype=float)).all():
+        raise ResultsError(f"{name} has a probability that is not a number; remove {folder} and {RECOMPUTE}")
+    return frame
+
+
+def _samples(root: Path) -> Iterator[Sample]:
+    if not _inside(root, "samples/samples.json").is_file():
+        return
+    for entry in _json(root, "samples/samples.json", versioned=False):
+        _require(entry, ("image_id", "labels", "before", "after", "augmented"), "samples/samples.json")
+        before, after, *augmented = (
+            _inside(root, f"samples/{name}") for name in (entry["before"], entry["after"], *entry["augmented"])
+        )
+        yield Sample(entry["image_id"], tuple(entry["labels"]), before, after, tuple(augmented))
+
+
+def _json(root: Path, name: str, *, versioned: bool = True) -> Any:
+    try:
+        content = json.loads(_bytes(root, name))
+    except ValueError as error:
+        raise ResultsError(f"{name} is not valid JSON ({error}); copy it again from where the run was made") from None
+    if versioned:
+        _require(content, ("schema",), name)
+        if content["schema"] != SCHEMA:
+            raise ResultsError(
+                f"{name} has schema {content['schema']!r} and this xraybench reads schema {SCHEMA}; "
+                "use the version of xraybench that made the run, or a later one"
+            )
+    return content
+
+
+def _table(root: Path, name: str, columns: tuple[str, ...]) -> pd.DataFrame:
+    return _parquet(_bytes(root, name), name, columns)
+
+
+def _parquet(content: bytes, name: str, columns: tuple[str, ...]) -> pd.DataFrame:
+    try:
+        frame = pd.read_parquet(io.BytesIO(content))
+    except (ValueError, OSError) as error:
+        raise ResultsError(f"{name} cannot be read ({str(error).splitlines()[0]}); copy the run folder again") from None
+    _require(dict.fromkeys(frame.columns), columns, name)
+    return frame
+
+
+def _bytes(root: Path, name: str) -> bytes:
+    try:
+        return _inside(root, name).read_bytes()
+    except OSError as error:
+        raise ResultsError(
+            f"{root / name}: {error.strerror}; is this a run folder? `bench list runs` names those here"
+        ) from None
+
+
+def _inside(root: Path, name: str) -> Path:
+    path = (root / name).resolve()
+    if not path.is_relative_to(root.resolve()):
+        raise ResultsError(f"{root / name} leads outside of the run folder; nothing is read from there")
+    return path
+
+
+def _require(content: Any, keys: tuple[str, ...], name: str) -> None:
+    missing = [key for key in keys if not isinstance(content, dict) or key not in content]
+    if missing:
+        raise ResultsError(f"{name} lacks {missing[0]!r}; it was not written by `bench run`, or was changed since")
