@@ -33,9 +33,9 @@ class XGBoost:
     def __init__(
         self,
         rounds: int = 150,
-        stop_after: int = 15,
-        learning_rate: float = 0.2,
-        max_depth: int = 4,
+        stop_after: int = 10,
+        learning_rate: float = 0.3,
+        max_depth: int = 3,
         max_bin: int = 64,
         min_child_weight: float = 1.0,
         subsample: float = 0.8,
@@ -59,7 +59,9 @@ class XGBoost:
     def fit(self, X: np.ndarray, y: np.ndarray, X_valid: np.ndarray, y_valid: np.ndarray, seed: int) -> XGBoost:
         """Fit to encodings (n, d) float32 and labels (n, n_classes) of 0 and 1; stop on the validation part."""
         train = xgboost.QuantileDMatrix(X, self._targets(y), max_bin=self.max_bin, nthread=self.threads or None)
-        valid = xgboost.QuantileDMatrix(X_valid, self._targets(y_valid), ref=train, max_bin=self.max_bin, nthread=self.threads or None)
+        valid = xgboost.QuantileDMatrix(
+            X_valid, self._targets(y_valid), ref=train, max_bin=self.max_bin, nthread=self.threads or None
+        )
         losses: dict[str, dict[str, list[float]]] = {}
         self.booster_ = xgboost.train(
             self._parameters(y.shape[1], seed),
@@ -92,7 +94,12 @@ class XGBoost:
 
     def _parameters(self, n_classes: int, seed: int) -> dict[str, object]:
         names = ("learning_rate", "max_depth", "max_bin", "min_child_weight", "subsample", "colsample_bynode", "device")
-        shared = {name: getattr(self, name) for name in names} | {"tree_method": "hist", "seed": seed, "nthread": self.threads or None, "verbosity": 0}
+        shared = {name: getattr(self, name) for name in names} | {
+            "tree_method": "hist",
+            "seed": seed,
+            "nthread": self.threads or None,
+            "verbosity": 0,
+        }
         if self.task == "multiclass":
             return shared | {"objective": "multi:softprob", "num_class": n_classes}
         return shared | {"objective": "binary:logistic"}

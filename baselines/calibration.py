@@ -35,7 +35,11 @@ class Calibration:
 def fit_calibration(scores: np.ndarray, y: np.ndarray, task: str) -> Calibration:
     """Fit slope and intercept by maximum likelihood, for scores and labels (n, n_classes)."""
     if task == "multiclass":
-        result = minimize(lambda p: -(log_softmax(np.exp(p[0]) * scores, axis=1) * y).sum() + 0.01 * p[0] ** 2, [0.0], method="Nelder-Mead")
+        result = minimize(
+            lambda p: -(log_softmax(np.exp(p[0]) * scores, axis=1) * y).sum() + 0.01 * p[0] ** 2,
+            [0.0],
+            method="Nelder-Mead",
+        )
         return Calibration(task, float(np.exp(result.x[0])), 0.0)
     s, t = scores.ravel().astype(np.float64), _platt_targets(y.ravel())
 

@@ -55,9 +55,18 @@ class HOG:
         rows, columns = height // self.cell, width // self.cell
         down, across = rows - self.block + 1, columns - self.block + 1
         if down < 1 or across < 1:
-            raise ValueError(f"HOG: {height} x {width} images hold no block of {self.block} x {self.block} cells of {self.cell} pixels")
+            raise ValueError(
+                f"HOG: {height} x {width} images hold no block of {self.block} x {self.block} cells of {self.cell} pixels"
+            )
         out = np.empty((n, down * across * self.block**2 * self.orientations), np.float32)
-        _hog(np.ascontiguousarray(images), self.cell, self.block, _orientation_bins(self.orientations), self.orientations, out)
+        _hog(
+            np.ascontiguousarray(images),
+            self.cell,
+            self.block,
+            _orientation_bins(self.orientations),
+            self.orientations,
+            out,
+        )
         return out
 
 

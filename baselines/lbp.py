@@ -27,7 +27,7 @@ class LBP:
         Take the square root of the shares (Hellinger's distance between histograms becomes Euclidean).
     """
 
-    def __init__(self, points: int = 8, radius: int = 1, grid: int = 8, root: bool = True) -> None:  # noqa: FBT001, FBT002
+    def __init__(self, points: int = 8, radius: int = 1, grid: int = 8, root: bool = True) -> None:
         self.points = points
         self.radius = radius
         self.grid = grid
@@ -51,9 +51,13 @@ class LBP:
             If an image has fewer pixels than the grid has regions along a side.
         """
         if min(images.shape[1:]) < self.grid:
-            raise ValueError(f"LBP: {images.shape[1]} x {images.shape[2]} images cannot be divided into {self.grid} x {self.grid} regions")
+            raise ValueError(
+                f"LBP: {images.shape[1]} x {images.shape[2]} images cannot be divided into {self.grid} x {self.grid} regions"
+            )
         counts = np.zeros((len(images), self.grid, self.grid, self.points + 2), np.float32)
-        _histograms(np.ascontiguousarray(images), *_circle(self.points, self.radius), _uniform_codes(self.points), counts)
+        _histograms(
+            np.ascontiguousarray(images), *_circle(self.points, self.radius), _uniform_codes(self.points), counts
+        )
         shares = counts / counts.sum(axis=3, keepdims=True)
         shares = np.sqrt(shares) if self.root else shares
         return shares.reshape(len(images), -1)  # (n, grid * grid * (points + 2))

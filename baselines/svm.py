@@ -37,7 +37,13 @@ class SVM:
 
     pairwise = True
 
-    def __init__(self, C: Sequence[float] = (3, 10), gamma: Sequence[float] = (0.5, 1, 2), task: str = "multilabel", threads: int = 0) -> None:
+    def __init__(
+        self,
+        C: Sequence[float] = (3, 10),
+        gamma: Sequence[float] = (0.5, 1, 2),
+        task: str = "multilabel",
+        threads: int = 0,
+    ) -> None:
         self.C = C
         self.gamma = gamma
         self.task = task
@@ -63,7 +69,12 @@ class SVM:
             scores = _scores(machines, np.exp(-gamma * valid))  # (n_valid, n_classes)
             score = best_f1_samples(scores, y_valid)
             if score > best:
-                best, self.machines_, self.chosen_, chosen_scores = score, machines, {"C": float(C), "gamma": float(gamma)}, scores
+                best, self.machines_, self.chosen_, chosen_scores = (
+                    score,
+                    machines,
+                    {"C": float(C), "gamma": float(gamma)},
+                    scores,
+                )
         self.calibration_: Calibration = fit_calibration(chosen_scores, y_valid, self.task)
         self.n_parameters_ = sum(len(m.support) + 1 for m in self.machines_)
         return self
@@ -79,7 +90,9 @@ class SVM:
             arrays[f"support.{k}"], arrays[f"dual.{k}"] = machine.support, machine.dual
             arrays[f"intercept.{k}"] = np.array([machine.intercept])
         save_file(arrays, folder / "svm.safetensors")
-        (folder / "svm.json").write_text(json.dumps({**self.chosen_, "calibration": self.calibration_.as_dict()}), encoding="utf-8")
+        (folder / "svm.json").write_text(
+            json.dumps({**self.chosen_, "calibration": self.calibration_.as_dict()}), encoding="utf-8"
+        )
 
     @property
     def support_(self) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import signal
 import sys
@@ -14,7 +15,13 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-app = typer.Typer(name="bench", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Classical vision against deep learning on radiographs.")
+app = typer.Typer(
+    name="bench",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Classical vision against deep learning on radiographs.",
+)
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -38,10 +45,17 @@ class What(StrEnum):
 
 @app.command()
 def run(
-    models: Annotated[list[str] | None, typer.Argument(help="Models of the suite; or --all.", show_default=False)] = None,
+    models: Annotated[
+        list[str] | None, typer.Argument(help="Models of the suite; or --all.", show_default=False)
+    ] = None,
     all_: Annotated[bool, typer.Option("--all", help="Every model of the suite.")] = False,
-    data: Annotated[str | None, typer.Option(help="Folder, .csv table, card, or a known data set's name. Default: simulated radiographs.")] = None,
-    suite: Annotated[str | None, typer.Option(help="Suite by name or .toml file. Default: quick without a GPU, standard with one.")] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(help="Folder, .csv table, card, or a known data set's name. Default: simulated radiographs."),
+    ] = None,
+    suite: Annotated[
+        str | None, typer.Option(help="Suite by name or .toml file. Default: quick without a GPU, standard with one.")
+    ] = None,
     output: Annotated[Path | None, typer.Option("--out", help="Run folder. Default: runs/DATA-SUITE.")] = None,
     folds: Annotated[int | None, typer.Option(help="Folds of the cross-validation (the suites have 5).")] = None,
     repeats: Annotated[int | None, typer.Option(help="Repeats with other folds (the suites have 1).")] = None,
@@ -49,10 +63,15 @@ def run(
     splits: Annotated[Path | None, typer.Option(help="Use a published splits file (.parquet, .csv, .json).")] = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs of every model that has epochs.")] = None,
     device: Annotated[Device, typer.Option(help="Where networks compute.")] = Device.auto,
-    weights_dir: Annotated[Path | None, typer.Option(envvar="XRAYBENCH_WEIGHTS", help="Folder with BACKBONE-*.safetensors or .pth files.")] = None,
+    weights_dir: Annotated[
+        Path | None, typer.Option(envvar="XRAYBENCH_WEIGHTS", help="Folder with BACKBONE-*.safetensors or .pth files.")
+    ] = None,
     offline: Annotated[bool, typer.Option("--offline", help="Never download weights.")] = False,
     limit: Annotated[int | None, typer.Option(help="Use at most so many images, drawn by patient.")] = None,
-    settings: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE changed in the suite, such as preprocessing.denoise=median.")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="KEY=VALUE changed in the suite, such as preprocessing.denoise=median."),
+    ] = None,
     file_column: Annotated[str | None, typer.Option(help="Column of a table with the file names.")] = None,
     label_column: Annotated[str | None, typer.Option(help="Column of a table with the labels.")] = None,
     group_column: Annotated[str | None, typer.Option(help="Column of a table with the patients.")] = None,
@@ -88,7 +107,10 @@ def run(
 
 @app.command()
 def report(
-    folder: Annotated[Path | None, typer.Argument(metavar="[RUN]", help="Run folder. Default: the latest below runs/.", show_default=False)] = None,
+    folder: Annotated[
+        Path | None,
+        typer.Argument(metavar="[RUN]", help="Run folder. Default: the latest below runs/.", show_default=False),
+    ] = None,
     html: Annotated[bool, typer.Option("--html", help="report.html: one file that opens offline.")] = False,
     csv: Annotated[bool, typer.Option("--csv", help="Tables as CSV.")] = False,
     md: Annotated[bool, typer.Option("--md", help="Tables as Markdown.")] = False,
@@ -110,11 +132,20 @@ def list_(what: Annotated[What, typer.Argument(help="models, datasets, suites or
     """List models, data sets, suites or runs."""
     from bench import listing
 
-    {What.models: listing.models, What.datasets: listing.datasets, What.suites: listing.suites, What.runs: listing.runs}[what](out)
+    {
+        What.models: listing.models,
+        What.datasets: listing.datasets,
+        What.suites: listing.suites,
+        What.runs: listing.runs,
+    }[what](out)
 
 
 @app.command()
-def doctor(weights_dir: Annotated[Path | None, typer.Option(envvar="XRAYBENCH_WEIGHTS", help="Weights folder to look into.")] = None) -> None:
+def doctor(
+    weights_dir: Annotated[
+        Path | None, typer.Option(envvar="XRAYBENCH_WEIGHTS", help="Weights folder to look into.")
+    ] = None,
+) -> None:
     """Show what this machine can do: packages, GPU, threads, cache, weights."""
     from bench.doctor import examine
 
@@ -143,6 +174,8 @@ def _wrong(message: str) -> typer.Exit:
 
 def main() -> NoReturn:
     """Run the command line: exit 0 done, 1 some cells failed, 2 wrong input, 130 interrupted."""
+    # Waiting OpenMP threads sleep instead of spinning: on a machine that others use too, spinning made XGBoost ten times slower.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     signal.signal(signal.SIGTERM, _interrupt)
     sys.exit(_guarded(lambda: app(standalone_mode=False)))
 

@@ -22,12 +22,18 @@ def examine(console: Console, weights_dir: Path | None) -> int:
     say("ok", f"{facts['cpu']}, {facts['threads']} of {facts['cores']} cores usable, {facts['memory_gb']} GB memory")
     for room, modules in _ROOMS.items():
         missing = [name for name in modules if find_spec(name) is None]
-        say("missing" if missing else "ok", f"{room}: {', '.join(missing) + ' not installed: pip install xraybench[' + room + ']' if missing else 'installed'}")
+        say(
+            "missing" if missing else "ok",
+            f"{room}: {', '.join(missing) + ' not installed: pip install xraybench[' + room + ']' if missing else 'installed'}",
+        )
     if find_spec("torch"):
         import torch
 
         has_gpu = torch.cuda.is_available()
-        say("ok" if has_gpu else "note", f"GPU: {torch.cuda.get_device_name() if has_gpu else 'none that torch can use: suite quick is the default'}")
+        say(
+            "ok" if has_gpu else "note",
+            f"GPU: {torch.cuda.get_device_name() if has_gpu else 'none that torch can use: suite quick is the default'}",
+        )
     cache = environment.cache_folder()
     say("ok", f"cache: {cache} ({shutil.disk_usage(cache).free / 1e9:.0f} GB free)")
     _weights(say, weights_dir)
@@ -40,7 +46,11 @@ def _weights(say: _Speaker, folder: Path | None) -> None:
     if folder is None:
         say("note", "weights: no --weights-dir or XRAYBENCH_WEIGHTS: torch's cache, then a download")
         return
-    files = sorted(f.name for suffix in ("safetensors", "pth") for f in folder.glob(f"*-*.{suffix}")) if folder.is_dir() else []
+    files = (
+        sorted(f.name for suffix in ("safetensors", "pth") for f in folder.glob(f"*-*.{suffix}"))
+        if folder.is_dir()
+        else []
+    )
     say("ok" if files else "note", f"weights in {folder}: {', '.join(files) or 'no BACKBONE-*.safetensors or .pth'}")
 
 
@@ -55,4 +65,3 @@ class _Speaker:
         self.missing |= mark == "missing"
         style = {"ok": "green", "note": "yellow", "missing": "red"}[mark]
         self.console.print(Text(f"{mark:>7}  ", style=style).append(text, style="default"))
-

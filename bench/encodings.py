@@ -102,7 +102,11 @@ class Encodings:
         fresh = Path(tempfile.mkdtemp(prefix=".new-", dir=self.cache))
         try:
             np.save(fresh / "values.npy", encoding.values, allow_pickle=False)
-            facts = {"seconds": encoding.seconds, "n_parameters": encoding.n_parameters, "sha256": sha256(fresh / "values.npy")}
+            facts = {
+                "seconds": encoding.seconds,
+                "n_parameters": encoding.n_parameters,
+                "sha256": sha256(fresh / "values.npy"),
+            }
             (fresh / "encoding.json").write_text(json.dumps(facts), encoding="utf-8")
             with (fresh / "values.npy").open("rb") as stream:
                 os.fsync(stream.fileno())

@@ -85,7 +85,9 @@ def cache_folder() -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"{folder}: the cache cannot be made there ({error.strerror}): set XRAYBENCH_CACHE to a folder that can be written to") from None
+        raise UserError(
+            f"{folder}: the cache cannot be made there ({error.strerror}): set XRAYBENCH_CACHE to a folder that can be written to"
+        ) from None
     return folder
 
 

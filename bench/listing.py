@@ -29,10 +29,17 @@ def datasets(console: Console) -> None:
     """Every card of the package, with what a person does to get the images."""
     for card in known_cards().values():
         console.print(Text(card.name, style="bold"), Text(f"{card.title}{' (synthetic)' if card.synthetic else ''}"))
-        for label, value in (("what", card.description), ("licence", card.licence), ("home", card.url), ("get it", card.obtain)):
+        for label, value in (
+            ("what", card.description),
+            ("licence", card.licence),
+            ("home", card.url),
+            ("get it", card.obtain),
+        ):
             if value:
                 console.print(Text(f"  {label}: " + value.replace("\n", "\n    ")))
-    console.print("Any folder with one sub-folder per class, or a .csv table, works as well: bench run --all --data PATH")
+    console.print(
+        "Any folder with one sub-folder per class, or a .csv table, works as well: bench run --all --data PATH"
+    )
 
 
 def suites(console: Console) -> None:

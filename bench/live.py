@@ -53,7 +53,9 @@ class View:
         if not cells or not self.console.is_terminal:
             yield
             return
-        with Live(self._picture(), console=self.console, refresh_per_second=4, get_renderable=self._picture) as self.live:
+        with Live(
+            self._picture(), console=self.console, refresh_per_second=4, get_renderable=self._picture
+        ) as self.live:
             yield
         self.live = None
 
@@ -77,7 +79,10 @@ class View:
             self.note(f"[{len(self.finished):>3}/{self.total}] {self._line(*self.finished[-1])} | {self._left()}")
 
     def _line(self, cell: Cell, record: dict[str, Any], scores: dict[str, float], seconds: float) -> str:
-        found = ", ".join(f"{name} {value:.3f}" for name, value in scores.items()) or f"{record['status']}: {record['reason']}"
+        found = (
+            ", ".join(f"{name} {value:.3f}" for name, value in scores.items())
+            or f"{record['status']}: {record['reason']}"
+        )
         return f"{cell.model} fold {cell.repeat + 1}.{cell.fold + 1}: {found} ({seconds:.1f} s)"
 
     def _left(self) -> str:
@@ -92,7 +97,11 @@ class View:
         for cell, record, scores, seconds in self.finished[-_LAST:]:
             style = {"failed": "red", "skipped": "yellow"}.get(record["status"], "")
             table.add_row(Text(self._line(cell, record, scores, seconds), style=style))
-        return Group(table, Text(f"cell {min(len(self.finished) + 1, self.total)} of {self.total}: {self.now}", style="bold"), Text(self._left(), style="dim"))
+        return Group(
+            table,
+            Text(f"cell {min(len(self.finished) + 1, self.total)} of {self.total}: {self.now}", style="bold"),
+            Text(self._left(), style="dim"),
+        )
 
 
 class _Milestones:

@@ -6,7 +6,7 @@ import inspect
 import pkgutil
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -64,11 +64,13 @@ def build(part: Part, resources: Resources, where: str) -> Any:
     """
     kind = _resolve(part, where)
     known = inspect.signature(kind).parameters
-    given = {name: value for name, value in asdict(resources).items() if name in known}
+    given = {name: value for name, value in vars(resources).items() if name in known}
     for name in part.parameters:
         if name not in known or name in given:
             free = [k for k in known if k not in given]
-            raise UserError(f"{where}: {kind.__name__} has no parameter {name!r}{did_you_mean(name, free)}; it has {', '.join(free) or 'none'}")
+            raise UserError(
+                f"{where}: {kind.__name__} has no parameter {name!r}{did_you_mean(name, free)}; it has {', '.join(free) or 'none'}"
+            )
     try:
         return kind(**part.parameters, **given)
     except TypeError as error:
@@ -124,7 +126,11 @@ class Inputs:
     mirrored: np.ndarray | None = None
 
     def __len__(self) -> int:
-        return self.values.shape[-2] if self.mirrored is None and self.values.dtype == np.float32 and self.values.ndim == 3 else len(self.values)
+        return (
+            self.values.shape[-2]
+            if self.mirrored is None and self.values.dtype == np.float32 and self.values.ndim == 3
+            else len(self.values)
+        )
 
 
 def fit(head: Head, train: Inputs, y: np.ndarray, valid: Inputs, y_valid: np.ndarray, seed: int) -> None:

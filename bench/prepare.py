@@ -75,7 +75,9 @@ def _phantom(cache: Path, seed: int, view: View) -> Path:
     return out
 
 
-def prepare(listing: Listing, suite: Suite, cache: Path, *, limit: int | None, splits_file: Path | None, seed: int, view: View) -> Prepared:
+def prepare(
+    listing: Listing, suite: Suite, cache: Path, *, limit: int | None, splits_file: Path | None, seed: int, view: View
+) -> Prepared:
     """Decode, label and split a data set.
 
     Raises
@@ -118,34 +120,52 @@ def _labels(listing: Listing, usable: pd.DataFrame) -> tuple[tuple[str, ...], np
     found = {label for labels in usable["labels"] for label in labels}
     classes = tuple(sorted(found, key=lambda name: (order.get(name, len(order)), name)))
     if len(classes) < 2:
-        raise SourceError(f"{listing.root}: {len(classes)} class ({', '.join(classes) or 'none'}) in {len(usable)} images: a comparison needs two or more")
+        raise SourceError(
+            f"{listing.root}: {len(classes)} class ({', '.join(classes) or 'none'}) in {len(usable)} images: a comparison needs two or more"
+        )
     position = {name: k for k, name in enumerate(classes)}
     y = np.zeros((len(usable), len(classes)), np.int8)
     for row, labels in enumerate(usable["labels"]):
         y[row, [position[label] for label in labels]] = 1
     several = bool((y.sum(axis=1) != 1).any())
     if several and listing.card.task == "multiclass":
-        raise SourceError(f"{listing.root}: image {usable['image_id'][int((y.sum(axis=1) != 1).argmax())]!r} has not one label, but the card says task = 'multiclass'")
+        raise SourceError(
+            f"{listing.root}: image {usable['image_id'][int((y.sum(axis=1) != 1).argmax())]!r} has not one label, but the card says task = 'multiclass'"
+        )
     return classes, y, "multilabel" if several or listing.card.task == "multilabel" else "multiclass"
 
 
 def _notes(
-    listing: Listing, manifest: pd.DataFrame, duplicates: int, classes: tuple[str, ...], y: np.ndarray, groups: np.ndarray, table: pd.DataFrame
+    listing: Listing,
+    manifest: pd.DataFrame,
+    duplicates: int,
+    classes: tuple[str, ...],
+    y: np.ndarray,
+    groups: np.ndarray,
+    table: pd.DataFrame,
 ) -> list[str]:
     """What a person must know before believing a number from this data set."""
     notes = []
     if listing.card.synthetic:
         notes.append("SYNTHETIC: these images are simulated; no number here says anything about patients")
     if not listing.grouped:
-        notes.append(f"no {listing.card.group} is known: each image is its own group; if one {listing.card.group} has several images, the folds leak")
+        notes.append(
+            f"no {listing.card.group} is known: each image is its own group; if one {listing.card.group} has several images, the folds leak"
+        )
     if duplicates:
         notes.append(f"{duplicates} images have the same pixels as another one; such images share a group")
     for _, row in manifest[manifest["status"] != "ok"].iterrows():
         notes.append(f"excluded: {row['file']}: {row['reason']}")
     folds = table["fold"].nunique()
-    rare = [f"{name} ({len(set(groups[y[:, k] == 1]))})" for k, name in enumerate(classes) if len(set(groups[y[:, k] == 1])) < folds]
+    rare = [
+        f"{name} ({len(set(groups[y[:, k] == 1]))})"
+        for k, name in enumerate(classes)
+        if len(set(groups[y[:, k] == 1])) < folds
+    ]
     if rare:
-        notes.append(f"classes with fewer {listing.card.group}s than folds, kept, undefined in some folds: {', '.join(rare)}")
+        notes.append(
+            f"classes with fewer {listing.card.group}s than folds, kept, undefined in some folds: {', '.join(rare)}"
+        )
     return notes
 
 
@@ -171,7 +191,9 @@ def describe_run(prepared: Prepared, suite: Suite, seed: int, command: str, devi
     data, listing = prepared.data, prepared.listing
     ok = prepared.manifest["status"] == "ok"
     digest = data_digest(prepared.manifest)
-    mark = hashlib.sha256(f"{digest} {data.splits_digest} {suite.name} {suite.preprocessing.model_dump_json()} {seed}".encode()).hexdigest()[:8]
+    mark = hashlib.sha256(
+        f"{digest} {data.splits_digest} {suite.name} {suite.preprocessing.model_dump_json()} {seed}".encode()
+    ).hexdigest()[:8]
     models = {name: {"family": family(spec), **spec.as_dict()} for name, spec in suite.models.items()}
     return {
         "schema": SCHEMA,
@@ -204,7 +226,11 @@ def describe_run(prepared: Prepared, suite: Suite, seed: int, command: str, devi
             "digest": digest,
             "layout": listing.layout,
         },
-        "splits": {"digest": data.splits_digest, "folds": int(data.splits["fold"].nunique()), "repeats": int(data.splits["repeat"].nunique())},
+        "splits": {
+            "digest": data.splits_digest,
+            "folds": int(data.splits["fold"].nunique()),
+            "repeats": int(data.splits["repeat"].nunique()),
+        },
         "pixels": {
             "key": prepared.pixels.digest,
             "seconds": prepared.pixels.seconds,
@@ -219,7 +245,10 @@ def describe_run(prepared: Prepared, suite: Suite, seed: int, command: str, devi
 
 def data_digest(manifest: pd.DataFrame) -> str:
     """SHA-256 over id, labels and the file's own hash of every image, excluded ones included."""
-    rows = [f"{i}\0{'|'.join(labels)}\0{sha}" for i, labels, sha in zip(manifest["image_id"], manifest["labels"], manifest["sha256"], strict=True)]
+    rows = [
+        f"{i}\0{'|'.join(labels)}\0{sha}"
+        for i, labels, sha in zip(manifest["image_id"], manifest["labels"], manifest["sha256"], strict=True)
+    ]
     return hashlib.sha256("\n".join(rows).encode()).hexdigest()
 
 
@@ -233,13 +262,20 @@ def open_run(folder: RunFolder, run: dict[str, Any], prepared: Prepared) -> dict
     """
     before = folder.read_run()
     if before is None:
-        folder.write_table("manifest", prepared.manifest[["image_id", "file", "labels", "group", "sha256", "width", "height", "mode", "status", "reason"]])
+        folder.write_table(
+            "manifest",
+            prepared.manifest[
+                ["image_id", "file", "labels", "group", "sha256", "width", "height", "mode", "status", "reason"]
+            ],
+        )
         folder.write_table("splits", prepared.data.splits)
         folder.write_run(run)
         return run
     difference = _difference(before, run)
     if difference:
-        raise StoreError(f"{folder.root}: was made with {difference}: give another --out, or repeat the old command: {before['command']}")
+        raise StoreError(
+            f"{folder.root}: was made with {difference}: give another --out, or repeat the old command: {before['command']}"
+        )
     models = {**before["suite"]["models"], **run["suite"]["models"]}
     if models != before["suite"]["models"]:
         before = {**before, "suite": {**before["suite"], "models": models}}
@@ -251,8 +287,18 @@ def _difference(before: dict[str, Any], now: dict[str, Any]) -> str | None:
     """First thing in which two runs differ, in words; None where they can share a folder."""
     checks: list[tuple[str, Callable[[dict[str, Any]], Any]]] = [
         ("seed", lambda run: run["seed"]),
-        ("data", lambda run: f"{run['data']['name']} of {run['data']['n_images']} images, digest {run['data']['digest'][:12]}"),
-        ("splits", lambda run: f"{run['splits']['folds']} folds x {run['splits']['repeats']}, digest {run['splits']['digest'][:12]}"),
+        (
+            "data",
+            lambda run: (
+                f"{run['data']['name']} of {run['data']['n_images']} images, digest {run['data']['digest'][:12]}"
+            ),
+        ),
+        (
+            "splits",
+            lambda run: (
+                f"{run['splits']['folds']} folds x {run['splits']['repeats']}, digest {run['splits']['digest'][:12]}"
+            ),
+        ),
         ("suite", lambda run: run["suite"]["name"]),
     ]
     for what, value in checks:

@@ -68,14 +68,18 @@ def check_models(suite: Suite, resources: Resources) -> None:
         Naming the key in the suite.
     """
     for name, spec in suite.models.items():
-        for where, part in [(f"models.{name}.encoders.{k}", p) for k, p in enumerate(spec.encoders)] + [(f"models.{name}.head", spec.head)]:
+        for where, part in [(f"models.{name}.encoders.{k}", p) for k, p in enumerate(spec.encoders)] + [
+            (f"models.{name}.head", spec.head)
+        ]:
             try:
                 build(part, resources, where)
             except skip_reasons():
                 continue
 
 
-def run_cells(suite: Suite, data: Data, folder: RunFolder, encodings: Encodings, resources: Resources, seed: int, view: View) -> Outcome:
+def run_cells(
+    suite: Suite, data: Data, folder: RunFolder, encodings: Encodings, resources: Resources, seed: int, view: View
+) -> Outcome:
     """Compute every cell that the folder does not hold yet.
 
     Raises
@@ -94,7 +98,9 @@ def run_cells(suite: Suite, data: Data, folder: RunFolder, encodings: Encodings,
     with view.running(todo, kept):
         for cell in todo:
             view.cell_starts(cell)
-            runner = _Runner(cell, suite.models[cell.model], data, encodings, replace(resources, on_epoch=view.epoch), seed)
+            runner = _Runner(
+                cell, suite.models[cell.model], data, encodings, replace(resources, on_epoch=view.epoch), seed
+            )
             record, predictions, save = runner.result()
             folder.write_cell(cell, record, predictions, save)
             counts[record["status"]] += 1
@@ -102,7 +108,9 @@ def run_cells(suite: Suite, data: Data, folder: RunFolder, encodings: Encodings,
     return Outcome(**counts, kept=kept)
 
 
-def _is_there(folder: RunFolder, cell: Cell, spec: ModelSpec, encodings: Encodings, data: Data, seed: int, view: View) -> bool:
+def _is_there(
+    folder: RunFolder, cell: Cell, spec: ModelSpec, encodings: Encodings, data: Data, seed: int, view: View
+) -> bool:
     record, wrong = folder.read_cell(cell)
     if wrong:
         view.note(f"{cell.name}: {wrong}: it is computed again")
@@ -113,7 +121,9 @@ def _is_there(folder: RunFolder, cell: Cell, spec: ModelSpec, encodings: Encodin
     except skip_reasons():
         return True  # its weights are no longer here, but its result is
     if record["key"] != key:
-        raise StoreError(f"{folder.cell_folder(cell)}: was computed with other weights or by another version of the model: give another --out")
+        raise StoreError(
+            f"{folder.cell_folder(cell)}: was computed with other weights or by another version of the model: give another --out"
+        )
     return True
 
 
@@ -129,7 +139,9 @@ def cell_key(spec: ModelSpec, encodings: Encodings, data: Data, seed: int) -> st
 class _Runner:
     """Computes one cell."""
 
-    def __init__(self, cell: Cell, spec: ModelSpec, data: Data, encodings: Encodings, resources: Resources, seed: int) -> None:
+    def __init__(
+        self, cell: Cell, spec: ModelSpec, data: Data, encodings: Encodings, resources: Resources, seed: int
+    ) -> None:
         self.cell = cell
         self.spec = spec
         self.data = data
@@ -151,6 +163,18 @@ class _Runner:
             "n_train": len(self.train),
             "n_valid": len(self.valid),
             "n_test": len(self.test),
+            "timings": {
+                "preprocess_seconds": self.data.preprocess_seconds,
+                "encode": [],
+                "fit_seconds": None,
+                "predict_seconds": [],
+                "predict_images": len(self.test),
+            },
+            "peak_memory_bytes": None,
+            "n_parameters": None,
+            "chosen": {},
+            "history": [],
+            "warnings": [],
         }
         try:
             return self._computed(base)
@@ -159,7 +183,16 @@ class _Runner:
         except UserError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever a model does wrong is that cell's failure, not the run's
-            return base | {"status": "failed", "reason": f"{type(error).__name__}: {_one_line(error)}", "traceback": traceback.format_exc()}, None, None
+            return (
+                base
+                | {
+                    "status": "failed",
+                    "reason": f"{type(error).__name__}: {_one_line(error)}",
+                    "traceback": traceback.format_exc(),
+                },
+                None,
+                None,
+            )
 
     def _computed(self, base: dict[str, Any]) -> tuple[dict[str, Any], pd.DataFrame, Callable]:
         head = build(self.spec.head, self.resources, "head")
@@ -174,21 +207,19 @@ class _Runner:
         record = base | {
             "status": "done",
             "key": cell_key(self.spec, self.encodings, self.data, self.seed),
-            "timings": {
-                "preprocess_seconds": self.data.preprocess_seconds,
-                "encode": encode,
-                "fit_seconds": cost.seconds,
-                "predict_seconds": samples,
-                "predict_images": len(self.test),
-            },
+            "timings": base["timings"] | {"encode": encode, "fit_seconds": cost.seconds, "predict_seconds": samples},
             "peak_memory_bytes": cost.peak_memory_bytes,
-            "n_parameters": int(getattr(head, "n_parameters_", 0)) + sum(self.encodings.get(p).n_parameters for p in self.spec.encoders),
+            "n_parameters": int(getattr(head, "n_parameters_", 0))
+            + sum(self.encodings.get(p).n_parameters for p in self.spec.encoders),
             "model_bytes": self._support_bytes(head),
             "chosen": getattr(head, "chosen_", {}),
             "history": getattr(head, "history_", []),
             "warnings": clock.warnings(samples),
         }
-        predictions = pd.concat([self._table("valid", self.valid, probability_valid), self._table("test", self.test, probability_test)], ignore_index=True)
+        predictions = pd.concat(
+            [self._table("valid", self.valid, probability_valid), self._table("test", self.test, probability_test)],
+            ignore_index=True,
+        )
         return record, predictions, getattr(head, "save", None)
 
     def _inputs(self, *, pairwise: bool) -> Iterable[Inputs]:
@@ -198,10 +229,15 @@ class _Runner:
         if pairwise:
             matrices = [self.encodings.distances(part, mirror=self.spec.mirror)[0] for part in self.spec.encoders]
             return [Inputs(np.stack([m[np.ix_(rows, self.train)] for m in matrices])) for rows in parts]
-        return [Inputs(self._joined(rows, mirrored=False), self._joined(rows, mirrored=True) if self.spec.mirror else None) for rows in parts]
+        return [
+            Inputs(self._joined(rows, mirrored=False), self._joined(rows, mirrored=True) if self.spec.mirror else None)
+            for rows in parts
+        ]
 
     def _joined(self, rows: np.ndarray, *, mirrored: bool) -> np.ndarray:
-        return np.concatenate([self.encodings.get(part, mirrored=mirrored).values[rows] for part in self.spec.encoders], axis=1)
+        return np.concatenate(
+            [self.encodings.get(part, mirrored=mirrored).values[rows] for part in self.spec.encoders], axis=1
+        )
 
     def _support_bytes(self, head: Any) -> int:
         """Bytes of the encodings of the support vectors, which a kernel machine needs to predict; they stand in the cache, not in the cell."""
@@ -217,10 +253,14 @@ class _Runner:
     def _table(self, part: str, rows: np.ndarray, probability: np.ndarray) -> pd.DataFrame:
         expected = (len(rows), len(self.data.classes))
         if probability.shape != expected or not np.isfinite(probability).all():
-            raise ValueError(f"predict_proba gave shape {probability.shape} with {int((~np.isfinite(probability)).sum())} values that are no number; {expected} is due")
+            raise ValueError(
+                f"predict_proba gave shape {probability.shape} with {int((~np.isfinite(probability)).sum())} values that are no number; {expected} is due"
+            )
         columns: dict[str, Any] = {"image_id": self.data.image_ids[rows], "part": part}
         columns |= {f"truth/{name}": self.data.y[rows, k] for k, name in enumerate(self.data.classes)}
-        columns |= {f"probability/{name}": probability[:, k].astype(np.float64) for k, name in enumerate(self.data.classes)}
+        columns |= {
+            f"probability/{name}": probability[:, k].astype(np.float64) for k, name in enumerate(self.data.classes)
+        }
         return pd.DataFrame(columns)
 
 
@@ -232,7 +272,9 @@ def _scores(data: Data, predictions: pd.DataFrame | None) -> dict[str, float]:
 
     def arrays(part: str) -> tuple[np.ndarray, np.ndarray]:
         rows = predictions[predictions["part"] == part]
-        return rows[[f"truth/{c}" for c in data.classes]].to_numpy(), rows[[f"probability/{c}" for c in data.classes]].to_numpy()
+        return rows[[f"truth/{c}" for c in data.classes]].to_numpy(), rows[
+            [f"probability/{c}" for c in data.classes]
+        ].to_numpy()
 
     return fold_score(*arrays("test"), *arrays("valid"), data.task, data.at_least_one)
 

@@ -19,7 +19,9 @@ from bench.suite import Suite
 _IMAGES, _VERSIONS, _SIDE = 6, 3, 224
 
 
-def write_samples(folder: RunFolder, root: Path, manifest: pd.DataFrame, images: np.ndarray, suite: Suite, seed: int) -> None:
+def write_samples(
+    folder: RunFolder, root: Path, manifest: pd.DataFrame, images: np.ndarray, suite: Suite, seed: int
+) -> None:
     """Write samples/ with samples.json and PNG files, unless it is there.
 
     Parameters
@@ -36,13 +38,24 @@ def write_samples(folder: RunFolder, root: Path, manifest: pd.DataFrame, images:
         records = []
         for k, row in enumerate(rows):
             item = manifest.iloc[row]
-            pictures = {f"{k}-before.png": _small(to_uint8(read_picture(root / item["file"]).grey)), f"{k}-after.png": images[row]}
-            versions = {f"{k}-augmented{j}.png": picture for j, picture in enumerate(augmented[k] if len(augmented) else [])}
+            pictures = {
+                f"{k}-before.png": _small(to_uint8(read_picture(root / item["file"]).grey)),
+                f"{k}-after.png": images[row],
+            }
+            versions = {
+                f"{k}-augmented{j}.png": picture for j, picture in enumerate(augmented[k] if len(augmented) else [])
+            }
             for name, picture in {**pictures, **versions}.items():
                 cv2.imwrite(str(fresh / name), picture)
             before, after = pictures
             records.append(
-                {"image_id": item["image_id"], "labels": list(item["labels"]), "before": before, "after": after, "augmented": list(versions)}
+                {
+                    "image_id": item["image_id"],
+                    "labels": list(item["labels"]),
+                    "before": before,
+                    "after": after,
+                    "augmented": list(versions),
+                }
             )
         (fresh / "samples.json").write_text(json.dumps(records, indent=1), encoding="utf-8")
         fresh.rename(folder.samples)
@@ -64,7 +77,14 @@ def _small(image: np.ndarray) -> np.ndarray:
 
 def _augmented(images: np.ndarray, suite: Suite, seed: int) -> np.ndarray:
     """Versions of each image as the suite's networks are trained on, (n, versions, h, w) uint8; none without such a model or torch."""
-    settings = next((m.head.parameters["augmentation"] for m in suite.models.values() if m.head.parameters.get("augmentation") is not None), None)
+    settings = next(
+        (
+            m.head.parameters["augmentation"]
+            for m in suite.models.values()
+            if m.head.parameters.get("augmentation") is not None
+        ),
+        None,
+    )
     if settings is None:
         return np.empty((0,))
     try:

@@ -71,7 +71,11 @@ def run_session(request: Request, console: Console) -> int:
         try:
             outcome = _run(request, suite, listing, folder, cache, "cuda" if gpu else "cpu", view)
         except KeyboardInterrupt:
-            console.print(Text(f"\ninterrupted: finished cells are kept in {folder.root}; go on with:\n  {request.command or 'the same command'}"))
+            console.print(
+                Text(
+                    f"\ninterrupted: finished cells are kept in {folder.root}; go on with:\n  {request.command or 'the same command'}"
+                )
+            )
             return INTERRUPTED
         finally:
             folder.clear_leftovers()
@@ -82,7 +86,9 @@ def _suite(request: Request, view: View, gpu: str | None) -> Suite:
     """Return the suite with everything the command line changes in it."""
     name = request.suite or _default_suite(request.models, view, gpu)
     suite = load_suite(name, dict(parse_setting(text) for text in request.settings))
-    changes = {key: value for key, value in (("folds", request.folds), ("repeats", request.repeats)) if value is not None}
+    changes = {
+        key: value for key, value in (("folds", request.folds), ("repeats", request.repeats)) if value is not None
+    }
     if request.splits and changes:
         raise UserError("--splits: the file decides folds and repeats; leave out --folds and --repeats")
     suite = suite.model_copy(update={"cv": suite.cv.model_copy(update=changes)})
@@ -99,21 +105,34 @@ def _default_suite(models: tuple[str, ...], view: View, gpu: str | None) -> str:
         if not gpu:
             view.note("no GPU: suite 'quick'; for every model, which takes hours without one: --suite standard")
         return order[0]
-    return next((name for name in order if set(models) <= set(load_suite(name).models)), next(n for n in suite_names() if n == "standard"))
+    return next(
+        (name for name in order if set(models) <= set(load_suite(name).models)),
+        next(n for n in suite_names() if n == "standard"),
+    )
 
 
-def _run(request: Request, suite: Suite, listing: Listing, folder: RunFolder, cache: Path, device: str, view: View) -> Outcome:
-    prepared = prepare.prepare(listing, suite, cache, limit=request.limit, splits_file=request.splits, seed=request.seed, view=view)
+def _run(
+    request: Request, suite: Suite, listing: Listing, folder: RunFolder, cache: Path, device: str, view: View
+) -> Outcome:
+    prepared = prepare.prepare(
+        listing, suite, cache, limit=request.limit, splits_file=request.splits, seed=request.seed, view=view
+    )
     view.note(prepare.recognised(prepared))
     for note in prepared.notes:
         view.note(f"  note: {note}")
     data = prepared.data
     resources = Resources(
-        task=data.task, device=device, weights_dir=request.weights_dir, offline=request.offline, threads=environment.threads()
+        task=data.task,
+        device=device,
+        weights_dir=request.weights_dir,
+        offline=request.offline,
+        threads=environment.threads(),
     )
     check_models(suite, resources)
     folder.clear_leftovers()
-    run = prepare.open_run(folder, prepare.describe_run(prepared, suite, request.seed, request.command, device), prepared)
+    run = prepare.open_run(
+        folder, prepare.describe_run(prepared, suite, request.seed, request.command, device), prepared
+    )
     view.console.print(_balance(prepared))
     view.note(f"run {run['run_id']} in {folder.root}; splits {run['splits']['digest'][:12]}")
     usable = prepared.manifest[prepared.manifest["status"] == "ok"].reset_index(drop=True)
@@ -139,6 +158,13 @@ def _farewell(outcome: Outcome, folder: RunFolder, console: Console, seconds: fl
     from reports.terminal import summary_table
 
     console.print(summary_table(load(folder.root)))
-    parts = [f"{outcome.done} cells computed", f"{outcome.kept} kept", f"{outcome.skipped} skipped", f"{outcome.failed} failed"]
-    console.print(Text(f"{', '.join(parts)} in {clock_face(seconds)}. Next: bench report {shlex.quote(str(folder.root))} --html"))
+    parts = [
+        f"{outcome.done} cells computed",
+        f"{outcome.kept} kept",
+        f"{outcome.skipped} skipped",
+        f"{outcome.failed} failed",
+    ]
+    console.print(
+        Text(f"{', '.join(parts)} in {clock_face(seconds)}. Next: bench report {shlex.quote(str(folder.root))} --html")
+    )
     return SOME_FAILED if outcome.failed else DONE

@@ -73,7 +73,12 @@ class RunFolder:
         """
         if self.root.exists() and not self.root.is_dir():
             raise StoreError(f"{self.root}: is a file: give another --out")
-        if self.root.is_dir() and any(self.root.iterdir()) and not self.run_file.exists() and not (self.root / "lock").exists():
+        if (
+            self.root.is_dir()
+            and any(self.root.iterdir())
+            and not self.run_file.exists()
+            and not (self.root / "lock").exists()
+        ):
             raise StoreError(f"{self.root}: holds files but no run: give another --out")
         try:
             self.root.mkdir(parents=True, exist_ok=True)
@@ -98,7 +103,9 @@ class RunFolder:
         except (OSError, ValueError, KeyError, TypeError):
             raise StoreError(f"{self.run_file}: damaged: give another --out, or remove the folder") from None
         if schema > SCHEMA:
-            raise StoreError(f"{self.run_file}: written with schema {schema}; this version reads up to schema {SCHEMA}: update xraybench")
+            raise StoreError(
+                f"{self.run_file}: written with schema {schema}; this version reads up to schema {SCHEMA}: update xraybench"
+            )
         return run
 
     def write_run(self, run: dict[str, Any]) -> None:
@@ -109,7 +116,13 @@ class RunFolder:
         """Write ``NAME.parquet`` whole."""
         self._write(self.root / f"{name}.parquet", lambda path: table.to_parquet(path, index=False))
 
-    def write_cell(self, cell: Cell, record: dict[str, Any], predictions: pd.DataFrame | None, save_model: Callable[[Path], None] | None) -> None:
+    def write_cell(
+        self,
+        cell: Cell,
+        record: dict[str, Any],
+        predictions: pd.DataFrame | None,
+        save_model: Callable[[Path], None] | None,
+    ) -> None:
         """Write a cell beside its place, with the sha256 of its files, and rename it when it is whole."""
         place = self.cell_folder(cell)
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -122,7 +135,12 @@ class RunFolder:
                 save_model(fresh / "model")
             checksums = {f.relative_to(fresh).as_posix(): sha256(f) for f in sorted(fresh.rglob("*")) if f.is_file()}
             size = sum(f.stat().st_size for f in (fresh / "model").rglob("*"))
-            whole = {"schema": SCHEMA, **record, "checksums": checksums, "model_bytes": record.get("model_bytes", 0) + size}
+            whole = {
+                "schema": SCHEMA,
+                **record,
+                "checksums": checksums,
+                "model_bytes": record.get("model_bytes", 0) + size,
+            }
             (fresh / "cell.json").write_text(json.dumps(whole, indent=1), encoding="utf-8")
             _sync(fresh)
             if place.exists():
@@ -209,7 +227,12 @@ def _owner(pid: int) -> dict[str, Any]:
         started = psutil.Process(pid).create_time()
     except psutil.Error:
         started = 0.0
-    return {"host": socket.gethostname(), "pid": pid, "started": round(started, 1), "since": datetime.now(UTC).isoformat(timespec="seconds")}
+    return {
+        "host": socket.gethostname(),
+        "pid": pid,
+        "started": round(started, 1),
+        "since": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
 
 
 def sha256(path: Path) -> str:

@@ -92,7 +92,9 @@ class Suite(BaseModel):
         wanted = list(names)
         for name in wanted:
             if name not in self.models:
-                raise UserError(f"model {name!r} is not in the suite {self.name!r}{did_you_mean(name, self.models)}; see: bench list models")
+                raise UserError(
+                    f"model {name!r} is not in the suite {self.name!r}{did_you_mean(name, self.models)}; see: bench list models"
+                )
         return self.model_copy(update={"models": {k: v for k, v in self.models.items() if k in wanted}})
 
 
@@ -133,7 +135,9 @@ def _read(name: str) -> dict[str, Any]:
     if not path.is_file():
         if name.endswith(".toml"):
             raise UserError(f"{name}: no such suite file")
-        raise UserError(f"suite {name!r} is unknown{did_you_mean(name, suite_names())}; there are {', '.join(suite_names())}, or give a .toml file")
+        raise UserError(
+            f"suite {name!r} is unknown{did_you_mean(name, suite_names())}; there are {', '.join(suite_names())}, or give a .toml file"
+        )
     try:
         raw = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
@@ -191,7 +195,9 @@ def with_epochs(suite: Suite, epochs: int) -> Suite:
     def changed(spec: ModelSpec) -> ModelSpec:
         if "epochs" not in spec.head.parameters:
             return spec
-        return spec.model_copy(update={"head": Part.model_validate({"class": spec.head.class_, **spec.head.parameters, "epochs": epochs})})
+        return spec.model_copy(
+            update={"head": Part.model_validate({"class": spec.head.class_, **spec.head.parameters, "epochs": epochs})}
+        )
 
     return suite.model_copy(update={"models": {name: changed(spec) for name, spec in suite.models.items()}})
 

@@ -100,7 +100,10 @@ def _timm(name: str) -> tuple[nn.Module, tuple[float, ...], tuple[float, ...]]:
         raise ValueError(f"backbone {name!r} is not in torchvision, and timm is not installed") from None
     if not timm.is_model(name):
         close = get_close_matches(name, [*torchvision.models.list_models(), *timm.list_models()], n=1)
-        raise ValueError(f"backbone {name!r} is neither in torchvision nor in timm" + (f"; did you mean {close[0]!r}?" if close else ""))
+        raise ValueError(
+            f"backbone {name!r} is neither in torchvision nor in timm"
+            + (f"; did you mean {close[0]!r}?" if close else "")
+        )
     network = timm.create_model(name, pretrained=False, num_classes=0, global_pool="")
     settings = timm.data.resolve_model_data_config(network)
     return network, settings["mean"], settings["std"]
@@ -112,7 +115,9 @@ def _load(network: nn.Module, weights: Mapping[str, Tensor], name: str) -> None:
     fits = {key: value for key, value in weights.items() if key in wanted and wanted[key].shape == value.shape}
     lacking = [key for key in wanted if key not in fits and not _optional(key)]
     if lacking:
-        raise ValueError(f"these weights are not for {name}: {len(lacking)} of {len(wanted)} tensors are missing, such as {lacking[0]}")
+        raise ValueError(
+            f"these weights are not for {name}: {len(lacking)} of {len(wanted)} tensors are missing, such as {lacking[0]}"
+        )
     network.load_state_dict(fits, strict=False)
 
 

@@ -31,4 +31,6 @@ def autocast(device: torch.device) -> AbstractContextManager:
 def _has_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
-    return "AMX" in torch.backends.cpu.get_cpu_capability() or bool(getattr(torch.cpu, "_is_avx512_bf16_supported", bool)())
+    return "AMX" in torch.backends.cpu.get_cpu_capability() or bool(
+        getattr(torch.cpu, "_is_avx512_bf16_supported", bool)()
+    )

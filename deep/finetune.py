@@ -13,7 +13,13 @@ import numpy as np
 import torch
 from safetensors.torch import save_model
 from torch import Tensor, nn
-from torch.nn.functional import adaptive_avg_pool2d, binary_cross_entropy_with_logits, cross_entropy
+from torch.nn.functional import (
+    adaptive_avg_pool2d,
+    binary_cross_entropy_with_logits,
+    cross_entropy,
+    interpolate,
+    normalize,
+)
 
 from deep.augment import Augmentation
 from deep.backbones import Backbone, build_backbone
@@ -21,12 +27,15 @@ from deep.device import autocast, pick_device
 from deep.probe import LogisticProbe
 from deep.weights import find_weights, fingerprint, read_weights
 
+_ROOT_FLOOR = 1e-3  # keeps the slope of the square root finite at 0
+
 
 class Classifier(nn.Module):
     """A backbone, average pooling over one or more grids, scaling, dropout, perhaps a hidden layer, and a linear layer.
 
     The linear layer is ours for every backbone: torchvision's SqueezeNet classifier, for one, ends in a ReLU, which cannot
-    express a negative logit. The scaling is a constant (0 and 1, unless a linear probe sets it).
+    express a negative logit. The pooled activations go through the same root and unit length as `deep.frozen.Frozen` gives
+    them; the scaling that follows is a constant (0 and 1, unless a linear probe sets it).
     """
 
     def __init__(self, backbone: Backbone, n_classes: int, pool: Sequence[int], hidden: int, dropout: float) -> None:
@@ -42,9 +51,10 @@ class Classifier(nn.Module):
         self.head = nn.Sequential(*layers, nn.Linear(hidden or width, n_classes))
 
     def features(self, grey: Tensor) -> Tensor:
-        """Pooled activations (n, width) of grey images (n, 1, h, w) in 0 .. 1, before scaling."""
-        feature_map = self.backbone(grey)
-        return torch.cat([adaptive_avg_pool2d(feature_map, size).flatten(1) for size in self.pool], dim=1)
+        """Pooled activations (n, width) float32 of grey images (n, 1, h, w) in 0 .. 1, before scaling."""
+        feature_map = self.backbone(grey).float()
+        blocks = [adaptive_avg_pool2d(feature_map, size).flatten(1) for size in self.pool]
+        return torch.cat([normalize(block.sign() * (block.abs() + _ROOT_FLOOR).sqrt()) for block in blocks], dim=1)
 
     def forward(self, grey: Tensor) -> Tensor:
         """Logits (n, n_classes)."""
@@ -68,6 +78,8 @@ class FineTune:
         So many first stages of the backbone keep their pretrained weights.
     pretrained
         False trains from random numbers.
+    side
+        Images are reduced to side x side pixels first; 0 leaves them as they are.
     batch, learning_rate, backbone_rate, weight_decay, warm_up, label_smoothing
         `backbone_rate` is the backbone's share of the learning rate, `warm_up` a share of all steps.
     probe_first
@@ -95,6 +107,7 @@ class FineTune:
         patience: int = 5,
         frozen_stages: int = 0,
         pretrained: bool = True,
+        side: int = 0,
         batch: int = 32,
         learning_rate: float = 1e-3,
         backbone_rate: float = 0.2,
@@ -104,7 +117,7 @@ class FineTune:
         probe_first: bool = True,
         pool: Sequence[int] = (1,),
         hidden: int = 0,
-        dropout: float = 0.2,
+        dropout: float = 0.3,
         balanced: bool = True,
         augmentation: dict[str, float] | None = None,
         mirror: bool = True,
@@ -120,6 +133,7 @@ class FineTune:
         self.patience = patience
         self.frozen_stages = frozen_stages
         self.pretrained = pretrained
+        self.side = side
         self.batch = batch
         self.learning_rate = learning_rate
         self.backbone_rate = backbone_rate
@@ -159,7 +173,9 @@ class FineTune:
         weights = read_weights(self._weights_path()) if self.pretrained else None
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(seed)
-            self.network_ = Classifier(build_backbone(self.backbone, weights), y.shape[1], self.pool, self.hidden, self.dropout)
+            self.network_ = Classifier(
+                build_backbone(self.backbone, weights), y.shape[1], self.pool, self.hidden, self.dropout
+            )
             self.network_.to(device, memory_format=torch.channels_last)
             train, valid = _resident(X, y, device), _resident(X_valid, y_valid, device)
             if self.probe_first and self.pretrained and not self.hidden:
@@ -180,7 +196,15 @@ class FineTune:
     def save(self, folder: Path) -> None:
         """Write the network as safetensors and how to build it as JSON."""
         save_model(self.network_, str(folder / "network.safetensors"))
-        recipe = {"backbone": self.backbone, "pool": list(self.pool), "hidden": self.hidden, "dropout": self.dropout, "mirror": self.mirror, "task": self.task}
+        recipe = {
+            "backbone": self.backbone,
+            "pool": list(self.pool),
+            "side": self.side,
+            "hidden": self.hidden,
+            "dropout": self.dropout,
+            "mirror": self.mirror,
+            "task": self.task,
+        }
         (folder / "network.json").write_text(json.dumps(recipe), encoding="utf-8")
 
     def _weights_path(self) -> Path:
@@ -192,7 +216,9 @@ class FineTune:
         for images, truth in (train, valid):
             features.append(np.concatenate([self._features(images), self._features(images.flip(2))]))
             y.append(np.tile(truth.cpu().numpy(), (2, 1)))
-        probe = LogisticProbe(task=self.task, device=str(train[0].device)).fit(features[0], y[0], features[1], y[1], seed)
+        probe = LogisticProbe(task=self.task, device=str(train[0].device)).fit(
+            features[0], y[0], features[1], y[1], seed
+        )
         network = self.network_
         with torch.no_grad():
             network.shift.copy_(probe.mean_)
@@ -208,10 +234,12 @@ class FineTune:
             out = [self.network_.features(self._grey(rows)).float() for rows in images.split(2 * self.batch)]
         return torch.cat(out).cpu().numpy()
 
-    @staticmethod
-    def _grey(images: Tensor) -> Tensor:
-        """From (n, h, w) uint8 to (n, 1, h, w) float in 0 .. 1."""
-        return (images[:, None].float() / 255).contiguous(memory_format=torch.channels_last)
+    def _grey(self, images: Tensor) -> Tensor:
+        """From (n, h, w) uint8 to (n, 1, side, side) float in 0 .. 1."""
+        grey = images[:, None].float() / 255
+        if self.side and self.side != grey.shape[-1]:
+            grey = interpolate(grey, size=(self.side, self.side), mode="area")
+        return grey.contiguous(memory_format=torch.channels_last)
 
     def _start_from_prior(self, y: np.ndarray) -> None:
         """Biases of the last layer that give each class its share from the first step (Lin et al. 2017, section 3.3)."""
@@ -269,7 +297,9 @@ class FineTune:
         images, y = valid
         valid_loss = float(_loss(self._logits(images), y, self.task))
         if not (math.isfinite(train_loss) and math.isfinite(valid_loss)):
-            raise FloatingPointError(f"the loss is not a number in epoch {epoch}: lower learning_rate ({self.learning_rate:g})")
+            raise FloatingPointError(
+                f"the loss is not a number in epoch {epoch}: lower learning_rate ({self.learning_rate:g})"
+            )
         record = {"epoch": epoch, "train_loss": train_loss, "valid_loss": valid_loss, "seconds": seconds}
         self.history_.append(record)
         if self.on_epoch is not None:
@@ -291,7 +321,10 @@ class FineTune:
     def _optimiser(self) -> torch.optim.Optimizer:
         """AdamW with four groups: backbone and new layers, each with and without weight decay (none on biases and norms)."""
         groups = []
-        for part, rate in ((self.network_.backbone, self.learning_rate * (self.backbone_rate if self.pretrained else 1)), (self.network_.head, self.learning_rate)):
+        for part, rate in (
+            (self.network_.backbone, self.learning_rate * (self.backbone_rate if self.pretrained else 1)),
+            (self.network_.head, self.learning_rate),
+        ):
             learned = [p for p in part.parameters() if p.requires_grad]
             groups.append({"params": [p for p in learned if p.ndim > 1], "lr": rate, "weight_decay": self.weight_decay})
             groups.append({"params": [p for p in learned if p.ndim <= 1], "lr": rate, "weight_decay": 0.0})

@@ -71,7 +71,11 @@ class Frozen:
     def encode(self, images: np.ndarray) -> np.ndarray:
         """Activations of images (n, h, w) uint8: (n, width * sum of squared grid sizes) float32."""
         device = pick_device(self.device)
-        network = build_backbone(self.backbone, read_weights(self._weights_path())).to(device, memory_format=torch.channels_last).eval()
+        network = (
+            build_backbone(self.backbone, read_weights(self._weights_path()))
+            .to(device, memory_format=torch.channels_last)
+            .eval()
+        )
         self.n_parameters_ = sum(p.numel() for p in network.parameters())
         out = []
         with torch.inference_mode(), autocast(device):

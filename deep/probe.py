@@ -33,7 +33,13 @@ class LogisticProbe:
         "auto", "cpu" or "cuda".
     """
 
-    def __init__(self, C: Sequence[float] = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2), task: str = "multilabel", max_iter: int = 200, device: str = "auto") -> None:
+    def __init__(
+        self,
+        C: Sequence[float] = (1e-4, 1e-3, 3e-3, 1e-2, 3e-2),
+        task: str = "multilabel",
+        max_iter: int = 100,
+        device: str = "auto",
+    ) -> None:
         self.C = C
         self.task = task
         self.max_iter = max_iter
@@ -73,7 +79,13 @@ class LogisticProbe:
     def _minimise(self, X: Tensor, y: Tensor, C: float, start: Tensor) -> Tensor:
         """Solve one candidate; the objective is divided by C * n, which keeps L-BFGS's tolerances meaningful for every C."""
         solution = start.clone().requires_grad_()
-        optimiser = torch.optim.LBFGS([solution], max_iter=self.max_iter, tolerance_grad=1e-6, tolerance_change=1e-8, line_search_fn="strong_wolfe")
+        optimiser = torch.optim.LBFGS(
+            [solution],
+            max_iter=self.max_iter,
+            tolerance_grad=1e-6,
+            tolerance_change=1e-7,
+            line_search_fn="strong_wolfe",
+        )
 
         def closure() -> Tensor:
             optimiser.zero_grad()

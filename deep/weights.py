@@ -16,14 +16,18 @@ import torchvision
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-_HASH_IN_NAME = re.compile(r"-([a-f0-9]{8,})\.pth$")  # PyTorch's convention: the name carries the first digits of the sha256
+_HASH_IN_NAME = re.compile(
+    r"-([a-f0-9]{8,})\.pth$"
+)  # PyTorch's convention: the name carries the first digits of the sha256
 
 
 class WeightsUnavailableError(RuntimeError):
     """Pretrained weights that cannot be had here; one line with the reason and the way out."""
 
 
-def find_weights(backbone: str, *, path: str | None = None, weights_dir: Path | None = None, offline: bool = False) -> Path:
+def find_weights(
+    backbone: str, *, path: str | None = None, weights_dir: Path | None = None, offline: bool = False
+) -> Path:
     """File with the ImageNet weights of a backbone.
 
     Parameters
@@ -58,7 +62,9 @@ def find_weights(backbone: str, *, path: str | None = None, weights_dir: Path | 
     if cached.is_file():
         return cached
     if offline:
-        raise WeightsUnavailableError(f"no weights for {backbone}: {where}, none in torch's cache, and --offline forbids the download")
+        raise WeightsUnavailableError(
+            f"no weights for {backbone}: {where}, none in torch's cache, and --offline forbids the download"
+        )
     return download(url, cached, backbone, where)
 
 
@@ -69,7 +75,9 @@ def download(url: str, target: Path, backbone: str, where: str) -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
         torch.hub.download_url_to_file(url, str(target), hash_prefix=digits.group(1) if digits else None, progress=True)
     except RuntimeError as error:  # torch's word for a wrong hash
-        raise WeightsUnavailableError(f"no weights for {backbone}: the download from {url} is damaged ({' '.join(str(error).split())})") from None
+        raise WeightsUnavailableError(
+            f"no weights for {backbone}: the download from {url} is damaged ({' '.join(str(error).split())})"
+        ) from None
     except (URLError, OSError) as error:
         raise WeightsUnavailableError(
             f"no weights for {backbone}: {where}, none in torch's cache, and the download failed ({getattr(error, 'reason', error)})"
@@ -87,12 +95,16 @@ def _from_timm(backbone: str, where: str, *, offline: bool) -> Path:
         raise ValueError(f"backbone {backbone!r} is neither in torchvision nor in timm")
     hub_id = timm.get_pretrained_cfg(backbone).hf_hub_id
     if not hub_id:
-        raise WeightsUnavailableError(f"no weights for {backbone}: {where}, and timm names no pretrained weights for it")
+        raise WeightsUnavailableError(
+            f"no weights for {backbone}: {where}, and timm names no pretrained weights for it"
+        )
     try:
         return Path(hf_hub_download(hub_id, "model.safetensors", local_files_only=offline))
     except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
         reason = "--offline forbids the download" if offline else f"the download failed ({type(error).__name__})"
-        raise WeightsUnavailableError(f"no weights for {backbone}: {where}, none in the hub's cache, and {reason}") from None
+        raise WeightsUnavailableError(
+            f"no weights for {backbone}: {where}, none in the hub's cache, and {reason}"
+        ) from None
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:

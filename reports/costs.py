@@ -16,8 +16,8 @@ def stage_times(results: Results) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Columns model, stage (one of `STAGES`), ms_per_image. Fitting is divided by the number of training images, encoding
-        is the sum over the model's encoders, a stage that a model does not have is absent.
+        Columns model, stage (one of `STAGES`), ms_per_image. Fitting is divided by the number of training images,
+        encoding is the sum over the model's encoders, a stage that a model does not have is absent.
     """
     rows = []
     for cell in _done(results):
@@ -43,9 +43,9 @@ def model_costs(results: Results) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Indexed by model: fit_seconds_mean and _sd over the cells; encode_ms_per_image and predict_ms_per_image, medians of
-        the raw samples; predict_spread, the standard deviation of those samples over their mean; peak_memory_mb, the largest
-        (10^6 bytes); n_parameters and model_mb, means.
+        Indexed by model: fit_seconds_mean and _sd over the cells; encode_ms_per_image and predict_ms_per_image, medians
+        of the raw samples; predict_spread, the standard deviation of those samples over their mean; peak_memory_mb, the
+        largest (10^6 bytes); n_parameters and model_mb, means.
     """
     times = stage_times(results)
     cells = pd.DataFrame(_done(results), columns=results.cells.columns)

@@ -37,8 +37,8 @@ def bands(evaluation: Evaluation, curve: Curve) -> Iterator[dict]:
     Yields
     ------
     dict
-        model, class, cells (number of folds where the curve is defined), and mean, low, high: lists of 101 values, the mean,
-        minimum and maximum over those folds.
+        model, class, cells (number of folds where the curve is defined), and mean, low, high: lists of 101 values, the
+        mean, minimum and maximum over those folds.
     """
     for model in evaluation.finished:
         parts = evaluation.parts(model)
@@ -54,6 +54,8 @@ def bands(evaluation: Evaluation, curve: Curve) -> Iterator[dict]:
 def _one_against_rest(parts: list[Decided], k: int) -> Iterator[tuple[NDArray, NDArray]]:
     """Truth and scores of class k in each part that has a positive and a negative of it; all entries where k is -1."""
     for part in parts:
-        truth, scores = (part.truth.ravel(), part.probability.ravel()) if k < 0 else (part.truth[:, k], part.probability[:, k])
+        truth, scores = (
+            (part.truth.ravel(), part.probability.ravel()) if k < 0 else (part.truth[:, k], part.probability[:, k])
+        )
         if truth.any() and not truth.all():
             yield truth, scores

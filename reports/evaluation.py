@@ -52,9 +52,7 @@ class Evaluation:
     def pooled(self, model: str) -> list[Decided]:
         """Test parts of a model joined over the folds, one per repeat."""
         repeats = sorted({key[1] for key in self.test_parts if key[0] == model})
-        return [
-            join(part for key, part in self.test_parts.items() if key[:2] == (model, repeat)) for repeat in repeats
-        ]
+        return [join(part for key, part in self.test_parts.items() if key[:2] == (model, repeat)) for repeat in repeats]
 
     @property
     def finished(self) -> list[str]:

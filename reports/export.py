@@ -37,7 +37,7 @@ def markdown_text(table: pd.DataFrame, caption: str) -> str:
 def latex_text(table: pd.DataFrame, caption: str, label: str, *, wide: bool) -> str:
     """Write a table of text with booktabs rules.
 
-    A wide table is scaled to the width of both columns (needs graphicx); another one is a longtable that breaks over pages.
+    A wide table is scaled to the width of both columns; another one is a longtable, which breaks over pages.
     """
     head = " & ".join(_cells(table.columns, LATEX)) + r" \\"
     body = [" & ".join(_cells(row, LATEX)) + r" \\" for row in table.itertuples(index=False)]

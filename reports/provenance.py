@@ -6,7 +6,7 @@ DIGEST_LENGTH = 12
 
 
 def caption(results: Results) -> str:
-    """Write one line with the run, suite, data, splits, folds, repeats, seed and sizes; SYNTHETIC where the data are."""
+    """Write one line with the run, suite, data (SYNTHETIC where they are), splits, folds, repeats, seed and sizes."""
     run, splits = results.run, results.run["splits"]
     return ", ".join(
         [

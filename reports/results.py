@@ -22,7 +22,17 @@ CellKey = tuple[str, int, int]  # model, repeat, fold
 
 MANIFEST_COLUMNS = ("image_id", "file", "labels", "group", "status", "reason")
 SPLIT_COLUMNS = ("image_id", "repeat", "fold", "part")
-CELL_FIELDS = ("family", "status", "reason", "traceback", "n_train", "n_valid", "n_test", "timings", "peak_memory_bytes")
+CELL_FIELDS = (
+    "family",
+    "status",
+    "reason",
+    "traceback",
+    "n_train",
+    "n_valid",
+    "n_test",
+    "timings",
+    "peak_memory_bytes",
+)
 CELL_FIELDS += ("n_parameters", "model_bytes", "chosen", "history", "warnings")
 
 
@@ -131,9 +141,7 @@ def load(run: Path) -> Results:
     )
 
 
-def _cells(
-    root: Path, run: dict[str, Any], splits: pd.DataFrame
-) -> tuple[pd.DataFrame, dict[CellKey, pd.DataFrame]]:
+def _cells(root: Path, run: dict[str, Any], splits: pd.DataFrame) -> tuple[pd.DataFrame, dict[CellKey, pd.DataFrame]]:
     members = {place: rows.set_index("image_id")["part"] for place, rows in splits.groupby(["repeat", "fold"])}
     rows, predictions = [], {}
     for key, folder in _cell_folders(root, run):

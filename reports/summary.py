@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -23,6 +24,9 @@ TITLES = {
 }
 
 
+Row = dict[str, Any]  # one row of the summary
+
+
 @dataclass(frozen=True)
 class Column:
     """One column of the summary as people read it.
@@ -41,7 +45,7 @@ class Column:
     title: str
     note: str
     key: str
-    text: Callable[[pd.Series], str]
+    text: Callable[[Row], str]
 
 
 def summary(evaluation: Evaluation) -> pd.DataFrame:
@@ -50,10 +54,10 @@ def summary(evaluation: Evaluation) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row per model in the order of the suite: model, family, suite, cells ("done/planned"); for each metric _mean and
-        _sd over the cells where it is defined, _pooled (on the joined test predictions of a repeat, mean over the repeats),
-        _cells (how many cells it rests on) and, for means over classes, _classes (the fewest classes it rests on in a cell);
-        the costs of `reports.costs.model_costs`; status and reason.
+        One row per model in the order of the suite: model, family, suite, cells ("done/planned"); for each metric _mean
+        and _sd over the cells where it is defined, _pooled (on the joined test predictions of a repeat, mean over the
+        repeats), _cells (how many cells it rests on) and, for means over classes, _classes (the fewest classes it rests
+        on in a cell); the costs of `reports.costs.model_costs`; status and reason.
     """
     results = evaluation.results
     costs = model_costs(results)
@@ -94,13 +98,10 @@ def columns(results: Results) -> list[Column]:
         ),
     ]
     return [
-        Column("Model", "name in the suite", "model", lambda row: row["model"]),
-        Column("Family", "classical, deep, fusion of both, or floor", "family", lambda row: row["family"]),
+        Column("Model", "", "model", lambda row: row["model"]),
+        Column("Family", "", "family", lambda row: row["family"]),
         Column("Cells", "folds done / planned", "cells", lambda row: row["cells"]),
-        *(
-            Column(title(metric, results), "mean ± sd over the folds", f"{metric}_mean", _text_of(metric))
-            for metric in METRICS
-        ),
+        *(Column(title(metric, results), "", f"{metric}_mean", _text_of(metric)) for metric in METRICS),
         *cost_columns,
         Column("Status", "", "status", lambda row: row["status"]),
     ]
@@ -108,9 +109,8 @@ def columns(results: Results) -> list[Column]:
 
 def as_text(table: pd.DataFrame, shown: list[Column]) -> pd.DataFrame:
     """Write the summary as people read it: "0.812 ± 0.013", "undefined" where nothing could be computed."""
-    return pd.DataFrame(
-        {column.title: [column.text(row) for _, row in table.iterrows()] for column in shown}, dtype=str
-    )
+    rows = table.to_dict("records")
+    return pd.DataFrame({column.title: [column.text(row) for row in rows] for column in shown}, dtype=str)
 
 
 def title(metric: str, results: Results) -> str:
@@ -124,7 +124,7 @@ def primary_metric(results: Results) -> str:
     return "f1_samples" if results.data["task"] == "multilabel" else "accuracy"
 
 
-def mean_sd(row: pd.Series, name: str) -> str:
+def mean_sd(row: Row, name: str) -> str:
     """Write "mean ± sd" of a metric or cost, and the cells it rests on where those are not all the finished ones."""
     mean, sd = row[f"{name}_mean"], row[f"{name}_sd"]
     finished = int(row["cells"].split("/")[0])
@@ -139,14 +139,16 @@ def mean_sd(row: pd.Series, name: str) -> str:
 
 
 def quantity(value: float, absent: str = "undefined") -> str:
-    """Write a positive number with three significant digits and no exponent."""
+    """Write a positive number with three significant digits, no exponent and no more than three decimals."""
     if math.isnan(value):
         return absent
+    if 0 < value < 0.0005:
+        return "< 0.001"
     decimals = 2 - math.floor(math.log10(value)) if value > 0 else 0
-    return f"{value:,.{min(max(decimals, 0), 6)}f}"
+    return f"{value:,.{min(max(decimals, 0), 3)}f}"
 
 
-def _text_of(name: str) -> Callable[[pd.Series], str]:
+def _text_of(name: str) -> Callable[[Row], str]:
     return lambda row: mean_sd(row, name)
 
 

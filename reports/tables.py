@@ -147,7 +147,7 @@ def _cell_costs(cell: dict) -> dict:
         "repeat": cell["repeat"],
         "fold": cell["fold"],
         "fit_seconds": timings["fit_seconds"],
-        "encode_ms_per_image": 1000 * sum(each["seconds"] / each["n_images"] for each in timings["encode"]),
+        "encode_ms_per_image": 1000 * sum(each["seconds"] / each["n_images"] for each in timings["encode"]) or math.nan,
         "predict_ms_per_image": 1000 * float(np.median(per_image)) if per_image else math.nan,
         "peak_memory_mb": (cell["peak_memory_bytes"] or math.nan) / 1e6,
         "chosen": json.dumps(cell["chosen"], sort_keys=True),

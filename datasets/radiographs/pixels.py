@@ -48,7 +48,14 @@ class Pixels:
         return self.manifest[self.manifest["status"] == "ok"].reset_index(drop=True)
 
 
-def load_pixels(listing: Listing, settings: Preprocessing, cache: Path, *, workers: int, progress: Callable[[int], None] = lambda done: None) -> Pixels:
+def load_pixels(
+    listing: Listing,
+    settings: Preprocessing,
+    cache: Path,
+    *,
+    workers: int,
+    progress: Callable[[int], None] = lambda done: None,
+) -> Pixels:
     """Preprocessed images of a listing, from the cache if they are there.
 
     Parameters
@@ -74,7 +81,12 @@ def load_pixels(listing: Listing, settings: Preprocessing, cache: Path, *, worke
     fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name[:16]}-", dir=folder.parent))
     try:
         manifest = _decode(listing, settings, fresh / "pixels.u8", workers, progress)
-        facts = {"format": _FORMAT, "side": settings.side, "seconds": time.perf_counter() - start, "sha256": _sha256(fresh / "pixels.u8")}
+        facts = {
+            "format": _FORMAT,
+            "side": settings.side,
+            "seconds": time.perf_counter() - start,
+            "sha256": _sha256(fresh / "pixels.u8"),
+        }
         manifest.to_parquet(fresh / "manifest.parquet", index=False)
         facts["manifest_sha256"] = _sha256(fresh / "manifest.parquet")
         (fresh / "pixels.json").write_text(json.dumps(facts), encoding="utf-8")
@@ -98,11 +110,15 @@ def _key(listing: Listing, settings: Preprocessing) -> str:
             rows.append(f"{file}\0{facts.st_size}\0{facts.st_mtime_ns}")
         except OSError:
             rows.append(f"{file}\0absent")
-    recipe = json.dumps([_FORMAT, preprocess.VERSION, settings.model_dump(), str(listing.root.resolve())], sort_keys=True)
+    recipe = json.dumps(
+        [_FORMAT, preprocess.VERSION, settings.model_dump(), str(listing.root.resolve())], sort_keys=True
+    )
     return hashlib.sha256("\n".join([recipe, *rows]).encode()).hexdigest()
 
 
-def _decode(listing: Listing, settings: Preprocessing, target: Path, workers: int, progress: Callable[[int], None]) -> pd.DataFrame:
+def _decode(
+    listing: Listing, settings: Preprocessing, target: Path, workers: int, progress: Callable[[int], None]
+) -> pd.DataFrame:
     """Write the pixels of every readable image to `target`, in order, and return the manifest."""
 
     def one(file: str) -> tuple[dict[str, object], bytes]:
@@ -111,7 +127,15 @@ def _decode(listing: Listing, settings: Preprocessing, target: Path, workers: in
             return _facts(picture), settings.apply(picture.grey).tobytes()
         except UnreadableImageError as error:
             reason = str(error).removeprefix(f"{file}: ")
-            return {"sha256": "", "width": 0, "height": 0, "mode": "", "pixels_sha256": "", "status": "excluded", "reason": reason}, b""
+            return {
+                "sha256": "",
+                "width": 0,
+                "height": 0,
+                "mode": "",
+                "pixels_sha256": "",
+                "status": "excluded",
+                "reason": reason,
+            }, b""
 
     facts = []
     with target.open("wb") as stream, ThreadPoolExecutor(workers) as pool:
@@ -127,7 +151,9 @@ def _decode(listing: Listing, settings: Preprocessing, target: Path, workers: in
         os.fsync(stream.fileno())
     manifest = pd.concat([listing.items, pd.DataFrame(facts)], axis=1)
     if not (manifest["status"] == "ok").any():
-        raise SourceError(f"{listing.root}: none of the {len(manifest)} images can be read; the first: {manifest['reason'].iloc[0]}")
+        raise SourceError(
+            f"{listing.root}: none of the {len(manifest)} images can be read; the first: {manifest['reason'].iloc[0]}"
+        )
     return manifest
 
 
@@ -136,14 +162,24 @@ def _facts(picture: Picture) -> dict[str, object]:
     grey = np.ascontiguousarray(picture.grey)
     height, width = grey.shape
     pixels = hashlib.sha256(f"{grey.dtype} {height} {width}".encode() + grey.tobytes()).hexdigest()
-    return {"sha256": picture.sha256, "width": width, "height": height, "mode": picture.mode, "pixels_sha256": pixels, "status": "ok", "reason": None}
+    return {
+        "sha256": picture.sha256,
+        "width": width,
+        "height": height,
+        "mode": picture.mode,
+        "pixels_sha256": pixels,
+        "status": "ok",
+        "reason": None,
+    }
 
 
 def _read_cache(folder: Path, listing: Listing) -> Pixels | None:
     """Return what the cache holds, or None if it is not there or not as it was written."""
     try:
         facts = json.loads((folder / "pixels.json").read_text(encoding="utf-8"))
-        if facts["manifest_sha256"] != _sha256(folder / "manifest.parquet") or facts["sha256"] != _sha256(folder / "pixels.u8"):
+        if facts["manifest_sha256"] != _sha256(folder / "manifest.parquet") or facts["sha256"] != _sha256(
+            folder / "pixels.u8"
+        ):
             return None
         manifest = pd.read_parquet(folder / "manifest.parquet")
         side, n = facts["side"], int((manifest["status"] == "ok").sum())

@@ -82,7 +82,9 @@ def exposed_field(image: np.ndarray, tolerance: float = 10, share: float = 0.03)
     """
     height, width = image.shape
     scale = max(1.0, max(height, width) / 256)
-    small = cv2.resize(image, (max(1, round(width / scale)), max(1, round(height / scale))), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(
+        image, (max(1, round(width / scale)), max(1, round(height / scale))), interpolation=cv2.INTER_AREA
+    )
     small = cv2.medianBlur(small, 3)
     top, bottom, left, right = 0, small.shape[0], 0, small.shape[1]
     while True:

@@ -65,7 +65,17 @@ def read_picture(path: Path, name: str | None = None) -> Picture:
     except UnidentifiedImageError:
         raise UnreadableImageError(f"{name}: not a {', '.join(FORMATS)} picture") from None
     # Pillow's decoders raise these for damaged files; all of them mean that the picture is not whole.
-    except (OSError, ValueError, SyntaxError, EOFError, KeyError, IndexError, TypeError, struct.error, Warning) as error:
+    except (
+        OSError,
+        ValueError,
+        SyntaxError,
+        EOFError,
+        KeyError,
+        IndexError,
+        TypeError,
+        struct.error,
+        Warning,
+    ) as error:
         raise UnreadableImageError(f"{name}: damaged or truncated ({_one_line(error)})") from None
     return Picture(grey, hashlib.sha256(data).hexdigest(), mode)
 
@@ -85,7 +95,9 @@ def _bytes_of(path: Path, name: str) -> bytes:
 def _decode(data: bytes, name: str) -> tuple[np.ndarray, str]:
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
         if image.width * image.height > MAX_PIXELS:
-            raise UnreadableImageError(f"{name}: {image.width} x {image.height} is over the limit of {MAX_PIXELS:,} pixels")
+            raise UnreadableImageError(
+                f"{name}: {image.width} x {image.height} is over the limit of {MAX_PIXELS:,} pixels"
+            )
         mode = f"{image.format} {image.mode}"
         image.load()
         grey = _grey_levels(ImageOps.exif_transpose(image))

@@ -74,14 +74,16 @@ def open_source(path: Path, hints: Hints | None = None) -> Listing:
         raise SourceError(f"{path}: the folder is empty")
     if (path / "card.toml").is_file():
         return _open_card(path / "card.toml", hints)
-    if (path / "train.csv").is_file() and _KAGGLE_COLUMNS <= set(_read_table(path / "train.csv").columns):
+    if (path / "train.csv").is_file() and set(_read_table(path / "train.csv").columns) >= _KAGGLE_COLUMNS:
         card = known_cards()["phantom" if (path / SYNTHETIC_MARK).is_file() else "unifesp"]
         return _kaggle(path, card)
     tables = [e for e in entries if e.suffix.lower() in (".csv", ".tsv") and e.is_file()]
     if len(tables) == 1:
         return _table(path, tables[0], _plain_card(path), hints)
     if len(tables) > 1:
-        raise SourceError(f"{path}: holds {len(tables)} tables ({', '.join(t.name for t in tables[:4])}): give one of them as --data")
+        raise SourceError(
+            f"{path}: holds {len(tables)} tables ({', '.join(t.name for t in tables[:4])}): give one of them as --data"
+        )
     return _folders(path, known_cards().get(path.name.lower(), _plain_card(path)))
 
 
@@ -138,11 +140,19 @@ def _patients(path: Path) -> dict[str, str]:
 
 def _folders(root: Path, card: Card) -> Listing:
     """One sub-folder per class, images anywhere below it."""
-    rows = [(f.as_posix(), [card.classes.get(f.parts[0], f.parts[0])]) for f in sorted(f.relative_to(root) for f in _image_files(root)) if len(f.parts) > 1]
+    rows = [
+        (f.as_posix(), [card.classes.get(f.parts[0], f.parts[0])])
+        for f in sorted(f.relative_to(root) for f in _image_files(root))
+        if len(f.parts) > 1
+    ]
     if not rows:
         loose = sum(1 for _ in _image_files(root))
-        found = f"holds {loose} images but no sub-folder per class" if loose else f"holds no image ({', '.join(SUFFIXES)})"
-        raise SourceError(f"{root}: {found} and no table of labels: give a .csv as --data, or sort the images into one folder per class")
+        found = (
+            f"holds {loose} images but no sub-folder per class" if loose else f"holds no image ({', '.join(SUFFIXES)})"
+        )
+        raise SourceError(
+            f"{root}: {found} and no table of labels: give a .csv as --data, or sort the images into one folder per class"
+        )
     items = pd.DataFrame(rows, columns=["file", "labels"])
     return _finish(root, card, "folders", items.assign(image_id=items["file"], group=None), [])
 
@@ -160,7 +170,9 @@ def _table(root: Path, path: Path, card: Card, hints: Hints) -> Listing:
     _refuse_repeats(file, path)
     labels = _labels(table[columns.label], columns.separator, card, path)
     group = table[columns.group].str.strip() if columns.group else None
-    return _finish(root, card, "table", pd.DataFrame({"image_id": file, "file": file, "labels": labels, "group": group}), [])
+    return _finish(
+        root, card, "table", pd.DataFrame({"image_id": file, "file": file, "labels": labels, "group": group}), []
+    )
 
 
 def _finish(root: Path, card: Card, layout: str, items: pd.DataFrame, notes: Iterable[str]) -> Listing:
@@ -183,7 +195,9 @@ def _read_table(path: Path) -> pd.DataFrame:
             with path.open(encoding=encoding) as stream:
                 header = stream.readline()
             separator = max(_SEPARATORS, key=header.count)
-            return pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding=encoding, skip_blank_lines=True)
+            return pd.read_csv(
+                path, sep=separator, dtype=str, keep_default_na=False, encoding=encoding, skip_blank_lines=True
+            )
         except UnicodeDecodeError:
             continue
         except (OSError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
@@ -199,7 +213,9 @@ def _labels(values: pd.Series, separator: str, card: Card, path: Path) -> list[l
         parts = [p for p in (q.strip() for q in (value.split(separator) if separator else [value])) if p]
         unknown = [p for p in parts if card.classes and p not in card.classes]
         if unknown:
-            raise SourceError(f"{path}: row {row}: label {unknown[0]!r} is not one of the {len(card.classes)} classes of {card.name}")
+            raise SourceError(
+                f"{path}: row {row}: label {unknown[0]!r} is not one of the {len(card.classes)} classes of {card.name}"
+            )
         if not parts and card.at_least_one:
             raise SourceError(f"{path}: row {row}: no label")
         shown = {card.classes.get(p, p) for p in parts}
@@ -220,7 +236,9 @@ def _require(table: pd.DataFrame, columns: list[str], path: Path) -> None:
 def _refuse_repeats(names: pd.Series, path: Path) -> None:
     repeated = names.duplicated()
     if repeated.any():
-        raise SourceError(f"{path}: row {int(repeated.idxmax()) + 2}: {names[repeated.idxmax()]!r} stands in an earlier row too")
+        raise SourceError(
+            f"{path}: row {int(repeated.idxmax()) + 2}: {names[repeated.idxmax()]!r} stands in an earlier row too"
+        )
 
 
 def _inside(root: Path, name: str, where: str) -> Path:

@@ -96,7 +96,9 @@ def _place(counts: np.ndarray, n_splits: int, rng: np.random.Generator) -> np.nd
     return _refine(fold, have, counts, wanted, order)
 
 
-def _refine(fold: np.ndarray, have: np.ndarray, counts: np.ndarray, wanted: np.ndarray, order: np.ndarray, sweeps: int = 10) -> np.ndarray:
+def _refine(
+    fold: np.ndarray, have: np.ndarray, counts: np.ndarray, wanted: np.ndarray, order: np.ndarray, sweeps: int = 10
+) -> np.ndarray:
     """Move single groups between folds while that lowers the chi-squared distance; no fold is emptied."""
     sizes = np.bincount(fold, minlength=len(have))
     for _ in range(sweeps):
@@ -121,7 +123,9 @@ def _refine(fold: np.ndarray, have: np.ndarray, counts: np.ndarray, wanted: np.n
     return fold
 
 
-def make_splits(image_ids: list[str], y: np.ndarray, groups: np.ndarray, *, folds: int, repeats: int, seed: int) -> pd.DataFrame:
+def make_splits(
+    image_ids: list[str], y: np.ndarray, groups: np.ndarray, *, folds: int, repeats: int, seed: int
+) -> pd.DataFrame:
     """Train, validation and test part of every repeat and fold.
 
     The validation part is one share of the images outside the test part, cut by the same rule: by group, stratified. With
@@ -152,8 +156,12 @@ def make_splits(image_ids: list[str], y: np.ndarray, groups: np.ndarray, *, fold
             rest = np.flatnonzero(fold_of != fold)
             inner = min(max(folds + 2, 5), len(np.unique(groups[rest])))
             if inner < 2:
-                raise SplitsError("the images outside a test part are all of one group: no validation part can be cut from them")
-            inner_fold = GroupedMultilabelKFold(inner, seed=seed + 1000 * repeat + fold + 1).assign(y[rest], groups[rest])
+                raise SplitsError(
+                    "the images outside a test part are all of one group: no validation part can be cut from them"
+                )
+            inner_fold = GroupedMultilabelKFold(inner, seed=seed + 1000 * repeat + fold + 1).assign(
+                y[rest], groups[rest]
+            )
             part[rest[inner_fold == 0]] = "valid"
             tables.append(pd.DataFrame({"image_id": ids, "repeat": repeat, "fold": fold, "part": part}))
     return pd.concat(tables, ignore_index=True)

@@ -24,8 +24,10 @@ def comparison(evaluation: Evaluation) -> alt.LayerChart:
         .transform_filter("datum.metric === metric")
         .encode(y=alt.Y("model:N", sort=order, title=None), color=family_color())
     )
-    x = alt.X("value:Q", title=None, scale=alt.Scale(zero=False, nice=True))
-    span = base.mark_rule(opacity=0.5, strokeWidth=2).encode(x=alt.X("min(value):Q", title=None), x2="max(value):Q")
+    x = alt.X("value:Q", title=None, scale=alt.Scale(zero=False, nice=True), axis=alt.Axis(tickCount=6))
+    span = base.mark_rule(opacity=0.5, strokeWidth=2).encode(
+        x=alt.X("min(value):Q", title=None, axis=alt.Axis(tickCount=6)), x2="max(value):Q"
+    )
     folds = base.mark_circle(size=26, opacity=0.55).encode(
         x=x, tooltip=["model:N", "repeat:Q", "fold:Q", alt.Tooltip("value:Q", format=".4f")]
     )

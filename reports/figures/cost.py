@@ -9,14 +9,17 @@ from reports.figures.theme import ROW_HEIGHT, family_color, inline
 
 
 def timing(evaluation: Evaluation) -> alt.LayerChart:
-    """Draw the time per image of each stage on a log scale: the median of the raw samples, a line from fastest to slowest."""
+    """Draw the time per image of each stage on a log scale: median of the raw samples, and a line from end to end."""
     results = evaluation.results
     by_stage = stage_times(results).groupby(["model", "stage"])["ms_per_image"]
     table = by_stage.agg(["median", "min", "max", "count"]).reset_index()
     table["family"] = [results.models[model]["family"] for model in table["model"]]
     order = ranked(evaluation)
     shape = alt.Shape(
-        "stage:N", title=None, scale=alt.Scale(domain=list(STAGES), range=["circle", "square", "triangle-up", "diamond"])
+        "stage:N",
+        title=None,
+        scale=alt.Scale(domain=list(STAGES), range=["circle", "square", "triangle-up", "diamond"]),
+        legend=alt.Legend(orient="top"),
     )
     base = alt.Chart(inline(table)).encode(y=alt.Y("model:N", sort=order, title=None), color=family_color())
     log = alt.Scale(type="log", nice=False)

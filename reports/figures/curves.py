@@ -32,10 +32,12 @@ def _chart(evaluation: Evaluation, curve: Curve, x_title: str, y_title: str) -> 
         .transform_calculate(x=f"sequence(0, 1.0001, {GRID[1]})")
         .transform_flatten(["x", "mean", "low", "high"])
         .encode(
-            x=alt.X("x:Q", title=x_title, scale=alt.Scale(domain=[0, 1])), color=family_color(), detail="model:N"
+            x=alt.X("x:Q", title=x_title, scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(tickCount=5)),
+            color=family_color(),
+            detail="model:N",
         )
     )
-    y = alt.Y("mean:Q", title=y_title, scale=alt.Scale(domain=[0, 1]))
+    y = alt.Y("mean:Q", title=y_title, scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(tickCount=5))
     tooltip = ["model:N", "class:N", alt.Tooltip("cells:Q", title="folds")]
     others = base.mark_line(strokeWidth=1.5, opacity=0.35).encode(y=y, tooltip=tooltip)
     chosen = base.transform_filter("datum.model === model")

@@ -26,7 +26,7 @@ def learning_curves(results: Results) -> alt.LayerChart | None:
         alt.Chart(inline(table))
         .transform_filter("datum.measure === measure")
         .encode(
-            x=alt.X("epoch:Q", axis=alt.Axis(tickMinStep=1, format="d")),
+            x=alt.X("epoch:Q", axis=alt.Axis(tickMinStep=1, tickCount=8, format="d")),
             y=alt.Y("value:Q", title=None, scale=alt.Scale(zero=False)),
             color=family_color(),
             detail=["model:N", "cell:N"],
@@ -49,6 +49,7 @@ def _history(results: Results) -> pd.DataFrame:
             "value": epoch.get(name),
         }
         for cell in results.cells.to_dict("records")
+        if len(cell["history"]) > 1
         for epoch in cell["history"]
         for name, title in MEASURES.items()
     ]

@@ -1,5 +1,6 @@
 """What all charts share: colours, inline data, the model and class choosers."""
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,20 +9,25 @@ import pandas as pd
 
 # Okabe and Ito's palette (2008), safe for colour-blind readers; of middle lightness, for light and dark paper.
 FAMILY_COLORS = {"classical": "#d55e00", "deep": "#3a86c8", "fusion": "#009e73", "floor": "#8a8a8a"}
-HEAT_COLOR = "#3a86c8"
+HEAT_COLOR = "#14568f"
 ROW_HEIGHT = 24
 
 
 def inline(table: pd.DataFrame) -> alt.InlineData:
-    """Put a table into the chart itself; undefined values become null, numbers keep five significant digits."""
-    records = table.to_dict("records")
-    return alt.InlineData(values=[{name: _json_value(value) for name, value in record.items()} for record in records])
+    """Put a table into the chart itself; undefined values become null, numbers keep five significant digits.
+
+    The rows are one JSON text, which Vega parses: Altair would walk through every number of a list several times.
+    """
+    rows = [{name: _json_value(value) for name, value in row.items()} for row in table.to_dict("records")]
+    text = json.dumps(rows, allow_nan=False, separators=(",", ":"))
+    return alt.InlineData(values=text, format=alt.JsonDataFormat(type="json"))
 
 
 def family_color() -> alt.Color:
     """One colour per family."""
     scale = alt.Scale(domain=list(FAMILY_COLORS), range=list(FAMILY_COLORS.values()))
-    return alt.Color("family:N", title=None, scale=scale, legend=alt.Legend(orient="top"))
+    legend = alt.Legend(orient="top", symbolType="circle", symbolOpacity=1)
+    return alt.Color("family:N", title=None, scale=scale, legend=legend)
 
 
 def chooser(name: str, title: str, options: Sequence[str], first: str | None = None) -> alt.Parameter:
@@ -38,8 +44,8 @@ def heat_map(
     opacity = alt.FillOpacity(f"{share}:Q", scale=alt.Scale(domain=[0, 1], range=[0.04, 1]), legend=None)
     cells = base.mark_rect(fill=HEAT_COLOR, cornerRadius=2).encode(fillOpacity=opacity)
     words = base.mark_text(fontSize=11).encode(text=f"{text}:N")
-    on_light = words.transform_filter(f"!(datum.{share} > 0.6)")
-    on_dark = words.mark_text(fontSize=11, fill="white").transform_filter(f"datum.{share} > 0.6")
+    on_light = words.transform_filter(f"!(datum.{share} > 0.65)")
+    on_dark = words.mark_text(fontSize=11, fill="white").transform_filter(f"datum.{share} > 0.65")
     return alt.layer(cells, on_light, on_dark).properties(width="container", height=ROW_HEIGHT * n_rows)
 
 

@@ -12,10 +12,14 @@ import pytest
 
 from reports.results import Results, load
 
-HOSTILE = ("<script>alert(1)</script>", "{{7*7}}", "=cmd|'/c calc'!A0", r"50% \input{x} & _#$ {}", "</style>" + "Wide" * 40)
-PIXEL = base64.b64decode(
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="
+HOSTILE = (
+    "<script>alert(1)</script>",
+    "{{7*7}}",
+    "=cmd|'/c calc'!A0",
+    r"50% \input{x} & _#$ {}",
+    "</style>" + "Wide" * 40,
 )
+PIXEL = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg==")
 MODELS = {
     "prior": ("floor", 0.0),
     "hog-svm": ("classical", 1.6),
@@ -101,7 +105,9 @@ def _probability(rng, truth, signal, task):
 
 
 def _parts(group, repeat, fold, folds):
-    number = np.array([int(hashlib.md5(f"{repeat}{name}".encode(), usedforsecurity=False).hexdigest(), 16) for name in group])
+    number = np.array(
+        [int(hashlib.md5(f"{repeat}{name}".encode(), usedforsecurity=False).hexdigest(), 16) for name in group]
+    )
     return np.select([number % folds == fold, number % folds == (fold + 1) % folds], ["test", "valid"], "train")
 
 
@@ -133,7 +139,12 @@ def _description(task, classes, n_images, folds, repeats, models, synthetic):
         "preprocessing": {"size": 224, "crop": True},
         "cv": {"folds": folds, "repeats": repeats},
         "models": {
-            name: {"family": family, "encoders": [{"class": "baselines.hog:HOG"}], "head": {}, "description": f"{name}."}
+            name: {
+                "family": family,
+                "encoders": [{"class": "baselines.hog:HOG"}],
+                "head": {},
+                "description": f"{name}.",
+            }
             for name, (family, _) in models.items()
         },
     }

@@ -1,0 +1,98 @@
+"""The figures of the report, in their order, each with its title and what it shows in words."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import altair as alt
+
+from reports.evaluation import Evaluation
+from reports.figures.balance import balance
+from reports.figures.comparison import class_f1, comparison
+from reports.figures.confusion import confusion
+from reports.figures.cost import timing
+from reports.figures.curves import precision_recall_chart, roc_chart
+from reports.figures.learning import learning_curves
+
+TEXTS = {
+    "comparison": (
+        "Comparison",
+        "Large dot: mean over the folds. Small dots: the folds. Line: from the lowest fold to the highest.",
+    ),
+    "class-f1": (
+        "F1 per class",
+        "On the test predictions of all folds together. In brackets the number of {noun}s; – is undefined.",
+    ),
+    "roc": (
+        "ROC curves",
+        "One class against the rest, mean over the folds; the chosen model's band reaches from the lowest fold to the "
+        "highest.",
+    ),
+    "precision-recall": (
+        "Precision and recall",
+        "Mean over the folds; the chosen model's band reaches from the lowest fold to the highest.",
+    ),
+    "multilabel": (
+        "What is said instead",
+        "Errors alone, over all test predictions: rows are labels that were missed, columns labels wrongly given to the "
+        "same image. Shade: share of the row.",
+    ),
+    "multiclass": ("Confusion matrix", "Counts over all test predictions. Shade: share of the row."),
+    "timing": (
+        "Time per image",
+        "Median of the raw samples, with a line from the fastest to the slowest. Preprocessing and encoding are done once "
+        "for all folds; fitting is per training image, predicting per test image.",
+    ),
+    "learning": (
+        "Learning curves",
+        "One line per fold; the chosen model is drawn thick. The epoch is picked on the validation part.",
+    ),
+    "balance": (
+        "Class balance of the folds",
+        "Images · {noun}s of each class in each fold. Shade: images compared with the fold that has most of the class.",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure of the report.
+
+    Attributes
+    ----------
+    name : str
+        Identifier in the page.
+    title, text : str
+        What it is, and what its marks mean.
+    chart : alt.LayerChart
+    min_width : int
+        Pixels below which the page scrolls the figure sideways rather than squeeze it.
+    """
+
+    name: str
+    title: str
+    text: str
+    chart: alt.LayerChart
+    min_width: int
+
+
+def gallery(evaluation: Evaluation) -> Iterator[Figure]:
+    """Draw every figure that the run has data for."""
+    results = evaluation.results
+    noun = results.data.get("group_noun") or "group"
+
+    def figure(name: str, chart: alt.LayerChart, *, min_width: int = 300, key: str | None = None) -> Figure:
+        title, text = TEXTS[key or name]
+        return Figure(name, title, text.format(noun=noun), chart, min_width)
+
+    class_columns = 160 + 34 * len(results.classes)
+    if evaluation.finished:
+        yield figure("comparison", comparison(evaluation))
+        yield figure("class-f1", class_f1(evaluation), min_width=class_columns)
+        yield figure("roc", roc_chart(evaluation))
+        yield figure("precision-recall", precision_recall_chart(evaluation))
+        yield figure("confusion", confusion(evaluation), min_width=class_columns, key=results.data["task"])
+        yield figure("timing", timing(evaluation), min_width=420)
+    learning = learning_curves(results)
+    if learning is not None:
+        yield figure("learning", learning)
+    yield figure("balance", balance(results), min_width=200 + 70 * results.n_planned)

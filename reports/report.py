@@ -1,0 +1,49 @@
+"""Write the report of a run: tables in three formats and one HTML page, under RUN/report/."""
+
+from pathlib import Path
+
+from reports.evaluation import evaluate
+from reports.export import csv_text, latex_text, markdown_text, plain
+from reports.page import html as html_text
+from reports.provenance import caption
+from reports.results import Results
+from reports.summary import as_text, columns
+from reports.tables import all_tables
+
+
+def write(results: Results, *, html: bool, csv: bool, md: bool, latex: bool) -> list[Path]:
+    """Write the formats asked for.
+
+    Returns
+    -------
+    list of Path
+        The files written: report.html first, then the tables.
+    """
+    evaluation = evaluate(results)
+    tables = all_tables(evaluation)
+    folder = results.path / "report"
+    texts = {folder / "report.html": html_text(evaluation, tables)} if html else {}
+    for name, table in tables.items():
+        path = folder / "tables" / name
+        readable = as_text(table, columns(results)) if name == "summary" else plain(table)
+        if csv:
+            texts[path.with_suffix(".csv")] = csv_text(table)
+        if md:
+            texts[path.with_suffix(".md")] = markdown_text(readable, _caption(name, results))
+        if latex:
+            wide = name == "summary"
+            texts[path.with_suffix(".tex")] = latex_text(readable, _caption(name, results), f"tab:{name}", wide=wide)
+    for path, text in texts.items():
+        _write_whole(path, text)
+    return list(texts)
+
+
+def _caption(name: str, results: Results) -> str:
+    return f"{name.replace('_', ' ').capitalize()}. {caption(results)}."
+
+
+def _write_whole(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text, encoding="utf-8", newline="\n")
+    partial.replace(path)
