@@ -115,7 +115,7 @@ def _histograms(images, row_offsets, column_offsets, table, counts):  # pragma: 
 def _image_codes(image, row_offsets, column_offsets, table, out):  # pragma: no cover - compiled
     height, width = image.shape
     points = len(row_offsets)
-    pad = int(math.ceil(max(np.abs(row_offsets).max(), np.abs(column_offsets).max()))) + 1
+    pad = math.ceil(max(np.abs(row_offsets).max(), np.abs(column_offsets).max())) + 1
     padded = np.zeros((height + 2 * pad, width + 2 * pad), np.float64)  # beyond the border is 0, as in scikit-image
     padded[pad : pad + height, pad : pad + width] = image
     left = np.empty(points, np.int64)
@@ -133,8 +133,8 @@ def _image_codes(image, row_offsets, column_offsets, table, out):  # pragma: no 
         for p in range(points):
             position = r + row_offsets[p]
             down = position - math.floor(position)
-            upper = padded[int(math.floor(position)) + pad]
-            lower = padded[int(math.ceil(position)) + pad]
+            upper = padded[math.floor(position) + pad]
+            lower = padded[math.ceil(position) + pad]
             shift = left[p] + pad
             step = 1 if column_offsets[p] != left[p] else 0
             for c in range(width):

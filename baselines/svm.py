@@ -63,19 +63,13 @@ class SVM:
         """
         self.scale_ = 1 / np.maximum(X.mean(axis=(1, 2), dtype=np.float64), 1e-12)  # (n_encodings,)
         train, valid = self._joined(X), self._joined(X_valid)
-        best = -np.inf
-        for gamma, C in product(self.gamma, self.C):
-            machines = self._machines(np.exp(-gamma * train), y, C)
-            scores = _scores(machines, np.exp(-gamma * valid))  # (n_valid, n_classes)
-            score = best_f1_samples(scores, y_valid)
-            if score > best:
-                best, self.machines_, self.chosen_, chosen_scores = (
-                    score,
-                    machines,
-                    {"C": float(C), "gamma": float(gamma)},
-                    scores,
-                )
-        self.calibration_: Calibration = fit_calibration(chosen_scores, y_valid, self.task)
+        candidates = (
+            (C, gamma, self._machines(np.exp(-gamma * train), y, C)) for gamma, C in product(self.gamma, self.C)
+        )
+        scored = ((C, gamma, machines, _scores(machines, np.exp(-gamma * valid))) for C, gamma, machines in candidates)
+        C, gamma, self.machines_, scores = max(scored, key=lambda candidate: best_f1_samples(candidate[3], y_valid))
+        self.chosen_ = {"C": float(C), "gamma": float(gamma)}
+        self.calibration_: Calibration = fit_calibration(scores, y_valid, self.task)
         self.n_parameters_ = sum(len(m.support) + 1 for m in self.machines_)
         return self
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from radiographs.sources import Hints, Listing
@@ -43,7 +43,7 @@ class Request:
     offline: bool = False
     limit: int | None = None
     settings: tuple[str, ...] = ()
-    hints: Hints = Hints()
+    hints: Hints = field(default_factory=Hints)
     command: str = ""
 
 

@@ -93,7 +93,8 @@ def _from_timm(backbone: str, where: str, *, offline: bool) -> Path:
 
     if not timm.is_model(backbone):
         raise ValueError(f"backbone {backbone!r} is neither in torchvision nor in timm")
-    hub_id = timm.get_pretrained_cfg(backbone).hf_hub_id
+    settings = timm.get_pretrained_cfg(backbone)
+    hub_id = settings.hf_hub_id if settings else None
     if not hub_id:
         raise WeightsUnavailableError(
             f"no weights for {backbone}: {where}, and timm names no pretrained weights for it"

@@ -60,9 +60,9 @@ def model_costs(results: Results) -> pd.DataFrame:
             "encode_ms_per_image": encode.median(),
             "predict_ms_per_image": predict.median(),
             "predict_spread": predict.std() / predict.mean(),
-            "peak_memory_mb": by_model["peak_memory_bytes"].max() / 1e6,
+            "peak_memory_mb": by_model["peak_memory_bytes"].max().div(1e6),
             "n_parameters": by_model["n_parameters"].mean(),
-            "model_mb": by_model["model_bytes"].mean() / 1e6,
+            "model_mb": by_model["model_bytes"].mean().div(1e6),
         }
     )
 

@@ -7,8 +7,10 @@ import numpy as np
 import pandas as pd
 
 from reports.decision import BoolArray, FloatArray, decide
-from reports.metrics import score
+from reports.metrics import METRICS, RESTS_ON_CLASSES, score
 from reports.results import CellKey, Results
+
+SCORE_COLUMNS = ["model", "repeat", "fold", *METRICS, *(f"{name}_classes" for name in RESTS_ON_CLASSES)]
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ def evaluate(results: Results) -> Evaluation:
         test_parts[key] = part
         place = dict(zip(("model", "repeat", "fold"), key, strict=True))
         rows.append(place | score(part.truth, part.decided, part.probability, task))
-    return Evaluation(results, test_parts, pd.DataFrame(rows, columns=None if rows else ["model", "repeat", "fold"]))
+    return Evaluation(results, test_parts, pd.DataFrame(rows, columns=SCORE_COLUMNS))
 
 
 def join(parts: Iterable[Decided]) -> Decided:

@@ -54,7 +54,7 @@ def load_pixels(
     cache: Path,
     *,
     workers: int,
-    progress: Callable[[int], None] = lambda done: None,
+    progress: Callable[[int], object] = int,
 ) -> Pixels:
     """Preprocessed images of a listing, from the cache if they are there.
 

@@ -45,7 +45,7 @@ class GroupedMultilabelKFold:
         self.n_splits = n_splits
         self.seed = seed
 
-    def split(self, X: object, y: np.ndarray, groups: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def split(self, X: object, y: np.ndarray, groups: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:  # noqa: ARG002 - scikit-learn's signature
         """Yield (train, test) positions for each fold; `X` is not looked at, `y` is (n, n_classes) of 0 and 1."""
         fold = self.assign(y, groups)
         for k in range(self.n_splits):

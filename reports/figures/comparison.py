@@ -52,5 +52,5 @@ def class_f1(evaluation: Evaluation) -> alt.LayerChart:
 
 def ranked(evaluation: Evaluation) -> list[str]:
     """Models with finished cells, the best first."""
-    means = evaluation.scores.groupby("model")[primary_metric(evaluation.results)].mean()
-    return sorted(evaluation.finished, key=lambda model: -means[model])
+    means = evaluation.scores.groupby("model", sort=False)[primary_metric(evaluation.results)].mean()
+    return means.sort_values(ascending=False, kind="stable").index.tolist()

@@ -16,7 +16,7 @@ from reports.figures.learning import learning_curves
 TEXTS = {
     "comparison": (
         "Comparison",
-        "Large dot: mean over the folds. Small dots: the folds. Line: from the lowest fold to the highest.",
+        "Large dot: mean over the folds. Small dots: the folds. Line: from lowest to highest.",
     ),
     "class-f1": (
         "F1 per class",

@@ -1,6 +1,7 @@
 """What all charts share: colours, inline data, the model and class choosers."""
 
 import json
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -52,6 +53,6 @@ def heat_map(
 def _json_value(value: Any) -> Any:
     if isinstance(value, list):
         return [_json_value(each) for each in value]
-    if isinstance(value, str) or not pd.api.types.is_number(value):
-        return None if value is None or value is pd.NA else value
-    return None if pd.isna(value) else float(f"{value:.5g}") if isinstance(value, float) else int(value)
+    if isinstance(value, float):
+        return None if math.isnan(value) else float(f"{value:.5g}")
+    return value

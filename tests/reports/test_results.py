@@ -18,8 +18,8 @@ def edit(path: Path, **changes: object) -> None:
 
 
 def test_a_run_folder_is_read_whole(results: Results) -> None:
-    assert len(results.predictions) == 4 * 3 + 1
-    assert results.cells["status"].value_counts().to_dict() == {"done": 13, "skipped": 3, "failed": 2}
+    assert len(results.predictions) == 5 * 3 + 1
+    assert results.cells["status"].value_counts().to_dict() == {"done": 16, "skipped": 3, "failed": 2}
     assert results.n_planned == 3
     assert results.groups["image-0003"] == "patient-1"
     assert results.samples[0].labels == ("Rare",)

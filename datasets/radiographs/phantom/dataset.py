@@ -67,7 +67,7 @@ def write_folder(
     only: Sequence[str] | None = None,
     difficulty: str = "standard",
     workers: int = 0,
-    progress: Callable[[int], None] = lambda done: None,
+    progress: Callable[[int], object] = int,
 ) -> None:
     """Write train.csv, metadata.csv, images/train/*-c.png and SYNTHETIC.txt.
 

@@ -1,0 +1,94 @@
+"""Where weights come from, and what is refused."""
+
+import functools
+import hashlib
+import pickle
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+import torch
+import torchvision
+from safetensors.torch import save_file
+
+from deep.backbones import build_backbone
+from deep.weights import WeightsUnavailableError, download, find_weights, read_weights
+
+
+@pytest.fixture
+def server(tmp_path: Path):
+    """A file server on this machine over tmp_path / "served"."""
+    (tmp_path / "served").mkdir()
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=str(tmp_path / "served"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as httpd:
+        threading.Thread(target=httpd.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{httpd.server_port}", tmp_path / "served"
+        httpd.shutdown()
+
+
+def test_a_named_file_comes_first_and_must_exist(tmp_path: Path) -> None:
+    file = tmp_path / "mine.safetensors"
+    save_file({"a": torch.zeros(1)}, file)
+    assert find_weights("resnet18", path=str(file), offline=True) == file
+    with pytest.raises(WeightsUnavailableError, match=r"resnet18: the weights file .*gone.* is not there"):
+        find_weights("resnet18", path=str(tmp_path / "gone.pth"))
+
+
+def test_the_weights_folder_comes_before_torchs_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    cached = tmp_path / "hub" / "checkpoints" / torchvision.models.get_model_weights("resnet18").DEFAULT.url.rsplit("/", 1)[-1]
+    cached.parent.mkdir(parents=True)
+    cached.touch()
+    assert find_weights("resnet18", weights_dir=tmp_path, offline=True) == cached
+    (tmp_path / "resnet18-mine.pth").touch()
+    assert find_weights("resnet18", weights_dir=tmp_path, offline=True).name == "resnet18-mine.pth"
+
+
+def test_offline_says_what_was_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    with pytest.raises(WeightsUnavailableError, match=r"no weights for resnet50: no resnet50-\*.* --offline forbids"):
+        find_weights("resnet50", weights_dir=tmp_path, offline=True)
+    with pytest.raises(WeightsUnavailableError, match="no weights for xception41: .*--offline forbids"):
+        find_weights("xception41", weights_dir=tmp_path, offline=True)
+
+
+def test_a_download_is_checked_against_the_hash_in_its_name(server: tuple[str, Path], tmp_path: Path) -> None:
+    url, folder = server
+    content = b"weights" * 1000
+    digits = hashlib.sha256(content).hexdigest()[:8]
+    (folder / f"net-{digits}.pth").write_bytes(content)
+    (folder / "net-00000000.pth").write_bytes(content)
+    target = tmp_path / "cache" / f"net-{digits}.pth"
+    assert download(f"{url}/{target.name}", target, "net", "").read_bytes() == content
+    with pytest.raises(WeightsUnavailableError, match="download from .* is damaged"):
+        download(f"{url}/net-00000000.pth", tmp_path / "cache" / "net-00000000.pth", "net", "")
+    assert not (tmp_path / "cache" / "net-00000000.pth").exists()
+    with pytest.raises(WeightsUnavailableError, match="download failed"):
+        download(f"{url}/absent-11111111.pth", tmp_path / "cache" / "absent-11111111.pth", "net", "nowhere else")
+
+
+class _Canary:
+    def __reduce__(self) -> tuple:
+        return exec, ("raise SystemExit('the canary ran')",)
+
+
+def test_a_file_that_would_run_code_is_refused_unrun(tmp_path: Path) -> None:
+    torch.save({"a": torch.zeros(1), "b": _Canary()}, tmp_path / "bad.pth")
+    (tmp_path / "old.pth").write_bytes(pickle.dumps(_Canary()))
+    for name in ("bad.pth", "old.pth"):
+        with pytest.raises(WeightsUnavailableError, match=f"{name}: refused"):
+            read_weights(tmp_path / name)
+
+
+def test_a_damaged_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "x.safetensors").write_bytes(b"\x10\0\0\0\0\0\0\0 not json at all")
+    with pytest.raises(WeightsUnavailableError, match=r"x\.safetensors: not a readable weights file"):
+        read_weights(tmp_path / "x.safetensors")
+
+
+def test_weights_of_another_network_are_refused() -> None:
+    state = torchvision.models.resnet18(weights=None).state_dict()
+    with pytest.raises(ValueError, match="these weights are not for resnet34"):
+        build_backbone("resnet34", state)
+    build_backbone("resnet18", {k: v for k, v in state.items() if not k.startswith("fc.")})

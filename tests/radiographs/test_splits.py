@@ -1,0 +1,115 @@
+"""Folds: whole groups, even shares, nothing lost, nothing twice."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.model_selection import GroupKFold
+
+from radiographs.sources import open_source
+from radiographs.splits import GroupedMultilabelKFold, SplitsError, check_splits, digest, make_splits, read_splits
+
+
+def data(n: int, n_groups: int, n_classes: int, seed: int) -> tuple[list[str], np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    y = (rng.random((n, n_classes)) < 0.2).astype(np.int8)
+    y[np.arange(n), rng.integers(n_classes, size=n)] = 1
+    groups = np.concatenate([np.arange(n_groups), rng.integers(n_groups, size=n - n_groups)]).astype(str)
+    return [f"i{k}" for k in range(n)], y, groups
+
+
+@settings(max_examples=30, deadline=None)
+@given(n_groups=st.integers(8, 60), extra=st.integers(0, 100), n_classes=st.integers(2, 8), folds=st.integers(2, 6), repeats=st.integers(1, 2), seed=st.integers(0, 5))
+def test_all_splits_are_whole_and_do_not_leak(n_groups: int, extra: int, n_classes: int, folds: int, repeats: int, seed: int) -> None:
+    ids, y, groups = data(n_groups + extra, n_groups, n_classes, seed)
+    splits = make_splits(ids, y, groups, folds=folds, repeats=repeats, seed=seed)
+    check_splits(splits, ids, groups, "made")
+    assert len(splits) == len(ids) * folds * repeats
+
+
+def test_the_same_seed_gives_the_same_digest_and_another_seed_another() -> None:
+    ids, y, groups = data(100, 40, 5, 0)
+    first, again, other = (digest(make_splits(ids, y, groups, folds=5, repeats=1, seed=s)) for s in (0, 0, 1))
+    assert first == again != other
+
+
+def test_the_digest_does_not_depend_on_the_order_of_rows() -> None:
+    ids, y, groups = data(50, 20, 3, 0)
+    splits = make_splits(ids, y, groups, folds=3, repeats=1, seed=0)
+    assert digest(splits) == digest(splits.sample(frac=1, random_state=0))
+
+
+def test_unifesp_labels_are_spread_more_evenly_than_by_group_alone(shared: Path) -> None:
+    items = open_source(shared / "data/unifesp").items
+    names = sorted({label for labels in items["labels"] for label in labels})
+    y = np.array([[name in labels for name in names] for labels in items["labels"]], np.int8)
+    groups = items["group"].to_numpy()
+
+    def empty_and_uneven(splitter) -> tuple[int, float]:
+        counts = np.array([y[test].sum(axis=0) for _, test in splitter.split(y, y, groups)])
+        return int((counts == 0).sum()), float((np.abs(counts - y.sum(axis=0) / 5) / y.sum(axis=0)).mean())
+
+    ours, plain = empty_and_uneven(GroupedMultilabelKFold(5)), empty_and_uneven(GroupKFold(5))
+    assert ours[0] <= 4  # classes of three patients cannot be in all of five folds
+    assert ours[0] <= plain[0]
+    assert ours[1] < plain[1] / 3
+
+
+def test_a_rare_class_is_in_as_many_folds_as_it_has_groups() -> None:
+    y = np.zeros((60, 2), np.int8)
+    y[:, 0] = 1
+    y[:3, 1] = 1
+    fold = GroupedMultilabelKFold(5).assign(y, np.arange(60))
+    assert len(set(fold[:3])) == 3
+
+
+@pytest.mark.parametrize(("folds", "message"), [(1, "1 fold.*give 2 or more"), (9, "8 groups cannot fill 9 folds")])
+def test_impossible_folds_are_refused(folds: int, message: str) -> None:
+    ids, y, groups = data(20, 8, 3, 0)
+    with pytest.raises(SplitsError, match=message):
+        make_splits(ids, y, groups, folds=folds, repeats=1, seed=0)
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "csv", "json"])
+def test_a_published_file_gives_the_same_splits(tmp_path: Path, suffix: str) -> None:
+    ids, y, groups = data(40, 20, 3, 0)
+    splits = make_splits(ids, y, groups, folds=4, repeats=2, seed=0)
+    path = tmp_path / f"splits.{suffix}"
+    {"parquet": splits.to_parquet, "csv": lambda p: splits.to_csv(p, index=False), "json": lambda p: splits.to_json(p, orient="records")}[suffix](path)
+    assert digest(read_splits(path)) == digest(splits)
+
+
+def broken(splits: pd.DataFrame, how: str) -> pd.DataFrame:
+    if how == "another data set":
+        return splits.assign(image_id="other-" + splits["image_id"])
+    if how == "Unknown part":
+        return splits.assign(part=splits["part"].replace("valid", "dev"))
+    if how == "leak":
+        test = splits.index[(splits["fold"] == 0) & (splits["part"] == "test")]
+        return splits.assign(part=splits["part"].mask(splits.index == test[0], "train"))
+    return splits.drop(index=splits.index[0])
+
+
+@pytest.mark.parametrize(
+    ("how", "message"), [("another data set", "made for another data set"), ("Unknown part", "part 'dev' is unknown"), ("leak", "leaks"), ("lost row", "each image stands once in each fold")]
+)
+def test_a_file_that_does_not_fit_is_refused(how: str, message: str) -> None:
+    ids, y, _ = data(40, 10, 3, 0)
+    groups = np.repeat(np.arange(10), 4).astype(str)
+    splits = make_splits(ids, y, groups, folds=4, repeats=1, seed=0)
+    with pytest.raises(SplitsError, match=message):
+        check_splits(broken(splits, how), ids, groups, "file")
+
+
+def test_an_unreadable_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("image_id,fold\na,0\n")
+    with pytest.raises(SplitsError, match="no column repeat, part"):
+        read_splits(tmp_path / "x.csv")
+    (tmp_path / "x.parquet").write_bytes(b"junk")
+    with pytest.raises(SplitsError, match="cannot be read as splits"):
+        read_splits(tmp_path / "x.parquet")
+    with pytest.raises(SplitsError, match=r"are read from \.parquet"):
+        read_splits(tmp_path / "x.txt")
