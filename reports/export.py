@@ -1,5 +1,6 @@
 """Tables as CSV, Markdown and LaTeX text; whatever a name contains, it stays a name."""
 
+import math
 import re
 
 import pandas as pd
@@ -71,8 +72,8 @@ def plain(table: pd.DataFrame) -> pd.DataFrame:
 
 def _plain(value: object) -> str:
     if isinstance(value, float):
-        return "undefined" if pd.isna(value) else f"{value:.0f}" if value.is_integer() else f"{value:.3f}"
-    return "" if value is None else str(value)
+        return "undefined" if math.isnan(value) else f"{value:.3f}"
+    return "" if value is None or value is pd.NA else str(value)
 
 
 def _neutral(value: object) -> object:

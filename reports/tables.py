@@ -89,7 +89,10 @@ def cells(evaluation: Evaluation) -> pd.DataFrame:
     costs = pd.DataFrame([_cell_costs(cell) for cell in results.cells.to_dict("records") if cell["status"] == "done"])
     table = plan.merge(known, how="left").merge(evaluation.scores, how="left")
     table = table.merge(costs, how="left") if len(costs) else table
-    table["status"] = table["status"].fillna("missing")
+    table = table.fillna({"status": "missing", "reason": ""})
+    table = table.astype(
+        {name: "Int64" for name in table.columns if name.startswith("n_") or name.endswith("_classes")}
+    )
     table.insert(1, "family", [results.models[model]["family"] for model in table["model"]])
     return table
 

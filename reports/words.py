@@ -8,10 +8,11 @@ import pandas as pd
 from reports.costs import SPREAD_LIMIT
 from reports.provenance import counted
 from reports.results import Results
-from reports.summary import Row, mean_sd, primary_metric, quantity, title
+from reports.summary import Row, mean_sd, primary_metric, quantity
 from reports.tables import rare_classes
 
 ROLES = {"classical": "Best classical", "deep": "Best deep", "fusion": "Best fusion", "floor": "Floor"}
+WORDS = {"f1_samples": "F1 per image", "accuracy": "accuracy"}
 PHRASES = {"classical": "the best classical model", "deep": "the best deep model", "floor": "the floor"}
 
 
@@ -90,7 +91,7 @@ def _contender(row: Row, results: Results, *, wins: bool) -> Contender:
 
 
 def _verdict(best: Row, of_family: dict[str, Row], metric: str, results: Results) -> str:
-    name = title(primary_metric(results), results)
+    name = WORDS[primary_metric(results)]
     classical, deep = of_family.get("classical"), of_family.get("deep")
     if classical is None or deep is None:
         return f"{best['model']} is ahead: {name} {best[metric]:.3f}"
@@ -98,12 +99,12 @@ def _verdict(best: Row, of_family: dict[str, Row], metric: str, results: Results
     if abs(difference) < 0.0005:
         return f"Deep and classical are level: {name} {deep[metric]:.3f}"
     ahead, behind = ("Deep", "classical") if difference > 0 else ("Classical", "deep")
-    return f"{ahead} is ahead of {behind} by {abs(difference):.3f} {name}"
+    return f"{ahead} is ahead of {behind} by {abs(difference):.3f} in {name}"
 
 
 def _details(best: Row, of_family: dict[str, Row], results: Results) -> list[str]:
     metric = primary_metric(results)
-    name = title(metric, results)
+    name = WORDS[metric]
     lines = [f"Best is {best['model']} ({best['family']}): {name} {mean_sd(best, metric)}, {best['cells']} cells done."]
     for family, phrase in PHRASES.items():
         other = of_family.get(family)

@@ -56,6 +56,8 @@ def bench_command(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[s
         environment = {**os.environ, "XRAYBENCH_CACHE": str(cache), "COLUMNS": "200"}
         environment.pop("XRAYBENCH_WEIGHTS", None)
         command = [sys.executable, "-m", "bench.cli", *map(str, arguments)]
-        return subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=500)
+        return subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=500
+        )
 
     return run

@@ -62,6 +62,8 @@ def read_picture(path: Path, name: str | None = None) -> Picture:
             grey, mode = _decode(data, name)
     except UnreadableImageError:
         raise
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
+        raise UnreadableImageError(f"{name}: has more pixels than the limit of {MAX_PIXELS:,}") from None
     except UnidentifiedImageError:
         raise UnreadableImageError(f"{name}: not a {', '.join(FORMATS)} picture") from None
     # Pillow's decoders raise these for damaged files; all of them mean that the picture is not whole.
@@ -93,6 +95,8 @@ def _bytes_of(path: Path, name: str) -> bytes:
 
 
 def _decode(data: bytes, name: str) -> tuple[np.ndarray, str]:
+    with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        image.verify()  # checks what decoding passes over, such as a PNG's checksums and its end
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
         if image.width * image.height > MAX_PIXELS:
             raise UnreadableImageError(

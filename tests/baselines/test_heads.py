@@ -43,7 +43,13 @@ def test_one_machine_per_class_is_libsvms_machine() -> None:
     D = squared_distances(X)
     svm = SVM(C=[3], gamma=[1]).fit(D[None, :160, :160], y[:160], D[None, 160:, :160], y[160:], 0)
     kernel = np.exp(-D.astype(np.float64) / D[:160, :160].mean(dtype=np.float64))
-    scores = np.stack([SVC(C=3, kernel="precomputed").fit(kernel[:160, :160], t).decision_function(kernel[160:, :160]) for t in y[:160].T], axis=1)
+    scores = np.stack(
+        [
+            SVC(C=3, kernel="precomputed").fit(kernel[:160, :160], t).decision_function(kernel[160:, :160])
+            for t in y[:160].T
+        ],
+        axis=1,
+    )
     assert svm.predict_proba(D[None, 160:, :160]) == pytest.approx(svm.calibration_.apply(scores), abs=1e-6)
 
 
@@ -51,7 +57,10 @@ def test_the_svm_keeps_the_candidate_that_validates_best() -> None:
     X, y = problem(several=False)
     D = squared_distances(X)[None]
     parts = D[:, :160, :160], y[:160], D[:, 160:, :160], y[160:]
-    scores = {C: best_f1_samples(SVM(C=[C], gamma=[1], task="multiclass").fit(*parts, 0).predict_proba(parts[2]), y[160:]) for C in (1e-4, 10)}
+    scores = {
+        C: best_f1_samples(SVM(C=[C], gamma=[1], task="multiclass").fit(*parts, 0).predict_proba(parts[2]), y[160:])
+        for C in (1e-4, 10)
+    }
     assert scores[10] > scores[1e-4]
     assert SVM(C=[1e-4, 10], gamma=[1], task="multiclass").fit(*parts, 0).chosen_["C"] == 10
 
@@ -69,7 +78,10 @@ def test_a_class_that_is_nowhere_in_the_training_part_gets_a_low_probability() -
 def test_boosting_learns_and_stops_and_repeats_itself(several: bool, tmp_path) -> None:
     X, y = problem(600, several=several)
     task = "multilabel" if several else "multiclass"
-    first, second = (XGBoost(task=task, colsample_bynode=1.0, threads=1).fit(X[:400], y[:400], X[400:500], y[400:500], 7) for _ in range(2))
+    first, second = (
+        XGBoost(task=task, colsample_bynode=1.0, threads=1).fit(X[:400], y[:400], X[400:500], y[400:500], 7)
+        for _ in range(2)
+    )
     probability = first.predict_proba(X[500:])
     assert probability.shape == (100, 4)
     assert (probability == second.predict_proba(X[500:])).all()
@@ -91,7 +103,11 @@ def test_calibration_lowers_the_log_loss_and_keeps_the_order(task: str) -> None:
     _, y = problem(several=task == "multilabel")
     scores = 0.05 * (2.0 * y - 1) + 0.05 * np.random.default_rng(1).normal(size=y.shape)
     found = fit_calibration(scores, y, task).apply(scores)
-    raw = 1 / (1 + np.exp(-scores)) if task == "multilabel" else np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+    raw = (
+        1 / (1 + np.exp(-scores))
+        if task == "multilabel"
+        else np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+    )
     loss = {name: -np.log(np.where(y, p, 1 - p)).mean() for name, p in (("raw", raw), ("calibrated", found))}
     assert loss["calibrated"] < 0.8 * loss["raw"]
     assert (found.argmax(axis=1) == scores.argmax(axis=1)).all()

@@ -20,7 +20,15 @@ from deep.weights import read_weights
 
 @pytest.mark.parametrize(
     ("name", "width"),
-    [("squeezenet1_0", 512), ("resnet18", 512), ("mobilenet_v3_small", 576), ("shufflenet_v2_x0_5", 1024), ("densenet121", 1024), ("swin_t", 768), ("regnet_y_400mf", 440)],
+    [
+        ("squeezenet1_0", 512),
+        ("resnet18", 512),
+        ("mobilenet_v3_small", 576),
+        ("shufflenet_v2_x0_5", 1024),
+        ("densenet121", 1024),
+        ("swin_t", 768),
+        ("regnet_y_400mf", 440),
+    ],
 )
 def test_every_architecture_gives_a_feature_map(name: str, width: int) -> None:
     backbone = build_backbone(name).eval()
@@ -35,7 +43,7 @@ def test_a_timm_architecture_works_by_name() -> None:
 
 
 def test_an_unknown_architecture_gets_a_suggestion() -> None:
-    with pytest.raises(ValueError, match="'resnet19' is neither .*did you mean 'resnet18'"):
+    with pytest.raises(ValueError, match=r"'resnet19' is neither .*did you mean 'resnet18'"):
         build_backbone("resnet19")
 
 
@@ -44,7 +52,10 @@ def test_the_backbone_is_torchvisions_network(weights_dir: Path) -> None:
     network = torchvision.models.squeezenet1_0()
     network.load_state_dict(state)
     grey = torch.rand(2, 1, 224, 224)
-    mean, sd = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1), torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
+    mean, sd = (
+        torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1),
+        torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1),
+    )
     with torch.inference_mode():
         expected = network.eval().features((grey.repeat(1, 3, 1, 1) - mean) / sd)
         assert torch.allclose(build_backbone("squeezenet1_0", state).eval()(grey), expected, atol=1e-4)
@@ -69,7 +80,11 @@ def test_the_probe_is_scikit_learns_logistic_regression() -> None:
     X, y = classes(300, 0)
     probe = LogisticProbe(C=[0.1], task="multiclass", max_iter=500).fit(X, y, X[:50], y[:50], 0)
     scaler = StandardScaler().fit(X)
-    expected = LogisticRegression(C=0.1, tol=1e-8, max_iter=2000).fit(scaler.transform(X), y.argmax(axis=1)).predict_proba(scaler.transform(X))
+    expected = (
+        LogisticRegression(C=0.1, tol=1e-8, max_iter=2000)
+        .fit(scaler.transform(X), y.argmax(axis=1))
+        .predict_proba(scaler.transform(X))
+    )
     assert np.abs(probe.predict_proba(X) - expected).max() < 2e-3
 
 
@@ -107,7 +122,9 @@ def bars() -> tuple[np.ndarray, np.ndarray]:
 
 def test_a_network_from_random_weights_learns_what_can_be_learned(bars: tuple[np.ndarray, np.ndarray]) -> None:
     images, y = bars
-    head = FineTune("resnet18", epochs=8, patience=8, pretrained=False, batch=8, task="multiclass", device="cpu", mirror=False)
+    head = FineTune(
+        "resnet18", epochs=8, patience=8, pretrained=False, batch=8, task="multiclass", device="cpu", mirror=False
+    )
     head.fit(images[:28], y[:28], images[28:34], y[28:34], 0)
     assert (head.predict_proba(images[34:]).argmax(axis=1) == y[34:].argmax(axis=1)).all()
     assert len(head.history_) <= 8
@@ -129,13 +146,20 @@ def test_the_same_seed_gives_the_same_network(bars: tuple[np.ndarray, np.ndarray
 
 def test_fine_tuning_starts_where_the_probe_ends(weights_dir: Path, radiographs: np.ndarray) -> None:
     y = np.eye(2, dtype=np.int8)[np.arange(12) % 2]
-    head = FineTune("squeezenet1_0", epochs=1, learning_rate=0.0, weights_dir=weights_dir, device="cpu", mirror=False, dropout=0.0)
+    head = FineTune(
+        "squeezenet1_0", epochs=1, learning_rate=0.0, weights_dir=weights_dir, device="cpu", mirror=False, dropout=0.0
+    )
     head.fit(radiographs[:8], y[:8], radiographs[8:], y[8:], 0)
     with torch.inference_mode():
         features = head.network_.features(torch.from_numpy(radiographs[:8])[:, None].float() / 255).numpy()
     images, mirrored = features, head._features(torch.from_numpy(np.ascontiguousarray(radiographs[:8, :, ::-1])))
     both = np.concatenate([images, mirrored])
-    valid = np.concatenate([head._features(torch.from_numpy(radiographs[8:])), head._features(torch.from_numpy(np.ascontiguousarray(radiographs[8:, :, ::-1])))])
+    valid = np.concatenate(
+        [
+            head._features(torch.from_numpy(radiographs[8:])),
+            head._features(torch.from_numpy(np.ascontiguousarray(radiographs[8:, :, ::-1]))),
+        ]
+    )
     probe = LogisticProbe(device="cpu").fit(both, np.tile(y[:8], (2, 1)), valid, np.tile(y[8:], (2, 1)), 0)
     assert head.predict_proba(radiographs[:8]) == pytest.approx(probe.predict_proba(images), abs=1e-3)
 
@@ -146,7 +170,10 @@ def test_frozen_stages_keep_their_weights(bars: tuple[np.ndarray, np.ndarray]) -
     head.fit(images[:16], y[:16], images[16:24], y[16:24], 5)
     torch.manual_seed(5)
     start = Classifier(build_backbone("squeezenet1_1"), 2, (1,), 0, 0.3).backbone.stages
-    same = [all(torch.equal(a, b) for a, b in zip(old.parameters(), new.parameters(), strict=True)) for old, new in zip(start, head.network_.backbone.stages, strict=True)]
+    same = [
+        all(torch.equal(a, b) for a, b in zip(old.parameters(), new.parameters(), strict=True))
+        for old, new in zip(start, head.network_.backbone.stages, strict=True)
+    ]
     learned = [bool(list(stage.parameters())) for stage in start]
     assert all(same[:6])
     assert not any(s for s, has in zip(same[6:], learned[6:], strict=True) if has)

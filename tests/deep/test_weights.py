@@ -37,7 +37,12 @@ def test_a_named_file_comes_first_and_must_exist(tmp_path: Path) -> None:
 
 def test_the_weights_folder_comes_before_torchs_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
-    cached = tmp_path / "hub" / "checkpoints" / torchvision.models.get_model_weights("resnet18").DEFAULT.url.rsplit("/", 1)[-1]
+    cached = (
+        tmp_path
+        / "hub"
+        / "checkpoints"
+        / torchvision.models.get_model_weights("resnet18").DEFAULT.url.rsplit("/", 1)[-1]
+    )
     cached.parent.mkdir(parents=True)
     cached.touch()
     assert find_weights("resnet18", weights_dir=tmp_path, offline=True) == cached
@@ -49,7 +54,7 @@ def test_offline_says_what_was_looked_for(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     with pytest.raises(WeightsUnavailableError, match=r"no weights for resnet50: no resnet50-\*.* --offline forbids"):
         find_weights("resnet50", weights_dir=tmp_path, offline=True)
-    with pytest.raises(WeightsUnavailableError, match="no weights for xception41: .*--offline forbids"):
+    with pytest.raises(WeightsUnavailableError, match=r"no weights for xception41: .*--offline forbids"):
         find_weights("xception41", weights_dir=tmp_path, offline=True)
 
 
@@ -61,7 +66,7 @@ def test_a_download_is_checked_against_the_hash_in_its_name(server: tuple[str, P
     (folder / "net-00000000.pth").write_bytes(content)
     target = tmp_path / "cache" / f"net-{digits}.pth"
     assert download(f"{url}/{target.name}", target, "net", "").read_bytes() == content
-    with pytest.raises(WeightsUnavailableError, match="download from .* is damaged"):
+    with pytest.raises(WeightsUnavailableError, match=r"download from .* is damaged"):
         download(f"{url}/net-00000000.pth", tmp_path / "cache" / "net-00000000.pth", "net", "")
     assert not (tmp_path / "cache" / "net-00000000.pth").exists()
     with pytest.raises(WeightsUnavailableError, match="download failed"):

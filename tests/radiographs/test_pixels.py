@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-
 from radiographs.pixels import load_pixels, merge_duplicates
 from radiographs.preprocess import Preprocessing
 from radiographs.read import read_picture

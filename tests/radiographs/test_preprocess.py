@@ -6,10 +6,9 @@ import cv2
 import numpy as np
 import pytest
 from pydantic import ValidationError
-from skimage.filters import gaussian, median
-
 from radiographs.preprocess import Preprocessing, exposed_field, to_uint8
 from radiographs.read import read_picture
+from skimage.filters import gaussian, median
 
 
 def hand(height: int = 400, width: int = 300) -> np.ndarray:
@@ -85,9 +84,14 @@ def test_cropping_real_radiographs_leaves_the_contrast_inside(shared: Path) -> N
 def test_noise_reduction_is_scikit_images(radiographs: np.ndarray) -> None:
     image = radiographs[0]
     settings = {"crop": False, "normalise": False}
-    assert (Preprocessing(denoise="median", **settings).apply(image) == median(image, np.ones((3, 3)), mode="nearest")).mean() > 0.999
+    assert (
+        Preprocessing(denoise="median", **settings).apply(image) == median(image, np.ones((3, 3)), mode="nearest")
+    ).mean() > 0.999
     blurred = gaussian(image, 1, preserve_range=True, truncate=4)
-    assert np.abs(Preprocessing(denoise="gaussian", **settings).apply(image)[4:-4, 4:-4] - blurred[4:-4, 4:-4]).max() <= 1.5
+    assert (
+        np.abs(Preprocessing(denoise="gaussian", **settings).apply(image)[4:-4, 4:-4] - blurred[4:-4, 4:-4]).max()
+        <= 1.5
+    )
 
 
 def test_unknown_settings_are_refused() -> None:

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-
 from radiographs.read import UnreadableImageError, read_picture
 
 RAMP = np.linspace(0, 65535, 48 * 64).reshape(48, 64).astype(np.uint16)

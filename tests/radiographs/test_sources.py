@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-
 from radiographs.cards import CardError, known_cards, read_card
 from radiographs.sources import Hints, SourceError, limited, open_source
 
@@ -34,7 +33,14 @@ def test_the_real_unifesp_folder_is_recognised(shared: Path) -> None:
 def test_a_folder_per_class_is_recognised(shared: Path) -> None:
     listing = open_source(shared / "data/mednist")
     assert (listing.layout, len(listing.items), listing.grouped) == ("folders", 1180, False)
-    assert {label for labels in listing.items["labels"] for label in labels} == {"AbdomenCT", "BreastMRI", "CXR", "ChestCT", "Hand", "HeadCT"}
+    assert {label for labels in listing.items["labels"] for label in labels} == {
+        "AbdomenCT",
+        "BreastMRI",
+        "CXR",
+        "ChestCT",
+        "Hand",
+        "HeadCT",
+    }
 
 
 def test_the_phantom_knows_that_it_is_synthetic(phantom_folder: Path) -> None:
@@ -50,7 +56,14 @@ def test_a_table_keeps_labels_as_text_and_hides_the_patient(table: Path) -> None
     assert any("1 images have no patient" in note for note in listing.notes)
 
 
-@pytest.mark.parametrize(("text", "encoding"), [("file;label\r\na.png;Fuß\r\n", "latin-1"), ("file,label\na.png,Fuß\n", "utf-8-sig"), ("file\tlabel\na.png\tFuß\n", "utf-8")])
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("file;label\r\na.png;Fuß\r\n", "latin-1"),
+        ("file,label\na.png,Fuß\n", "utf-8-sig"),
+        ("file\tlabel\na.png\tFuß\n", "utf-8"),
+    ],
+)
 def test_tables_as_spreadsheets_write_them(tmp_path: Path, text: str, encoding: str) -> None:
     picture(tmp_path / "a.png")
     (tmp_path / "t.csv").write_bytes(text.encode(encoding))

@@ -7,10 +7,9 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.model_selection import GroupKFold
-
 from radiographs.sources import open_source
 from radiographs.splits import GroupedMultilabelKFold, SplitsError, check_splits, digest, make_splits, read_splits
+from sklearn.model_selection import GroupKFold
 
 
 def data(n: int, n_groups: int, n_classes: int, seed: int) -> tuple[list[str], np.ndarray, np.ndarray]:
@@ -22,8 +21,17 @@ def data(n: int, n_groups: int, n_classes: int, seed: int) -> tuple[list[str], n
 
 
 @settings(max_examples=30, deadline=None)
-@given(n_groups=st.integers(8, 60), extra=st.integers(0, 100), n_classes=st.integers(2, 8), folds=st.integers(2, 6), repeats=st.integers(1, 2), seed=st.integers(0, 5))
-def test_all_splits_are_whole_and_do_not_leak(n_groups: int, extra: int, n_classes: int, folds: int, repeats: int, seed: int) -> None:
+@given(
+    n_groups=st.integers(8, 60),
+    extra=st.integers(0, 100),
+    n_classes=st.integers(2, 8),
+    folds=st.integers(2, 6),
+    repeats=st.integers(1, 2),
+    seed=st.integers(0, 5),
+)
+def test_all_splits_are_whole_and_do_not_leak(
+    n_groups: int, extra: int, n_classes: int, folds: int, repeats: int, seed: int
+) -> None:
     ids, y, groups = data(n_groups + extra, n_groups, n_classes, seed)
     splits = make_splits(ids, y, groups, folds=folds, repeats=repeats, seed=seed)
     check_splits(splits, ids, groups, "made")
@@ -78,7 +86,11 @@ def test_a_published_file_gives_the_same_splits(tmp_path: Path, suffix: str) -> 
     ids, y, groups = data(40, 20, 3, 0)
     splits = make_splits(ids, y, groups, folds=4, repeats=2, seed=0)
     path = tmp_path / f"splits.{suffix}"
-    {"parquet": splits.to_parquet, "csv": lambda p: splits.to_csv(p, index=False), "json": lambda p: splits.to_json(p, orient="records")}[suffix](path)
+    {
+        "parquet": splits.to_parquet,
+        "csv": lambda p: splits.to_csv(p, index=False),
+        "json": lambda p: splits.to_json(p, orient="records"),
+    }[suffix](path)
     assert digest(read_splits(path)) == digest(splits)
 
 
@@ -94,7 +106,13 @@ def broken(splits: pd.DataFrame, how: str) -> pd.DataFrame:
 
 
 @pytest.mark.parametrize(
-    ("how", "message"), [("another data set", "made for another data set"), ("Unknown part", "part 'dev' is unknown"), ("leak", "leaks"), ("lost row", "each image stands once in each fold")]
+    ("how", "message"),
+    [
+        ("another data set", "made for another data set"),
+        ("Unknown part", "part 'dev' is unknown"),
+        ("leak", "leaks"),
+        ("lost row", "each image stands once in each fold"),
+    ],
 )
 def test_a_file_that_does_not_fit_is_refused(how: str, message: str) -> None:
     ids, y, _ = data(40, 10, 3, 0)

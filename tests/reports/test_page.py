@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -112,3 +114,17 @@ def test_a_picture_that_is_no_png_is_left_out(make_run: Callable[..., Path]) -> 
     (run / "samples/0-after.png").write_bytes(b"<svg onload=alert(1)>")
     evaluation = evaluate(load(run))
     assert Outline(html(evaluation, all_tables(evaluation))).tags.count("img") == 2
+
+
+@pytest.mark.parametrize(
+    ("module", "absent"),
+    [
+        ("reports.metrics", {"pandas", "altair", "scipy"}),
+        ("reports.terminal", {"altair", "jinja2"}),
+        ("reports.report", {"torch", "sklearn", "xgboost", "bench", "radiographs"}),
+    ],
+)
+def test_importing_a_module_brings_no_more_than_it_needs(module: str, absent: set[str]) -> None:
+    code = f"import sys, {module}; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not absent & set(loaded)

@@ -211,6 +211,7 @@ def test_a_run_without_cells_still_has_every_table(make_run: Callable[..., Path]
     results = load(run)
     tables = all_tables(evaluate(results))
     assert set(tables["cells"]["status"]) == {"missing"}
+    assert set(tables["cells"]["reason"]) == {""}
     assert list(tables["summary"].columns) == SUMMARY_COLUMNS
     assert set(as_text(tables["summary"], columns(results))["F1 per image"]) == {"–"}
     assert headline(tables["summary"], results).sentence == "No model has a result yet"
