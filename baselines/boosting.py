@@ -7,8 +7,6 @@ from pathlib import Path
 import numpy as np
 import xgboost
 
-from baselines.selection import best_f1_samples
-
 
 class XGBoost:
     """XGBoost on joined encodings.
@@ -77,7 +75,6 @@ class XGBoost:
         self.chosen_ = {"trees": float(best + 1)}
         (curve,) = losses["valid"].values()
         self.history_ = [{"epoch": k + 1, "valid_loss": float(loss)} for k, loss in enumerate(curve)]
-        self.history_[best]["valid_score"] = best_f1_samples(self.predict_proba(X_valid), y_valid)
         self.n_parameters_ = sum(tree.count("leaf=") for tree in self.booster_.get_dump())
         return self
 

@@ -6,7 +6,6 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -122,7 +121,7 @@ def report(
     from reports.terminal import summary_table
 
     results = load(folder or _latest_run())
-    out.print(summary_table(results))
+    out.print(summary_table(results, out.width))
     for path in write(results, html=html, csv=csv or not (html or md or latex), md=md, latex=latex):
         out.print(f"wrote {escape(str(path))}")
 
@@ -177,15 +176,15 @@ def main() -> NoReturn:
     # Waiting OpenMP threads sleep instead of spinning: on a machine that others use too, spinning made XGBoost ten times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     signal.signal(signal.SIGTERM, _interrupt)
-    sys.exit(_guarded(lambda: app(standalone_mode=False)))
+    sys.exit(invoke(sys.argv[1:]))
 
 
-def _guarded(command: Callable[[], int | None]) -> int:
-    """Exit code of a command; what a user can mend becomes one line."""
+def invoke(arguments: list[str]) -> int:
+    """Exit code of a command; what a user can mend becomes one line on standard error."""
     from click.exceptions import Abort, ClickException
 
     try:
-        return int(command() or 0)
+        return int(app(arguments, standalone_mode=False) or 0)
     except ClickException as error:
         error.show()
         return 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -85,6 +86,8 @@ def run_session(request: Request, console: Console) -> int:
 def _suite(request: Request, view: View, gpu: str | None) -> Suite:
     """Return the suite with everything the command line changes in it."""
     name = request.suite or _default_suite(request.models, view, gpu)
+    if name.endswith(".toml"):
+        sys.path.append(str(Path(name).resolve().parent))  # a user's own classes stand beside the suite that names them
     suite = load_suite(name, dict(parse_setting(text) for text in request.settings))
     changes = {
         key: value for key, value in (("folds", request.folds), ("repeats", request.repeats)) if value is not None
@@ -157,7 +160,7 @@ def _farewell(outcome: Outcome, folder: RunFolder, console: Console, seconds: fl
     from reports.results import load
     from reports.terminal import summary_table
 
-    console.print(summary_table(load(folder.root)))
+    console.print(summary_table(load(folder.root), console.width))
     parts = [
         f"{outcome.done} cells computed",
         f"{outcome.kept} kept",

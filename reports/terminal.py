@@ -1,5 +1,6 @@
 """The summary table for the terminal."""
 
+from rich.box import SIMPLE
 from rich.table import Table
 from rich.text import Text
 
@@ -8,18 +9,30 @@ from reports.provenance import caption
 from reports.results import Results
 from reports.summary import as_text, columns, summary
 
-SHOWN = ("model", "family", "cells", "accuracy_mean", "f1_samples_mean", "f1_macro_mean", "roc_auc_macro_mean")
-SHOWN += ("average_precision_macro_mean", "fit_seconds_mean", "encode_ms_per_image", "predict_ms_per_image", "status")
+SHOWN = ("model", "cells", "f1_samples_mean", "f1_macro_mean", "predict_ms_per_image", "status")
+WIDE = (*SHOWN, "family", "accuracy_mean", "fit_seconds_mean", "roc_auc_macro_mean", "average_precision_macro_mean")
+WIDE_FROM = 150  # columns of a terminal that hold all of them
+TITLES = {
+    "fit_seconds_mean": "Fit (s)",
+    "predict_ms_per_image": "Predict (ms)",
+    "encode_ms_per_image": "Encode (ms)",
+    "accuracy_mean": "Exact",
+    "f1_samples_mean": "F1 / image",
+}
 FAMILY_STYLES = {"classical": "yellow", "deep": "blue", "fusion": "green", "floor": "dim"}
 
 
-def summary_table(results: Results) -> Table:
-    """Build the summary with its caption; names are shown as they are, never read as markup."""
+def summary_table(results: Results, width: int = 80) -> Table:
+    """Build the summary with its caption for a terminal of so many columns; names are shown as they are, never read as markup."""
     numbers = summary(evaluate(results))
-    shown = [column for column in columns(results) if column.key in SHOWN]
-    table = Table(caption=Text(caption(results)), title=Text(str(results.data.get("title", results.data["name"]))))
+    shown = [column for column in columns(results) if column.key in (WIDE if width >= WIDE_FROM else SHOWN)]
+    title = Text(str(results.data.get("title", results.data["name"])))
+    table = Table(caption=Text(caption(results)), title=title, box=SIMPLE, padding=(0, 1, 0, 0))
     for column in shown:
-        table.add_column(Text(column.title), justify="left" if column.key in ("model", "family", "status") else "right")
+        words = column.key in ("model", "family", "status")
+        table.add_column(
+            Text(TITLES.get(column.key, column.title)), justify="left" if words else "right", no_wrap=not words
+        )
     for family, row in zip(numbers["family"], as_text(numbers, shown).itertuples(index=False), strict=True):
         table.add_row(*(Text(text) for text in row), style=FAMILY_STYLES.get(family))
     return table

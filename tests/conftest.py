@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -48,16 +48,32 @@ def radiographs(phantom_folder: Path) -> np.ndarray:
     return np.stack([Preprocessing().apply(read_picture(f).grey) for f in files])
 
 
-@pytest.fixture
-def bench_command(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run the real command in an empty folder with its own cache; returns the finished process."""
+@dataclass(frozen=True)
+class Finished:
+    """What a command printed and returned."""
 
-    def run(*arguments: object, cache: Path = tmp_path / "cache") -> subprocess.CompletedProcess[str]:
-        environment = {**os.environ, "XRAYBENCH_CACHE": str(cache), "COLUMNS": "200"}
-        environment.pop("XRAYBENCH_WEIGHTS", None)
-        command = [sys.executable, "-m", "bench.cli", *map(str, arguments)]
-        return subprocess.run(
-            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=500
-        )
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def bench_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Finished]:
+    """Run a command as the shell would, in an empty folder with its own cache, but in this process: its libraries load once."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.delenv("XRAYBENCH_WEIGHTS", raising=False)
+
+    def run(*arguments: object, cache: Path = tmp_path / "cache") -> Finished:
+        from bench.cli import invoke
+
+        monkeypatch.setenv("XRAYBENCH_CACHE", str(cache))
+        monkeypatch.setattr(sys, "argv", ["bench", *map(str, arguments)])
+        capsys.readouterr()
+        code = invoke([str(a) for a in arguments])
+        out, err = capsys.readouterr()
+        return Finished(code, out, err)
 
     return run

@@ -6,11 +6,11 @@ import pandas as pd
 from reports.figures.theme import chooser, family_color, inline
 from reports.results import Results
 
-MEASURES = {"valid_score": "Validation score", "valid_loss": "Validation loss", "train_loss": "Training loss"}
+MEASURES = {"valid_loss": "Validation loss", "train_loss": "Training loss", "valid_score": "Validation score"}
 
 
 def learning_curves(results: Results) -> alt.LayerChart | None:
-    """Draw score and losses over the epochs: a thin line per fold, a thick one for the chosen model's folds.
+    """Draw losses (and a score, where a head gives one) over the epochs: a thin line per fold, a thick one for the chosen model's folds.
 
     Returns
     -------
@@ -20,7 +20,7 @@ def learning_curves(results: Results) -> alt.LayerChart | None:
     table = _history(results)
     if table.empty:
         return None
-    measure = chooser("measure", "Show", list(MEASURES.values()))
+    measure = chooser("measure", "Show", [title for title in MEASURES.values() if title in set(table["measure"])])
     model = chooser("model", "Model", table["model"].drop_duplicates().tolist())
     base = (
         alt.Chart(inline(table))
