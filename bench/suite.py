@@ -203,6 +203,6 @@ def with_epochs(suite: Suite, epochs: int) -> Suite:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return ``; did you mean 'x'?`` or nothing."""
+    """Return ``; did you mean 'x'`` or nothing."""
     close = difflib.get_close_matches(word, [k for k in known if isinstance(k, str)], n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
+    return f"; did you mean {close[0]!r}" if close else ""

@@ -126,12 +126,16 @@ def test_a_wrong_parameter_is_refused_by_the_key_in_the_suite(part: dict, messag
     assert message in str(error.value)
 
 
-@given(st.text().filter(lambda text: "=" in text[1:]))
-def test_any_key_and_value_is_a_setting(text: str) -> None:
-    assert parse_setting(text)[0] == text.partition("=")[0].strip()
+KEYS = st.text(st.characters(exclude_characters="="), min_size=1)
 
 
-@given(st.text().filter(lambda text: "=" not in text[1:]))
-def test_what_has_no_key_or_value_is_refused(text: str) -> None:
-    with pytest.raises(UserError, match="write KEY=VALUE"):
-        parse_setting(text)
+@given(KEYS, st.text())
+def test_any_key_and_value_is_a_setting(key: str, value: str) -> None:
+    assert parse_setting(f"{key}={value}")[0] == key.strip()
+
+
+@given(KEYS)
+def test_what_has_no_value_or_no_key_is_refused(text: str) -> None:
+    for wrong in (text, f"={text}"):
+        with pytest.raises(UserError, match="write KEY=VALUE"):
+            parse_setting(wrong)
