@@ -125,13 +125,6 @@ class Inputs:
     values: np.ndarray
     mirrored: np.ndarray | None = None
 
-    def __len__(self) -> int:
-        return (
-            self.values.shape[-2]
-            if self.mirrored is None and self.values.dtype == np.float32 and self.values.ndim == 3
-            else len(self.values)
-        )
-
 
 def fit(head: Head, train: Inputs, y: np.ndarray, valid: Inputs, y_valid: np.ndarray, seed: int) -> None:
     """Fit a head, on the mirror images too where there are features of them."""

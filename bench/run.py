@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
 import traceback
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -281,9 +280,3 @@ def _scores(data: Data, predictions: pd.DataFrame | None) -> dict[str, float]:
 
 def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split())[:500] or type(error).__name__
-
-
-def elapsed(start: float) -> str:
-    """Time since a ``time.perf_counter()`` reading, such as ``1:05``."""
-    seconds = round(time.perf_counter() - start)
-    return f"{seconds // 60}:{seconds % 60:02d}"
