@@ -62,7 +62,7 @@ class View:
     def cell_starts(self, cell: Cell) -> None:
         """Show which cell is computed."""
         self.cell_begun = time.perf_counter()
-        self.now = f"{cell.model}, repeat {cell.repeat + 1}, fold {cell.fold + 1}"
+        self.now = cell.name
 
     def epoch(self, record: dict[str, float]) -> None:
         """Show one epoch of a network."""
@@ -83,7 +83,7 @@ class View:
             ", ".join(f"{name} {value:.3f}" for name, value in scores.items())
             or f"{record['status']}: {record['reason']}"
         )
-        return f"{cell.model} fold {cell.repeat + 1}.{cell.fold + 1}: {found} ({seconds:.1f} s)"
+        return f"{cell.name}: {found} ({seconds:.1f} s)"
 
     def _left(self) -> str:
         spent = time.perf_counter() - self.begun

@@ -21,7 +21,7 @@ from bench.model import Resources
 from bench.run import Outcome, check_models, run_cells
 from bench.samples import write_samples
 from bench.store import Lock, RunFolder
-from bench.suite import Suite, load_suite, parse_setting, suite_names, with_epochs
+from bench.suite import Suite, load_suite, parse_setting, with_epochs
 
 DONE, SOME_FAILED, INTERRUPTED = 0, 1, 130
 
@@ -108,10 +108,7 @@ def _default_suite(models: tuple[str, ...], view: View, gpu: str | None) -> str:
         if not gpu:
             view.note("no GPU: suite 'quick'; for every model, which takes hours without one: --suite standard")
         return order[0]
-    return next(
-        (name for name in order if set(models) <= set(load_suite(name).models)),
-        next(n for n in suite_names() if n == "standard"),
-    )
+    return next((name for name in order if set(models) <= set(load_suite(name).models)), order[0])
 
 
 def _run(
@@ -150,7 +147,7 @@ def _balance(prepared: prepare.Prepared) -> Table:
     table = Table(title="test images per fold (first repeat)", box=None, padding=(0, 2, 0, 0), title_justify="left")
     table.add_column("class")
     for fold in range(len(rows[0][1])):
-        table.add_column(f"fold {fold + 1}", justify="right")
+        table.add_column(f"fold {fold}", justify="right")
     for name, counts in rows:
         table.add_row(Text(name), *map(str, counts))
     return table

@@ -216,7 +216,7 @@ class FineTune:
         for images, truth in (train, valid):
             features.append(np.concatenate([self._features(images), self._features(images.flip(2))]))
             y.append(np.tile(truth.cpu().numpy(), (2, 1)))
-        probe = LogisticProbe(task=self.task, device=str(train[0].device)).fit(
+        probe = LogisticProbe(task=self.task, device=train[0].device.type).fit(
             features[0], y[0], features[1], y[1], seed
         )
         network = self.network_
