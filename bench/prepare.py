@@ -1,14 +1,10 @@
-"""Everything before the first cell: data, pixels, labels, splits, and the run folder's facts."""
+"""Everything before the first cell: find the data, decode, label, split."""
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,15 +13,12 @@ from radiographs.cards import known_cards
 from radiographs.pixels import Pixels, load_pixels, merge_duplicates
 from radiographs.sources import Hints, Listing, SourceError, limited, open_source
 
-import bench
 from bench import environment
 from bench.live import View
-from bench.model import family
 from bench.run import Data
-from bench.store import SCHEMA, RunFolder, StoreError
 from bench.suite import Suite
 
-PHANTOM_IMAGES = 300
+PHANTOM_IMAGES, PHANTOM_SEED = 300, 0
 
 
 @dataclass(frozen=True)
@@ -39,7 +32,7 @@ class Prepared:
     notes: tuple[str, ...]
 
 
-def find_data(name: str | None, hints: Hints, cache: Path, seed: int, view: View) -> Listing:
+def find_data(name: str | None, hints: Hints, cache: Path, view: View) -> Listing:
     """Return the listing of a data folder, table or card; of a data set known by name; or of the phantom.
 
     A name is looked for as a path first, then below ``XRAYBENCH_DATA``.
@@ -50,7 +43,7 @@ def find_data(name: str | None, hints: Hints, cache: Path, seed: int, view: View
         If there is no such data set here; the message says how to get it.
     """
     if name is None or name == "phantom":
-        return open_source(_phantom(cache, seed, view), hints)
+        return open_source(_phantom(cache, view), hints)
     path = Path(name)
     card = known_cards().get(name)
     if path.exists() or card is None:
@@ -63,15 +56,15 @@ def find_data(name: str | None, hints: Hints, cache: Path, seed: int, view: View
     )
 
 
-def _phantom(cache: Path, seed: int, view: View) -> Path:
+def _phantom(cache: Path, view: View) -> Path:
     """Folder of the simulated data set, made if it is not in the cache."""
-    from radiographs.phantom import write_folder
+    from radiographs import phantom
 
-    out = cache / "phantom" / f"{bench.__version__}-{PHANTOM_IMAGES}-{seed}"
+    out = cache / "phantom" / f"v{phantom.VERSION}-{PHANTOM_IMAGES}-{PHANTOM_SEED}"
     if not out.exists():
         out.parent.mkdir(parents=True, exist_ok=True)
         with view.counting("simulating radiographs (synthetic)", PHANTOM_IMAGES) as progress:
-            write_folder(out, PHANTOM_IMAGES, seed, workers=environment.threads(), progress=progress)
+            phantom.write_folder(out, PHANTOM_IMAGES, PHANTOM_SEED, workers=environment.threads(), progress=progress)
     return out
 
 
@@ -184,132 +177,3 @@ def fold_table(data: Data) -> list[tuple[str, list[int]]]:
     folds = sorted(first["fold"].unique())
     tests = [data.part(int(first["repeat"].iloc[0]), int(fold)) == "test" for fold in folds]
     return [(name, [int(data.y[test, k].sum()) for test in tests]) for k, name in enumerate(data.classes)]
-
-
-def describe_run(prepared: Prepared, suite: Suite, seed: int, command: str, device: str) -> dict[str, Any]:
-    """Facts for run.json."""
-    data, listing = prepared.data, prepared.listing
-    ok = prepared.manifest["status"] == "ok"
-    digest = data_digest(prepared.manifest)
-    mark = hashlib.sha256(
-        f"{digest} {data.splits_digest} {suite.name} {suite.preprocessing.model_dump_json()} {seed}".encode()
-    ).hexdigest()[:8]
-    models = {name: {"family": family(spec), **spec.as_dict()} for name, spec in suite.models.items()}
-    return {
-        "schema": SCHEMA,
-        "run_id": f"{listing.card.name}-{suite.name}-{mark}",
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "xraybench": bench.__version__,
-        "command": command,
-        "seed": seed,
-        "device": device,
-        "suite": {
-            "name": suite.name,
-            "digest": suite.digest,
-            "preprocessing": suite.preprocessing.model_dump(),
-            "cv": {"folds": int(data.splits["fold"].nunique()), "repeats": int(data.splits["repeat"].nunique())},
-            "models": models,
-        },
-        "data": {
-            "name": listing.card.name,
-            "title": listing.card.title,
-            "synthetic": listing.card.synthetic,
-            "task": data.task,
-            "classes": list(data.classes),
-            "at_least_one": data.at_least_one,
-            "n_images": int(ok.sum()),
-            "n_groups": int(prepared.manifest.loc[ok, "group"].nunique()),
-            "group_noun": listing.card.group if listing.grouped else "group",
-            "n_excluded": int((~ok).sum()),
-            "licence": listing.card.licence,
-            "citation": listing.card.citation,
-            "digest": digest,
-            "layout": listing.layout,
-        },
-        "splits": {
-            "digest": data.splits_digest,
-            "folds": int(data.splits["fold"].nunique()),
-            "repeats": int(data.splits["repeat"].nunique()),
-        },
-        "pixels": {
-            "key": prepared.pixels.digest,
-            "seconds": prepared.pixels.seconds,
-            "n_images": int(ok.sum()),
-            "cached": prepared.pixels.cached,
-            "side": suite.preprocessing.side,
-        },
-        "notes": list(prepared.notes),
-        "environment": environment.describe(),
-    }
-
-
-def data_digest(manifest: pd.DataFrame) -> str:
-    """SHA-256 over id, labels and the file's own hash of every image, excluded ones included."""
-    rows = [
-        f"{i}\0{'|'.join(labels)}\0{sha}"
-        for i, labels, sha in zip(manifest["image_id"], manifest["labels"], manifest["sha256"], strict=True)
-    ]
-    return hashlib.sha256("\n".join(rows).encode()).hexdigest()
-
-
-def open_run(folder: RunFolder, run: dict[str, Any], prepared: Prepared) -> dict[str, Any]:
-    """Begin a run folder, or go on with one that was made from the same things; new models may join.
-
-    Raises
-    ------
-    StoreError
-        Naming the first thing that differs.
-    """
-    before = folder.read_run()
-    if before is None:
-        folder.write_table(
-            "manifest",
-            prepared.manifest[
-                ["image_id", "file", "labels", "group", "sha256", "width", "height", "mode", "status", "reason"]
-            ],
-        )
-        folder.write_table("splits", prepared.data.splits)
-        folder.write_run(run)
-        return run
-    difference = _difference(before, run)
-    if difference:
-        raise StoreError(
-            f"{folder.root}: was made with {difference}: give another --out, or repeat the old command: {before['command']}"
-        )
-    models = {**before["suite"]["models"], **run["suite"]["models"]}
-    if models != before["suite"]["models"]:
-        before = {**before, "suite": {**before["suite"], "models": models}}
-        folder.write_run(before)
-    return before
-
-
-def _difference(before: dict[str, Any], now: dict[str, Any]) -> str | None:
-    """First thing in which two runs differ, in words; None where they can share a folder."""
-    checks: list[tuple[str, Callable[[dict[str, Any]], Any]]] = [
-        ("seed", lambda run: run["seed"]),
-        (
-            "data",
-            lambda run: (
-                f"{run['data']['name']} of {run['data']['n_images']} images, digest {run['data']['digest'][:12]}"
-            ),
-        ),
-        (
-            "splits",
-            lambda run: (
-                f"{run['splits']['folds']} folds x {run['splits']['repeats']}, digest {run['splits']['digest'][:12]}"
-            ),
-        ),
-        ("suite", lambda run: run["suite"]["name"]),
-    ]
-    for what, value in checks:
-        if value(before) != value(now):
-            return f"another {what} ({value(before)}; now {value(now)})"
-    for key, value in now["suite"]["preprocessing"].items():
-        if before["suite"]["preprocessing"].get(key) != value:
-            return f"other preprocessing ({key} = {before['suite']['preprocessing'].get(key)}; now {value})"
-    for name, spec in now["suite"]["models"].items():
-        old = before["suite"]["models"].get(name)
-        for key in spec:
-            if old is not None and key != "description" and old.get(key) != spec[key]:
-                return f"other parameters of {name} ({key} = {old.get(key)}; now {spec[key]})"
-    return None

@@ -18,6 +18,7 @@ from bench.encodings import Encodings
 from bench.errors import UserError
 from bench.live import View, clock_face
 from bench.model import Resources
+from bench.record import describe_run, open_run
 from bench.run import Outcome, check_models, run_cells
 from bench.samples import write_samples
 from bench.store import Lock, RunFolder
@@ -65,7 +66,7 @@ def run_session(request: Request, console: Console) -> int:
         raise UserError(f"--weights-dir {request.weights_dir}: no such folder")
     suite = _suite(request, view, gpu)
     cache = environment.cache_folder()
-    listing = prepare.find_data(request.data, request.hints, cache, request.seed, view)
+    listing = prepare.find_data(request.data, request.hints, cache, view)
     folder = RunFolder(request.out or Path("runs") / f"{listing.card.name}-{suite.name}")
     folder.make()
     with Lock(folder):
@@ -130,9 +131,7 @@ def _run(
     )
     check_models(suite, resources)
     folder.clear_leftovers()
-    run = prepare.open_run(
-        folder, prepare.describe_run(prepared, suite, request.seed, request.command, device), prepared
-    )
+    run = open_run(folder, describe_run(prepared, suite, request.seed, request.command, device), prepared)
     view.console.print(_balance(prepared))
     view.note(f"run {run['run_id']} in {folder.root}; splits {run['splits']['digest'][:12]}")
     usable = prepared.manifest[prepared.manifest["status"] == "ok"].reset_index(drop=True)

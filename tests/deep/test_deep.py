@@ -11,8 +11,9 @@ from sklearn.preprocessing import StandardScaler
 
 from deep.augment import Augmentation
 from deep.backbones import build_backbone
+from deep.classifier import Classifier
 from deep.device import pick_device
-from deep.finetune import Classifier, FineTune
+from deep.finetune import FineTune
 from deep.frozen import Frozen
 from deep.probe import LogisticProbe
 from deep.weights import read_weights

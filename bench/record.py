@@ -1,0 +1,146 @@
+"""run.json: the facts that make a run folder citable, and whether a folder may be gone on with."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pandas as pd
+
+import bench
+from bench import environment
+from bench.model import family
+from bench.prepare import Prepared
+from bench.store import SCHEMA, RunFolder, StoreError
+from bench.suite import Suite
+
+
+def describe_run(prepared: Prepared, suite: Suite, seed: int, command: str, device: str) -> dict[str, Any]:
+    """Facts for run.json."""
+    data, listing = prepared.data, prepared.listing
+    ok = prepared.manifest["status"] == "ok"
+    digest = data_digest(prepared.manifest)
+    mark = hashlib.sha256(
+        f"{digest} {data.splits_digest} {suite.name} {suite.preprocessing.model_dump_json()} {seed}".encode()
+    ).hexdigest()[:8]
+    models = {name: {"family": family(spec), **spec.as_dict()} for name, spec in suite.models.items()}
+    return {
+        "schema": SCHEMA,
+        "run_id": f"{listing.card.name}-{suite.name}-{mark}",
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "xraybench": bench.__version__,
+        "command": command,
+        "seed": seed,
+        "device": device,
+        "suite": {
+            "name": suite.name,
+            "digest": suite.digest,
+            "preprocessing": suite.preprocessing.model_dump(),
+            "cv": {"folds": int(data.splits["fold"].nunique()), "repeats": int(data.splits["repeat"].nunique())},
+            "models": models,
+        },
+        "data": {
+            "name": listing.card.name,
+            "title": listing.card.title,
+            "synthetic": listing.card.synthetic,
+            "task": data.task,
+            "classes": list(data.classes),
+            "at_least_one": data.at_least_one,
+            "n_images": int(ok.sum()),
+            "n_groups": int(prepared.manifest.loc[ok, "group"].nunique()),
+            "group_noun": listing.card.group if listing.grouped else "group",
+            "n_excluded": int((~ok).sum()),
+            "licence": listing.card.licence,
+            "citation": listing.card.citation,
+            "digest": digest,
+            "layout": listing.layout,
+        },
+        "splits": {
+            "digest": data.splits_digest,
+            "folds": int(data.splits["fold"].nunique()),
+            "repeats": int(data.splits["repeat"].nunique()),
+        },
+        "pixels": {
+            "key": prepared.pixels.digest,
+            "seconds": prepared.pixels.seconds,
+            "n_images": int(ok.sum()),
+            "cached": prepared.pixels.cached,
+            "side": suite.preprocessing.side,
+        },
+        "notes": list(prepared.notes),
+        "environment": environment.describe(),
+    }
+
+
+def data_digest(manifest: pd.DataFrame) -> str:
+    """SHA-256 over id, labels and the file's own hash of every image, excluded ones included."""
+    rows = [
+        f"{i}\0{'|'.join(labels)}\0{sha}"
+        for i, labels, sha in zip(manifest["image_id"], manifest["labels"], manifest["sha256"], strict=True)
+    ]
+    return hashlib.sha256("\n".join(rows).encode()).hexdigest()
+
+
+def open_run(folder: RunFolder, run: dict[str, Any], prepared: Prepared) -> dict[str, Any]:
+    """Begin a run folder, or go on with one that was made from the same things; new models may join.
+
+    Raises
+    ------
+    StoreError
+        Naming the first thing that differs.
+    """
+    before = folder.read_run()
+    if before is None:
+        folder.write_table(
+            "manifest",
+            prepared.manifest[
+                ["image_id", "file", "labels", "group", "sha256", "width", "height", "mode", "status", "reason"]
+            ],
+        )
+        folder.write_table("splits", prepared.data.splits)
+        folder.write_run(run)
+        return run
+    difference = _difference(before, run)
+    if difference:
+        raise StoreError(
+            f"{folder.root}: was made with {difference}: give another --out, or repeat the old command: {before['command']}"
+        )
+    models = {**before["suite"]["models"], **run["suite"]["models"]}
+    if models != before["suite"]["models"]:
+        before = {**before, "suite": {**before["suite"], "models": models}}
+        folder.write_run(before)
+    return before
+
+
+def _difference(before: dict[str, Any], now: dict[str, Any]) -> str | None:
+    """First thing in which two runs differ, in words; None where they can share a folder."""
+    checks: list[tuple[str, Callable[[dict[str, Any]], Any]]] = [
+        ("seed", lambda run: run["seed"]),
+        (
+            "data",
+            lambda run: (
+                f"{run['data']['name']} of {run['data']['n_images']} images, digest {run['data']['digest'][:12]}"
+            ),
+        ),
+        (
+            "splits",
+            lambda run: (
+                f"{run['splits']['folds']} folds x {run['splits']['repeats']}, digest {run['splits']['digest'][:12]}"
+            ),
+        ),
+        ("suite", lambda run: run["suite"]["name"]),
+    ]
+    for what, value in checks:
+        if value(before) != value(now):
+            return f"another {what} ({value(before)}; now {value(now)})"
+    for key, value in now["suite"]["preprocessing"].items():
+        if before["suite"]["preprocessing"].get(key) != value:
+            return f"other preprocessing ({key} = {before['suite']['preprocessing'].get(key)}; now {value})"
+    for name, spec in now["suite"]["models"].items():
+        old = before["suite"]["models"].get(name)
+        for key in spec:
+            if old is not None and key != "description" and old.get(key) != spec[key]:
+                return f"other parameters of {name} ({key} = {old.get(key)}; now {spec[key]})"
+    return None

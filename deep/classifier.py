@@ -1,0 +1,44 @@
+"""A backbone with a head of our own: what fine-tuning trains."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import adaptive_avg_pool2d, normalize
+
+from deep.backbones import Backbone
+
+_ROOT_FLOOR = 1e-3  # keeps the slope of the square root finite at 0
+
+
+class Classifier(nn.Module):
+    """A backbone, average pooling over one or more grids, scaling, dropout, perhaps a hidden layer, and a linear layer.
+
+    The linear layer is ours for every backbone: torchvision's SqueezeNet classifier, for one, ends in a ReLU, which cannot
+    express a negative logit. The pooled activations go through the same root and unit length as `deep.frozen.Frozen` gives
+    them; the scaling that follows is a constant (0 and 1, unless a linear probe sets it).
+    """
+
+    def __init__(self, backbone: Backbone, n_classes: int, pool: Sequence[int], hidden: int, dropout: float) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.pool = tuple(pool)
+        width = backbone.width * sum(size**2 for size in self.pool)
+        self.register_buffer("shift", torch.zeros(width))
+        self.register_buffer("scale", torch.ones(width))
+        layers: list[nn.Module] = [nn.Dropout(dropout)]
+        if hidden:
+            layers += [nn.Linear(width, hidden), nn.ReLU(inplace=True), nn.Dropout(dropout)]
+        self.head = nn.Sequential(*layers, nn.Linear(hidden or width, n_classes))
+
+    def features(self, grey: Tensor) -> Tensor:
+        """Pooled activations (n, width) float32 of grey images (n, 1, h, w) in 0 .. 1, before scaling."""
+        feature_map = self.backbone(grey).float()
+        blocks = [adaptive_avg_pool2d(feature_map, size).flatten(1) for size in self.pool]
+        return torch.cat([normalize(block.sign() * (block.abs() + _ROOT_FLOOR).sqrt()) for block in blocks], dim=1)
+
+    def forward(self, grey: Tensor) -> Tensor:
+        """Logits (n, n_classes)."""
+        return self.head((self.features(grey) - self.shift) * self.scale)
