@@ -1,7 +1,5 @@
 """Phantom radiographs: simulated X-ray images whose truth is known. Everything that comes from here is synthetic."""
 
-from radiographs.phantom.dataset import write_folder
+from radiographs.phantom.folder import write_folder
 
-__all__ = ["VERSION", "write_folder"]
-
-VERSION = 1  # raise it when the same seed gives other pixels
+__all__ = ["write_folder"]

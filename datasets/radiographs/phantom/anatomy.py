@@ -1,203 +1,284 @@
-"""Anatomy as data: one table per body part, in millimetres, read from the TOML files beside this module.
+"""Anatomy as data: the tables beside this module are read into one body of clipped quadrics on a tree of segments.
 
-A table has `views` (turns of the body about the x axis in degrees, with their frequency), a `field` (width and height that a picture
-shows), `joints` (a pivot, an axis and a range of degrees each) and elements. An element names a material, what it replaces, and
-one shape:
+Body coordinates are millimetres in the standing anatomical position: x to the left, y up, z to the front, origin between the hip joints.
+A table in `anatomy/*.toml` holds
 
-    bone       from, to, r = [start, end], waist: a shaft that is thinner in the middle, with a cortical shell
-    capsule    from, to, r = [start, end]
-    ellipsoid  centre, axes, turn = [about x, y, z in degrees]
-    block      the same, as a small bone: a thin cortical shell around cancellous bone
-    arc        centre, axes = [x, z], slope (degrees about x), degrees = [from, to], r: a rib
-    chain      base, heading (degrees from up, to the right), lengths, r: bones end to end with joint gaps, as in a finger
+    segments      name -> parent and pivot: what moves together, and where it turns
+    [[thing]]     name, segment, shapes; things of one name are one union, so that overlaps count once
+                  material (cancellous) replaces another (within: soft); cortex (mm) puts a cortical shell around it;
+                  `without` are shapes taken away; mirror = true adds the same at -x
+    [[template.NAME]]  things to be placed several times by [[place]]: template, name, segment, at, turn, size
 
-`share` scales the contrast, for a shape that lies only partly inside what it replaces. `mirror = true` adds the same element at -x. `joint` names the joint that moves the element.
+A shape is an ellipsoid {centre, axes, turn, cuts} or a tube {path, r, flat, side, cortex}, whose path may be an arc
+{centre, axes, turn, degrees, stations}. In a table with `sided = true` everything is
+the left one; the right one is its mirror image, and segments are called left_NAME and right_NAME.
 """
 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
 import numpy as np
 
-from radiographs.phantom.physics import ATTENUATION
-from radiographs.phantom.solids import Capsule, Ellipsoid, Solid
+from radiographs.phantom.materials import MATERIALS
+from radiographs.phantom.solids import Piece, ellipsoid, rotation, tube
 
-_SHELL = (
-    0.68  # inner radius of a shaft as a share of the outer: the cortex of a long bone is a quarter to a third of it
-)
-_END_SHELL = 0.9  # the cortex thins out towards the joints
-_SHELL_MM = 0.9  # cortex of the small bones of wrist and foot
-_GAP = 1.5  # mm of cartilage between the bones of a chain
-_RIB = 0.55  # share of cortical bone in a rib, which is drawn as one material
+BONE_NUMBERS = 1021  # prime; two bones that share a number merely vary alike
+_FLESH = ("skin", "muscle")
+_MIRROR = np.diag([-1.0, 1.0, 1.0, 1.0])
 
 
 @dataclass(frozen=True)
-class View:
-    """A standard projection: the body turned about its long axis (y) and tilted (x), in degrees."""
-
-    turn: float
-    tilt: float
-    frequency: float
-
-
-@dataclass(frozen=True)
-class Part:
-    """A body part's table."""
+class Segment:
+    """What moves together: it turns about `pivot` (mm) against its parent (-1: none)."""
 
     name: str
-    number: int  # of the class, as in UNIFESP
-    field: tuple[float, float]  # mm
-    views: tuple[View, ...]
-    joints: dict[str, dict[str, Any]]
-    elements: tuple[dict[str, Any], ...]
+    parent: int
+    pivot: np.ndarray
 
-    def solids(self, rng: np.random.Generator) -> list[Solid]:
-        """Return the part's solids with every joint somewhere in its range, and each bone a little different."""
-        moves = {name: _joint_move(joint, rng) for name, joint in self.joints.items()}
-        flesh, bones = [], []
-        for element in self.elements:
-            for mirrored in (False, True) if element.get("mirror") else (False,):
-                for solid in _build(element, rng):
-                    moved = solid if "joint" not in element else solid.moved(*moves[element["joint"]])
-                    moved = _mirrored(moved) if mirrored else moved
-                    (flesh if moved.contrast == ATTENUATION["soft"] else bones).append(moved)
-        outline = Solid(ATTENUATION["soft"], tuple(piece for solid in flesh for piece in solid.pieces))
-        return [outline, *bones]  # soft tissue is one solid: where two of its pieces overlap it is not twice as dense
+
+@dataclass(frozen=True)
+class Body:
+    """Pieces of several tables at rest, and the signed unions that they form.
+
+    Parameters
+    ----------
+    segments
+        Parents come before their children.
+    placement, profile, planes, box
+        As in `radiographs.phantom.rays.Matter`, at rest.
+    segment
+        (n,) of each piece.
+    starts, members
+        Unions, as in `Matter`.
+    material, within, sign
+        (n_unions,) numbers in `MATERIALS`, and +1 or -1: a union adds sign * (material - within).
+    names
+        (n_unions,) what each is called in the tables.
+    skin
+        (n,) whether a piece is the surface of the body.
+    bone
+        (n,) which bone or organ a piece belongs to; 0 is flesh, which keeps its shape.
+    bone_centres
+        (n_bones, 3) mm.
+    bone_numbers
+        (n_bones,) below `BONE_NUMBERS`, from the names.
+    """
+
+    segments: tuple[Segment, ...]
+    placement: np.ndarray
+    profile: np.ndarray
+    planes: np.ndarray
+    box: np.ndarray
+    segment: np.ndarray
+    starts: np.ndarray
+    members: np.ndarray
+    material: np.ndarray
+    within: np.ndarray
+    sign: np.ndarray
+    names: tuple[str, ...]
+    skin: np.ndarray
+    bone: np.ndarray
+    bone_centres: np.ndarray
+    bone_numbers: np.ndarray
+
+    @property
+    def joints(self) -> list[str]:
+        """Names of the segments without their sides."""
+        return sorted({stem(segment.name) for segment in self.segments})
+
+    def number(self, name: str) -> int:
+        """Return the number of a segment; without a side, that of the left one."""
+        names = [segment.name for segment in self.segments]
+        return names.index(name if name in names else f"left_{name}")
+
+
+def stem(name: str) -> str:
+    """Return a segment's name without its side."""
+    return name.removeprefix("left_").removeprefix("right_")
+
+
+@dataclass
+class _Union:
+    """Pieces of one material while tables are being read."""
+
+    material: str
+    within: str
+    added: list[int] = field(default_factory=list)
+    removed: list[int] = field(default_factory=list)
+
+
+@dataclass
+class _Draft:
+    """A body while tables are being read."""
+
+    segments: dict[str, Segment] = field(default_factory=dict)
+    pieces: list[Piece] = field(default_factory=list)
+    segment: list[int] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    unions: dict[tuple[str, str], _Union] = field(default_factory=dict)
+
+    def add(self, name: str, segment: str, thing: dict[str, Any], place: np.ndarray) -> None:
+        """Add a thing: its outer union and, where it has a cortex, the core inside."""
+        material, within = thing.get("material", "cancellous"), thing.get("within", "soft")
+        cortex = thing.get("cortex", 0.0)
+        layers = (
+            [("shell", "cortical", within, False), ("core", material, "cortical", True)]
+            if cortex
+            else [("all", material, within, False)]
+        )
+        for layer, inside, outside, core in layers:
+            union = self.unions.setdefault((name, f"{layer} {inside}"), _Union(inside, outside))
+            for shapes, into, inwards in (
+                (thing["shapes"], union.added, 1),
+                (thing.get("without", ()), union.removed, -1),
+            ):
+                for shape in shapes:
+                    for piece in _pieces(shape, inwards * np.asarray(shape.get("cortex", cortex)) * core):
+                        into.append(len(self.pieces))
+                        self.pieces.append(_moved(piece, place))
+                        self.segment.append(list(self.segments).index(segment))
+                        self.names.append(name)
+
+    def finished(self) -> Body:
+        """Write each union with a hole as what it covers with the hole, less the hole."""
+        terms = []
+        for (name, _), union in self.unions.items():
+            terms.append((name, union, 1, union.added + union.removed))
+            if union.removed:
+                terms.append((name, union, -1, union.removed))
+        placement = np.array([p.placement for p in self.pieces])
+        bones = ["flesh", *sorted({*self.names} - {*_FLESH})]
+        bone = np.array([0 if name in _FLESH else bones.index(name) for name in self.names])
+        return Body(
+            segments=tuple(self.segments.values()),
+            placement=placement,
+            profile=np.array([p.profile for p in self.pieces]),
+            planes=np.array([p.planes for p in self.pieces]),
+            box=np.array([p.box for p in self.pieces]),
+            segment=np.array(self.segment),
+            starts=np.cumsum([0, *[len(members) for *_, members in terms]]),
+            members=np.concatenate([members for *_, members in terms]),
+            material=np.array([MATERIALS.index(union.material) for _, union, _, _ in terms]),
+            within=np.array([MATERIALS.index(union.within) for _, union, _, _ in terms]),
+            sign=np.array([sign for _, _, sign, _ in terms]),
+            names=tuple(name for name, *_ in terms),
+            skin=np.array([name == "skin" for name in self.names]),
+            bone=bone,
+            bone_centres=np.array(
+                [
+                    placement[bone == k, :3, 3].mean(axis=0) if (bone == k).any() else np.zeros(3)
+                    for k in range(len(bones))
+                ]
+            ),
+            bone_numbers=np.array([zlib.crc32(name.encode()) % BONE_NUMBERS for name in bones]),
+        )
 
 
 @cache
-def parts() -> dict[str, Part]:
-    """Return every part that has a table, by name."""
-    folder = files("radiographs.phantom").joinpath("tables")
-    tables = [
-        tomllib.loads(f.read_text(encoding="utf-8"))
-        for f in sorted(folder.iterdir(), key=str)
-        if f.name.endswith(".toml")
-    ]
-    return {t["name"]: _part(t) for t in sorted(tables, key=lambda t: t["number"])}
+def read_body(names: tuple[str, ...], *, both: bool) -> Body:
+    """Return the body that the tables of these names describe, with both sides of what is sided or the left one alone."""
+    draft = _Draft()
+    for name in names:
+        table = tomllib.loads(
+            files("radiographs.phantom").joinpath("anatomy", f"{name}.toml").read_text(encoding="utf-8")
+        )
+        for prefix, mirror in _sides(table, both=both):
+            _read_segments(table, prefix, mirror, draft)
+            for label, segment, thing, place in _things(table):
+                where = mirror @ place
+                draft.add(prefix + label if label not in _FLESH else label, prefix + segment, thing, where)
+                if thing.get("mirror"):
+                    draft.add(label, segment, thing, _MIRROR @ where)
+    return draft.finished()
 
 
-def _part(table: dict[str, Any]) -> Part:
-    views = tuple(View(*view) for view in table["views"])
-    return Part(
-        table["name"], table["number"], tuple(table["field"]), views, table.get("joints", {}), tuple(table["element"])
-    )
+def _sides(table: dict[str, Any], *, both: bool) -> list[tuple[str, np.ndarray]]:
+    if not table.get("sided"):
+        return [("", np.eye(4))]
+    return [("left_", np.eye(4)), ("right_", _MIRROR)][: 1 + both]
 
 
-def rotation(x: float, y: float, z: float) -> np.ndarray:
-    """Rotation (3, 3) about x, then y, then z, in degrees."""
-    out = np.eye(3)
-    for axis, degrees in enumerate((x, y, z)):
-        c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
-        i, j = [(1, 2), (2, 0), (0, 1)][axis]
-        turn = np.eye(3)
-        turn[i, i], turn[i, j], turn[j, i], turn[j, j] = c, -s, s, c
-        out = turn @ out
+def _read_segments(table: dict[str, Any], prefix: str, mirror: np.ndarray, draft: _Draft) -> None:
+    for name, segment in table["segments"].items():
+        parent = segment.get("parent", "")
+        known = list(draft.segments)
+        number = next((known.index(p) for p in (prefix + parent, parent) if p in known), -1)
+        draft.segments[prefix + name] = Segment(
+            prefix + name, number, mirror[:3, :3] @ np.asarray(segment["pivot"], float)
+        )
+
+
+def _things(table: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any], np.ndarray]]:
+    """Yield name, segment, description and place of every thing of a table."""
+    for thing in table.get("thing", ()):
+        yield thing["name"], thing["segment"], thing, np.eye(4)
+    for placed in table.get("place", ()):
+        for place in _places(placed):
+            for thing in table["template"][placed["template"]]:
+                merged = {**thing, "mirror": placed.get("mirror", False)}
+                yield placed["name"], placed["segment"], merged, place
+
+
+def _places(placed: dict[str, Any]) -> Iterator[np.ndarray]:
+    """Yield the matrices of a placement: one, or one for each station of an arc."""
+    if "arc" not in placed:
+        yield _place(placed)
+        return
+    stations, _ = _arc(**placed["arc"])
+    for station in stations:
+        yield _place({**placed, "at": station})
+
+
+def _place(placed: dict[str, Any]) -> np.ndarray:
+    """Matrix (4, 4) that puts a template at a point, or stretches its y from 0 to 100 between two."""
+    out = np.eye(4)
+    if "from" in placed:
+        start, step = np.asarray(placed["from"], float), np.subtract(placed["to"], placed["from"])
+        front = np.asarray(placed.get("side", (0, 0, 1)), float)
+        third = _unit(front - (front @ _unit(step)) * _unit(step)) * placed["width"]
+        out[:3, 0], out[:3, 1], out[:3, 2], out[:3, 3] = np.cross(_unit(step), third), step / 100, third, start
+        return out
+    out[:3, :3] = rotation(*placed.get("turn", (0, 0, 0))) * np.asarray(placed.get("size", 1.0), float)
+    out[:3, 3] = placed["at"]
     return out
 
 
-def _joint_move(joint: dict[str, Any], rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Rotation about the joint's pivot and the shift that keeps the pivot where it is."""
-    angles = [0.0, 0.0, 0.0]
-    angles["xyz".index(joint["axis"])] = rng.uniform(*joint["degrees"])
-    turn, pivot = rotation(*angles), np.array(joint["pivot"], float)
-    return turn, pivot - turn @ pivot
-
-
-def _build(element: dict[str, Any], rng: np.random.Generator) -> Iterator[Solid]:
-    """Yield the solids of one element."""
-    material, replaced = element.get("material", "cortical"), element.get("replaces", "soft")
-    contrast = (ATTENUATION[material] - (0 if replaced == "nothing" else ATTENUATION[replaced])) * element.get(
-        "share", 1
+def _pieces(shape: dict[str, Any], cortex: np.ndarray) -> list[Piece]:
+    """Pieces of a shape, `cortex` millimetres inside its surface."""
+    if "axes" in shape:
+        axes = np.maximum(np.asarray(shape["axes"], float) - cortex, 0.1)
+        return [ellipsoid(shape["centre"], axes, shape.get("turn", (0, 0, 0)), shape.get("cuts", ()))]
+    path, side = (
+        _arc(**shape["arc"]) if "arc" in shape else (np.asarray(shape["path"], float), shape.get("side", (0, 0, 1)))
     )
-    kind = element["kind"]
-    if kind == "bone":
-        yield from _bone(
-            np.array(element["from"], float),
-            np.array(element["to"], float),
-            element["r"],
-            element.get("waist", 0.7),
-            rng,
-        )
-    elif kind == "chain":
-        yield from _chain(element, rng)
-    elif kind == "capsule":
-        yield Solid(
-            contrast,
-            (Capsule(np.array(element["from"], float), np.array(element["to"], float), *map(float, element["r"])),),
-        )
-    elif kind == "arc":
-        yield from _rib(element)
-    elif kind == "block":
-        shape = _ellipsoid(element)
-        yield Solid(ATTENUATION["cortical"] - ATTENUATION["soft"], (shape,))
-        yield Solid(ATTENUATION["cancellous"] - ATTENUATION["cortical"], (replace(shape, axes=shape.axes - _SHELL_MM),))
-    else:
-        yield Solid(contrast, (_ellipsoid(element),))
+    radii = np.broadcast_to(np.asarray(shape["r"], float), len(path))
+    depth = np.broadcast_to(cortex, len(path))
+    if depth.any():
+        path = path.copy()
+        path[0] += depth[0] * _unit(path[1] - path[0])
+        path[-1] += depth[-1] * _unit(path[-2] - path[-1])
+    return tube(path, np.maximum(radii - depth, 0), tuple(shape.get("flat", (1.0, 1.0))), side)
 
 
-def _ellipsoid(element: dict[str, Any]) -> Ellipsoid:
-    return Ellipsoid(
-        np.array(element["centre"], float), np.array(element["axes"], float), rotation(*element.get("turn", (0, 0, 0)))
-    )
+def _arc(
+    centre: Sequence[float], axes: Sequence[float], turn: Sequence[float], degrees: Sequence[float], stations: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Stations (n, 3) on an elliptic arc, from 0 degrees behind over 90 at the left to 180 in front, and the normal of its plane."""
+    angles = np.radians(np.linspace(*degrees, stations))
+    flat = np.stack([axes[0] * np.sin(angles), np.zeros(stations), -axes[1] * np.cos(angles)], axis=1)
+    return flat @ rotation(*turn).T + np.asarray(centre, float), rotation(*turn)[:, 1]
 
 
-def _bone(
-    start: np.ndarray, end: np.ndarray, radii: list[float], waist: float, rng: np.random.Generator
-) -> Iterator[Solid]:
-    """A long bone: knobbed ends, a thinner shaft, cortex around marrow."""
-    first, second = (r * rng.uniform(0.92, 1.08) for r in radii)
-    shaft = waist * min(first, second)
-    along = [start, start + 0.22 * (end - start), start + 0.78 * (end - start), end]
-    outer = [first, shaft, shaft, second]
-    inner = [first * _END_SHELL, shaft * _SHELL, shaft * _SHELL, second * _END_SHELL]
-    for material, replaced, radius in (("cortical", "soft", outer), ("cancellous", "cortical", inner)):
-        pieces = tuple(Capsule(along[k], along[k + 1], radius[k], radius[k + 1]) for k in range(3))
-        yield Solid(ATTENUATION[material] - ATTENUATION[replaced], pieces)
+def _unit(vector: np.ndarray) -> np.ndarray:
+    return vector / np.linalg.norm(vector)
 
 
-def _chain(element: dict[str, Any], rng: np.random.Generator) -> Iterator[Solid]:
-    """Bones end to end in the plane of the picture, each a little bent against the one before."""
-    heading = np.radians(element["heading"])
-    position = np.array(element["base"], float)
-    for length, radius in zip(element["lengths"], element["r"], strict=True):
-        heading += rng.normal(0, 0.04)
-        direction = np.array([np.sin(heading), -np.cos(heading), 0.0])
-        start, end = position + direction * radius, position + direction * (length - 0.8 * radius)
-        yield from _bone(start, end, [radius, 0.8 * radius], element.get("waist", 0.68), rng)
-        position = position + direction * (length + _GAP)
-    if "flesh" in element:
-        base = np.array(element["base"], float)
-        yield Solid(ATTENUATION["soft"], (Capsule(base, position, element["flesh"], 0.75 * element["flesh"]),))
-
-
-def _rib(element: dict[str, Any], pieces: int = 12) -> Iterator[Solid]:
-    """An elliptic arc in a sloping plane, of short capsules: its front and its back are a solid each, since a ray meets both."""
-    angles = np.radians(np.linspace(*element["degrees"], pieces + 1))
-    a, b = element["axes"]
-    flat = np.stack([a * np.sin(angles), np.zeros_like(angles), b * np.cos(angles)], axis=1)  # (pieces + 1, 3)
-    points = flat @ rotation(element.get("slope", 0), 0, 0).T + np.array(element["centre"], float)
-    radius = float(element["r"])
-    contrast = _RIB * (ATTENUATION["cortical"] - ATTENUATION["soft"])
-    capsules = [Capsule(points[k], points[k + 1], radius, radius) for k in range(pieces)]
-    for front in (True, False):
-        half = tuple(c for c in capsules if (c.start[2] + c.end[2] >= 2 * element["centre"][2]) == front)
-        if half:
-            yield Solid(contrast, half)
-
-
-def _mirrored(solid: Solid) -> Solid:
-    flip = np.diag([-1.0, 1.0, 1.0])
-
-    def piece(p: Capsule | Ellipsoid) -> Capsule | Ellipsoid:
-        if isinstance(p, Capsule):
-            return replace(p, start=flip @ p.start, end=flip @ p.end)
-        return replace(p, centre=flip @ p.centre, rotation=flip @ p.rotation @ flip)
-
-    return replace(solid, pieces=tuple(map(piece, solid.pieces)))
+def _moved(piece: Piece, place: np.ndarray) -> Piece:
+    return Piece(place @ piece.placement, piece.profile, piece.planes, piece.box)

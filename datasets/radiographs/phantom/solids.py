@@ -1,170 +1,158 @@
-"""Solids and the length of parallel rays inside them, in closed form: no voxels.
+"""The one shape that everything is made of, and how ellipsoids and tubes are made from it.
 
-A solid is a union of ellipsoids and tapered capsules (the hull of two spheres). A ray runs along z. Its length in a solid is
-taken as the last exit minus the first entry over the pieces that it meets, which is exact where the union is met in one
-stretch, as it is for a bone made of pieces that overlap.
+A `Piece` is the set of points u, in coordinates of its own, with
+
+    u1² + u2² <= p + q u3 + s u3²    and    n · u + h >= 0 for up to three planes (n, h).
+
+With s = -1 it is an ellipsoid, with s = q = 0 a cylinder, with s > 0 a cone or a waisted hyperboloid. A ray meets it where a
+quadratic polynomial is negative, so its length inside is known in closed form. A matrix places it in the body.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
+
+PLANES = 3
+OPEN = (0.0, 0.0, 0.0, 1.0)  # the plane that cuts nothing
 
 
 @dataclass(frozen=True)
-class Capsule:
-    """Hull of a sphere of radius `start_radius` at `start` and one of `end_radius` at `end`; millimetres."""
-
-    start: np.ndarray  # (3,)
-    end: np.ndarray  # (3,)
-    start_radius: float
-    end_radius: float
-
-    def moved(self, rotation: np.ndarray, shift: np.ndarray) -> Capsule:
-        """Return the capsule after p -> rotation @ p + shift."""
-        return Capsule(rotation @ self.start + shift, rotation @ self.end + shift, self.start_radius, self.end_radius)
-
-    def row(self) -> np.ndarray:
-        """Fourteen numbers for the kernel: kind, bounds in x and y, then the shape."""
-        low = np.minimum(self.start[:2] - self.start_radius, self.end[:2] - self.end_radius)
-        high = np.maximum(self.start[:2] + self.start_radius, self.end[:2] + self.end_radius)
-        return np.array([0, *low, *high, *self.start, *self.end, self.start_radius, self.end_radius, 0])
-
-
-@dataclass(frozen=True)
-class Ellipsoid:
-    """Points with |diag(1 / axes) @ rotation.T @ (p - centre)| <= 1; millimetres."""
-
-    centre: np.ndarray  # (3,)
-    axes: np.ndarray  # (3,) half lengths
-    rotation: np.ndarray  # (3, 3)
-
-    def moved(self, rotation: np.ndarray, shift: np.ndarray) -> Ellipsoid:
-        """Return the ellipsoid after p -> rotation @ p + shift."""
-        return Ellipsoid(rotation @ self.centre + shift, self.axes, rotation @ self.rotation)
-
-    def row(self) -> np.ndarray:
-        """Fourteen numbers for the kernel: kind, bounds in x and y, centre, and the six entries of the quadratic form."""
-        form = self.rotation @ np.diag(1 / self.axes**2) @ self.rotation.T
-        reach = np.sqrt(np.diag(self.rotation @ np.diag(self.axes**2) @ self.rotation.T))[:2]
-        entries = (form[0, 0], form[0, 1], form[0, 2], form[1, 1], form[1, 2], form[2, 2])
-        return np.array([1, *(self.centre[:2] - reach), *(self.centre[:2] + reach), *self.centre, *entries])
-
-
-@dataclass(frozen=True)
-class Solid:
-    """Pieces of one material that replace another: `contrast` is the difference of their attenuation, 1/mm."""
-
-    contrast: float
-    pieces: tuple[Capsule | Ellipsoid, ...]
-
-    def moved(self, rotation: np.ndarray, shift: np.ndarray) -> Solid:
-        """Return the solid after p -> rotation @ p + shift."""
-        return Solid(self.contrast, tuple(piece.moved(rotation, shift) for piece in self.pieces))
-
-
-def attenuation(solids: list[Solid], height: int, width: int, pixel: float) -> np.ndarray:
-    """Line integral of the attenuation coefficient along each ray.
+class Piece:
+    """A clipped quadric and its place.
 
     Parameters
     ----------
-    solids
-        In a coordinate system with the origin in the middle of the picture, x to the right, y down, z to the source; millimetres.
-    pixel
-        Side of a pixel in millimetres.
+    placement
+        (4, 4) from the piece's own coordinates to the body's, in millimetres.
+    profile
+        p, q and s of the quadric.
+    planes
+        (PLANES, 4) half-spaces n, h in the piece's own coordinates.
+    box
+        (2, 3) lower and upper bounds in the piece's own coordinates.
+    """
+
+    placement: np.ndarray
+    profile: tuple[float, float, float]
+    planes: np.ndarray
+    box: np.ndarray
+
+
+def rotation(x: float, y: float, z: float) -> np.ndarray:
+    """Return the (3, 3) matrix that turns about x, then y, then z; degrees, right-handed."""
+    out = np.eye(3)
+    for axis, degrees in enumerate((x, y, z)):
+        cosine, sine = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+        i, j = (axis + 1) % 3, (axis + 2) % 3
+        turn = np.eye(3)
+        turn[i, i], turn[i, j], turn[j, i], turn[j, j] = cosine, -sine, sine, cosine
+        out = turn @ out
+    return out
+
+
+def ellipsoid(
+    centre: Sequence[float],
+    axes: Sequence[float],
+    turn: Sequence[float] = (0, 0, 0),
+    cuts: Sequence[Sequence[float]] = (),
+) -> Piece:
+    """Make an ellipsoid, perhaps cut by planes.
+
+    Parameters
+    ----------
+    centre, axes
+        Middle and half lengths in millimetres.
+    turn
+        Degrees about x, y and z.
+    cuts
+        At most `PLANES` rows (nx, ny, nz, d): of the ellipsoid's points X only those with n · X >= d remain; millimetres.
+    """
+    placement = np.eye(4)
+    placement[:3, :3] = rotation(*turn) * np.asarray(axes, float)
+    placement[:3, 3] = centre
+    planes = [_local(np.asarray(cut[:3], float), -cut[3], placement) for cut in cuts]
+    return Piece(placement, (1.0, 0.0, -1.0), _three(planes), np.array([[-1.0] * 3, [1.0] * 3]))
+
+
+def tube(
+    path: np.ndarray, radii: np.ndarray, flat: tuple[float, float] = (1.0, 1.0), side: Sequence[float] = (0, 0, 1)
+) -> list[Piece]:
+    """Make a bent tube of varying thickness, as pieces that meet in mitres and do not overlap.
+
+    Between two stations the square of the radius is the monotone quadratic whose slopes are closest to those of Fritsch and Butland
+    (1984, SIAM J. Sci. Stat. Comput. 5(2)) at both, so that a radius of 0 at an end makes a rounded cap, half an ellipsoid.
+
+    Parameters
+    ----------
+    path
+        (n, 3) stations, millimetres.
+    radii
+        (n,) radius at each, millimetres.
+    flat
+        Factors on the radius across and along `side`: the section is an ellipse.
+    side
+        A direction that is not along the path.
 
     Returns
     -------
-    (height, width) float32, not below 0.
+    A piece for each stretch between stations.
     """
-    rows = np.array([piece.row() for solid in solids for piece in solid.pieces])  # (n_pieces, 14)
-    ends = np.cumsum([len(solid.pieces) for solid in solids])
-    out = np.zeros((height, width), np.float32)
-    _integrate(rows, ends, np.array([solid.contrast for solid in solids]), pixel, out)
-    return np.maximum(out, 0)
+    steps = np.diff(path, axis=0)  # (n - 1, 3)
+    lengths = np.linalg.norm(steps, axis=1)
+    along = steps / lengths[:, None]
+    mitres = np.vstack([along[:1], along[:-1] + along[1:], along[-1:]])  # (n, 3)
+    cosines = np.einsum("ij,ij->i", mitres, np.vstack([along, along[-1:]])) / np.linalg.norm(mitres, axis=1)
+    lean = max(flat) * np.sqrt(
+        np.maximum(1 / cosines**2 - 1, 0)
+    )  # (n,) how far a mitre reaches over for each mm of radius
+    squares = radii**2
+    slopes = _slopes(squares)
+    pieces = []
+    for k, step in enumerate(steps):
+        placement = _frame(path[k], step, along[k], flat, np.asarray(side, float))
+        bend = (slopes[k + 1] - slopes[k]) / 2
+        start = OPEN if radii[k] == 0 else _local(mitres[k], -mitres[k] @ path[k], placement)
+        end = OPEN if radii[k + 1] == 0 else _local(-mitres[k + 1], mitres[k + 1] @ path[k + 1], placement)
+        widest = float(radii[k : k + 2].max())
+        over = widest * lean[k : k + 2] / lengths[k]
+        box = np.array([[-widest, -widest, -over[0]], [widest, widest, 1 + over[1]]])
+        pieces.append(
+            Piece(placement, (squares[k], squares[k + 1] - squares[k] - bend, bend), _three([start, end]), box)
+        )
+    return pieces
 
 
-@njit(cache=True, nogil=True)
-def _integrate(rows, ends, contrasts, pixel, out):  # pragma: no cover - compiled
-    height, width = out.shape
-    entry, leave = np.empty((height, width), np.float32), np.empty((height, width), np.float32)
-    begin = 0
-    for solid in range(len(ends)):
-        pieces = rows[begin : ends[solid]]
-        begin = ends[solid]
-        left = max(0, int(pieces[:, 1].min() / pixel + width / 2))
-        right = min(width, int(pieces[:, 3].max() / pixel + width / 2) + 1)
-        top = max(0, int(pieces[:, 2].min() / pixel + height / 2))
-        bottom = min(height, int(pieces[:, 4].max() / pixel + height / 2) + 1)
-        if left >= right or top >= bottom:
-            continue
-        entry[top:bottom, left:right] = np.inf
-        leave[top:bottom, left:right] = -np.inf
-        for piece in pieces:
-            _meet(piece, pixel, entry, leave)
-        for r in range(top, bottom):
-            for c in range(left, right):
-                if leave[r, c] > entry[r, c]:
-                    out[r, c] += contrasts[solid] * (leave[r, c] - entry[r, c])
+def _slopes(values: np.ndarray) -> np.ndarray:
+    """Slopes (n,) at the stations, where all stretches count as equally long: 0 at extremes, else the harmonic mean."""
+    change = np.diff(values)
+    out = np.zeros(len(values))
+    left, right = change[:-1], change[1:]
+    same = left * right > 0
+    out[1:-1][same] = 2 * left[same] * right[same] / (left + right)[same]
+    out[0] = change[0] * (2 if values[0] == 0 else 1)
+    out[-1] = change[-1] * (2 if values[-1] == 0 else 1)
+    return out
 
 
-@njit(cache=True, nogil=True)
-def _meet(piece, pixel, entry, leave):  # pragma: no cover - compiled
-    """Widen the stretch of every ray that meets a piece."""
-    height, width = entry.shape
-    left, right = max(0, int(piece[1] / pixel + width / 2)), min(width, int(piece[3] / pixel + width / 2) + 1)
-    top, bottom = max(0, int(piece[2] / pixel + height / 2)), min(height, int(piece[4] / pixel + height / 2) + 1)
-    for r in range(top, bottom):
-        y = (r + 0.5 - height / 2) * pixel
-        for c in range(left, right):
-            x = (c + 0.5 - width / 2) * pixel
-            low, high = _capsule(piece, x, y) if piece[0] == 0 else _ellipsoid(piece, x, y)
-            if high > low:
-                entry[r, c] = min(entry[r, c], low)
-                leave[r, c] = max(leave[r, c], high)
+def _frame(
+    start: np.ndarray, step: np.ndarray, along: np.ndarray, flat: tuple[float, float], side: np.ndarray
+) -> np.ndarray:
+    """Placement (4, 4) whose third axis is the stretch and whose second points to `side` as far as it can."""
+    second = side - (side @ along) * along
+    second = second / np.linalg.norm(second)
+    placement = np.eye(4)
+    placement[:3, 0], placement[:3, 1], placement[:3, 2] = flat[0] * np.cross(second, along), flat[1] * second, step
+    placement[:3, 3] = start
+    return placement
 
 
-@njit(cache=True, nogil=True)
-def _ellipsoid(piece, x, y):  # pragma: no cover - compiled
-    """Entry and exit of the ray at (x, y): the roots of the quadratic form in z."""
-    dx, dy = x - piece[5], y - piece[6]
-    half = piece[10] * dx + piece[12] * dy
-    rest = piece[8] * dx * dx + 2 * piece[9] * dx * dy + piece[11] * dy * dy - 1
-    root = half * half - piece[13] * rest
-    if root <= 0:
-        return 0.0, 0.0
-    root = np.sqrt(root)
-    return piece[7] + (-half - root) / piece[13], piece[7] + (-half + root) / piece[13]
+def _local(normal: np.ndarray, offset: float, placement: np.ndarray) -> np.ndarray:
+    """Half-space n · X + offset >= 0 of the body in a piece's own coordinates."""
+    return np.append(placement[:3, :3].T @ normal, normal @ placement[:3, 3] + offset)
 
 
-@njit(cache=True, nogil=True)
-def _capsule(piece, x, y):  # pragma: no cover - compiled
-    """Entry and exit of the ray at (x, y) through the spheres with centre p0 + t (p1 - p0) and radius r0 + t (r1 - r0).
-
-    With q(t) = r(t)² - d(t)², d the ray's distance from the centre, the exit is the largest z(t) + sqrt(q(t)). It lies at t = 0,
-    at t = 1 or where the derivative vanishes: q'(t)² = 4 z'² q(t), a quadratic equation. The entry likewise.
-    """
-    ux, uy, dz, dr = piece[8] - piece[5], piece[9] - piece[6], piece[10] - piece[7], piece[12] - piece[11]
-    wx, wy = piece[5] - x, piece[6] - y
-    a = dr * dr - ux * ux - uy * uy
-    b = 2 * (piece[11] * dr - wx * ux - wy * uy)
-    c = piece[11] * piece[11] - wx * wx - wy * wy
-    low, high = np.inf, -np.inf
-    first, second = 0.0, 1.0
-    lead = 4 * a * (a - dz * dz)
-    middle = 4 * b * (a - dz * dz)
-    last = b * b - 4 * dz * dz * c
-    root = middle * middle - 4 * lead * last
-    if abs(lead) > 1e-12 and root >= 0:
-        root = np.sqrt(root)
-        first, second = (-middle - root) / (2 * lead), (-middle + root) / (2 * lead)
-    for t in (0.0, 1.0, first, second):
-        if t < 0 or t > 1:
-            continue
-        q = (a * t + b) * t + c
-        if q >= 0:
-            centre, reach = piece[7] + t * dz, np.sqrt(q)
-            low, high = min(low, centre - reach), max(high, centre + reach)
-    return low, high
+def _three(planes: Sequence[np.ndarray]) -> np.ndarray:
+    return np.array([*planes, *[OPEN] * (PLANES - len(planes))], float)

@@ -1,0 +1,133 @@
+"""The folder: Kaggle's layout, the same bytes from the same seed, and pictures that are not told apart by their frames."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+from radiographs.phantom import write_folder
+from radiographs.phantom.views import PARTS
+from radiographs.read import read_picture
+
+SIX = ["Chest", "Hand", "Knee", "Skull", "Pelvis", "Feet"]
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {f.relative_to(folder).as_posix(): f.read_bytes() for f in sorted(folder.rglob("*")) if f.is_file()}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("phantom") / "data"
+    write_folder(out, 60, seed=0, side=96, only=SIX, difficulty="standard")
+    return out
+
+
+def test_the_same_seed_gives_the_same_bytes_with_one_worker_and_with_two(tmp_path: Path) -> None:
+    for name, seed, workers in (("a", 5, 1), ("b", 5, 2), ("c", 6, 2)):
+        write_folder(tmp_path / name, 10, seed, side=128, workers=workers)
+    assert files(tmp_path / "a") == files(tmp_path / "b")
+    assert not {*files(tmp_path / "a/images")} & {*files(tmp_path / "c/images")}
+
+
+def test_an_image_does_not_depend_on_how_many_follow(tmp_path: Path) -> None:
+    write_folder(tmp_path / "few", 4, 5, side=128)
+    write_folder(tmp_path / "more", 8, 5, side=128)
+    few, more = files(tmp_path / "few/images"), files(tmp_path / "more/images")
+    assert len(few) == 4
+    assert all(more[name] == content for name, content in few.items())
+
+
+def test_the_folder_has_kaggles_layout(folder: Path) -> None:
+    train = pd.read_csv(folder / "train.csv", dtype=str)
+    assert train.columns.tolist() == ["SOPInstanceUID", "Target"]
+    assert train["Target"].str.fullmatch(r"(\d+ )+").all()
+    assert train["SOPInstanceUID"].str.fullmatch(r"2\.25\.\d{1,39}").all()
+    meta = pd.read_csv(folder / "metadata.csv", dtype=str).set_index("SOPInstanceUID")
+    assert meta.columns.tolist() == ["PatientID", "StudyInstanceUID", "PhotometricInterpretation", "Rows", "Columns"]
+    for uid in train["SOPInstanceUID"]:
+        image = read_picture(folder / f"images/train/{uid}-c.png").grey
+        assert max(image.shape) == 96
+        assert (str(image.shape[0]), str(image.shape[1])) == (meta.loc[uid, "Rows"], meta.loc[uid, "Columns"])
+
+
+def test_it_says_that_it_is_synthetic_and_what_it_was_made_with(folder: Path) -> None:
+    notice = (folder / "SYNTHETIC.txt").read_text()
+    assert notice.startswith("SYNTHETIC")
+    expected = {"n": 60, "seed": 0, "side": 96, "parts": sorted(SIX), "difficulty": "standard"}
+    assert json.loads(notice.splitlines()[-1]) == expected
+
+
+def test_patients_have_one_to_four_images(folder: Path) -> None:
+    counts = pd.read_csv(folder / "metadata.csv").groupby("PatientID").size()
+    assert counts.between(1, 4).all()
+    assert counts.max() > 1
+
+
+def test_only_the_parts_asked_for_are_drawn(folder: Path) -> None:
+    labels = {int(n) for target in pd.read_csv(folder / "train.csv", dtype=str)["Target"] for n in target.split()}
+    assert {PARTS[n] for n in labels} == {*SIX}
+
+
+def test_the_frame_alone_does_not_tell_the_part(folder: Path) -> None:
+    meta = pd.read_csv(folder / "metadata.csv")
+    shapes = meta[["Rows", "Columns"]].apply(tuple, axis=1)
+    labels = pd.read_csv(folder / "train.csv")["Target"]
+    best = (
+        labels.groupby(shapes).agg(lambda s: s.value_counts().iloc[0]).sum()
+    )  # right guesses by the most frequent label
+    assert best / len(labels) < 0.6
+    assert shapes.groupby(labels).nunique().min() > 1
+
+
+def test_every_part_looks_like_itself_more_than_like_the_others(tmp_path: Path) -> None:
+    parts = ["Chest", "Hand", "Skull", "Pelvis"]
+    means = []
+    for part in parts:
+        for seed in (1, 2):
+            write_folder(tmp_path / f"{part}{seed}", 8, seed, side=96, only=[part], difficulty="easy")
+            images = [
+                cv2.imread(str(f), cv2.IMREAD_GRAYSCALE) for f in (tmp_path / f"{part}{seed}/images/train").iterdir()
+            ]
+            means.append(np.mean([cv2.resize(i, (24, 24)).astype(float) for i in images], axis=0).ravel())
+    alike = np.corrcoef(means) - 2 * np.eye(len(means))
+    assert (alike.argmax(axis=1) == np.arange(len(means)) ^ 1).mean() >= 0.75
+
+
+@pytest.mark.parametrize("difficulty", ["easy", "standard", "hard"])
+def test_every_difficulty_uses_the_range_of_greys(tmp_path: Path, difficulty: str) -> None:
+    write_folder(tmp_path / "x", 22, 3, side=96, difficulty=difficulty)
+    spreads = [cv2.imread(str(f), cv2.IMREAD_GRAYSCALE).std() for f in (tmp_path / "x/images/train").iterdir()]
+    assert min(spreads) > 12
+    assert np.median(spreads) > 35
+
+
+def test_progress_counts_every_image_once(tmp_path: Path) -> None:
+    done: list[int] = []
+    write_folder(tmp_path / "x", 7, 0, side=64, only=["Hand"], progress=done.append)
+    assert done == list(range(1, 8))
+
+
+def test_wrong_arguments_are_refused_and_leave_nothing(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="part 'Tail' has no phantom"):
+        write_folder(tmp_path / "x", 3, 0, only=["Tail"])
+    with pytest.raises(ValueError, match="difficulty 'absurd' is unknown"):
+        write_folder(tmp_path / "x", 3, 0, difficulty="absurd")
+    (tmp_path / "there").mkdir()
+    with pytest.raises(FileExistsError, match="is there already"):
+        write_folder(tmp_path / "there", 3, 0)
+    assert [p.name for p in tmp_path.iterdir()] == ["there"]
+
+
+def test_a_failure_half_way_leaves_nothing(tmp_path: Path) -> None:
+    def fail(done: int) -> None:
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_folder(tmp_path / "x", 30, 0, side=64, only=["Hand"], progress=fail)
+    assert not [*tmp_path.iterdir()]
