@@ -26,7 +26,7 @@ class View:
         self.live: Live | None = None
         self.finished: list[tuple[Cell, dict[str, Any], dict[str, float], float]] = []
         self.now = ""
-        self.total = 0
+        self.cells: list[Cell] = []
         self.begun = self.cell_begun = time.perf_counter()
 
     def note(self, text: str) -> None:
@@ -47,7 +47,7 @@ class View:
     @contextmanager
     def running(self, cells: list[Cell], kept: int) -> Iterator[None]:
         """Frame of the whole run."""
-        self.total, self.begun = len(cells), time.perf_counter()
+        self.cells, self.begun = cells, time.perf_counter()
         if kept:
             self.note(f"{kept} cells are in the folder already; {len(cells)} to do")
         if not cells or not self.console.is_terminal:
@@ -76,7 +76,7 @@ class View:
         """Show a finished cell."""
         self.finished.append((cell, record, scores, time.perf_counter() - self.cell_begun))
         if self.live is None:
-            self.note(f"[{len(self.finished):>3}/{self.total}] {self._line(*self.finished[-1])} | {self._left()}")
+            self.note(f"[{len(self.finished):>3}/{len(self.cells)}] {self._line(*self.finished[-1])} | {self._left()}")
 
     def _line(self, cell: Cell, record: dict[str, Any], scores: dict[str, float], seconds: float) -> str:
         found = (
@@ -86,10 +86,18 @@ class View:
         return f"{cell.name}: {found} ({seconds:.1f} s)"
 
     def _left(self) -> str:
+        """Time so far and left; a cell to come is taken to last as long as its model's cells did, else as the mean cell did."""
         spent = time.perf_counter() - self.begun
         if not self.finished:
             return "time left: not known yet"
-        left = spent / len(self.finished) * (self.total - len(self.finished))
+        lasted = {
+            model: [f[3] for f in self.finished if f[0].model == model] for model in {f[0].model for f in self.finished}
+        }
+        mean = sum(map(sum, lasted.values())) / len(self.finished)
+        left = sum(
+            sum(lasted.get(c.model, [mean])) / len(lasted.get(c.model, [mean]))
+            for c in self.cells[len(self.finished) :]
+        )
         return f"{clock_face(spent)} so far, about {clock_face(left)} left"
 
     def _picture(self) -> Group:
@@ -99,7 +107,7 @@ class View:
             table.add_row(Text(self._line(cell, record, scores, seconds), style=style))
         return Group(
             table,
-            Text(f"cell {min(len(self.finished) + 1, self.total)} of {self.total}: {self.now}", style="bold"),
+            Text(f"cell {min(len(self.finished) + 1, len(self.cells))} of {len(self.cells)}: {self.now}", style="bold"),
             Text(self._left(), style="dim"),
         )
 

@@ -22,6 +22,8 @@ from deep.device import autocast, pick_device
 from deep.probe import LogisticProbe
 from deep.weights import find_weights, fingerprint, read_weights
 
+_START_C = (1e-3, 1e-2)  # few candidates: the probe is a start, not a result
+
 
 class FineTune:
     """A convolutional network trained on the pixels themselves.
@@ -178,7 +180,7 @@ class FineTune:
         for images, truth in (train, valid):
             features.append(np.concatenate([self._features(images), self._features(images.flip(2))]))
             y.append(np.tile(truth.cpu().numpy(), (2, 1)))
-        probe = LogisticProbe(task=self.task, device=train[0].device.type).fit(
+        probe = LogisticProbe(_START_C, self.task, device=train[0].device.type).fit(
             features[0], y[0], features[1], y[1], seed
         )
         network = self.network_

@@ -161,7 +161,9 @@ def test_fine_tuning_starts_where_the_probe_ends(weights_dir: Path, radiographs:
             head._features(torch.from_numpy(np.ascontiguousarray(radiographs[8:, :, ::-1]))),
         ]
     )
-    probe = LogisticProbe(device="cpu").fit(both, np.tile(y[:8], (2, 1)), valid, np.tile(y[8:], (2, 1)), 0)
+    probe = LogisticProbe((1e-3, 1e-2), device="cpu").fit(
+        both, np.tile(y[:8], (2, 1)), valid, np.tile(y[8:], (2, 1)), 0
+    )
     assert head.predict_proba(radiographs[:8]) == pytest.approx(probe.predict_proba(images), abs=1e-3)
 
 
