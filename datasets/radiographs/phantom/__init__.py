@@ -2,4 +2,6 @@
 
 from radiographs.phantom.folder import write_folder
 
-__all__ = ["write_folder"]
+__all__ = ["VERSION", "write_folder"]
+
+VERSION = 2  # raise it when the same seed gives other pixels
