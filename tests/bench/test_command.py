@@ -75,7 +75,7 @@ def test_a_run_folder_holds_what_is_promised(first_run: tuple[Path, Path]) -> No
                 for i, row in zip(table["image_id"], truth.to_numpy(), strict=True)
             )
             probability = table[[c for c in table if c.startswith("probability/")]].to_numpy()
-            assert probability.sum(axis=1) == pytest.approx(1)
+            assert ((probability > 0) & (probability < 1)).all()
             groups = manifest.loc[here.index, "group"]
             assert pd.crosstab(groups, here).gt(0).sum(axis=1).max() == 1
 
