@@ -115,14 +115,14 @@ def report(
     md: Annotated[bool, typer.Option("--md", help="Tables as Markdown.")] = False,
     latex: Annotated[bool, typer.Option("--latex", help="Tables as LaTeX (booktabs).")] = False,
 ) -> None:
-    """Turn a run folder into tables, curves and one HTML file. Without an option: the terminal table and CSV tables."""
+    """Turn a run folder into tables, curves and one HTML file. CSV tables come with the page, and without any option."""
     from reports.report import write
     from reports.results import load
     from reports.terminal import summary_table
 
     results = load(folder or _latest_run())
     out.print(summary_table(results, out.width))
-    for path in write(results, html=html, csv=csv or not (html or md or latex), md=md, latex=latex):
+    for path in write(results, html=html, csv=csv or html or not (md or latex), md=md, latex=latex):
         out.print(f"wrote {escape(str(path))}")
 
 
