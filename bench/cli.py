@@ -21,6 +21,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Classical vision against deep learning on radiographs.",
 )
+data_app = typer.Typer(no_args_is_help=True, help="Make data sets.")
+app.add_typer(data_app, name="data")
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -139,6 +141,58 @@ def list_(what: Annotated[What, typer.Argument(help="models, datasets, suites or
     }[what](out)
 
 
+@data_app.command()
+def phantom(
+    folder: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to make.")],
+    n: Annotated[int, typer.Option("--n", help="Number of images.")] = 1000,
+    seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 0,
+    format_: Annotated[
+        str,
+        typer.Option("--format", help="unifesp (Kaggle, 8-bit PNG), png (a table of 16-bit PNGs) or dicom (a tree)."),
+    ] = "unifesp",
+    difficulty: Annotated[str, typer.Option(help="easy, standard or hard.")] = "standard",
+    side: Annotated[int, typer.Option(help="Longer side in pixels.")] = 512,
+    part: Annotated[list[str] | None, typer.Option(help="Only this body part; may be repeated.")] = None,
+    frequencies: Annotated[str, typer.Option(help="How often parts come: balanced, or as in unifesp.")] = "balanced",
+    wrong_labels: Annotated[float, typer.Option(help="Share of images registered under another part.")] = 0.0,
+    near_duplicates: Annotated[float, typer.Option(help="Share of images that nearly repeat another.")] = 0.0,
+    shortcut: Annotated[float, typer.Option(help="0 to 1: how surely the device's name gives the part away.")] = 0.0,
+    masks: Annotated[bool, typer.Option(help="Also write which pixels each bone covers.")] = True,
+    workers: Annotated[int, typer.Option(help="Threads; 0: one per core.")] = 0,
+) -> None:
+    """Simulate radiographs (synthetic) whose truth is known: labels, patients, bones, errors made on purpose."""
+    from radiographs.phantom import Recipe, write_folder
+
+    from bench.environment import threads
+    from bench.live import View
+
+    try:
+        recipe = Recipe(
+            n,
+            seed,
+            side,
+            tuple(part or ()),
+            difficulty,
+            format_,
+            frequencies,
+            wrong_labels,
+            near_duplicates,
+            shortcut,
+            masks,
+        )
+        with View(out).counting("simulating radiographs (synthetic)", n) as progress:
+            write_folder(folder, recipe, workers=workers or threads(), progress=progress)
+    except ModuleNotFoundError as error:
+        raise _wrong(
+            f"--format dicom: the package {error.name} is not installed: pip install 'xraybench\\[dicom]'"
+        ) from None
+    except (ValueError, OSError) as error:
+        raise _wrong(str(error)) from None
+    out.print(
+        f"{n} synthetic images in {escape(str(folder))}; truth.csv says what is on them. Next: bench run --all --data {escape(str(folder))}"
+    )
+
+
 @app.command()
 def doctor(
     weights_dir: Annotated[
@@ -175,6 +229,8 @@ def main() -> NoReturn:
     """Run the command line: exit 0 done, 1 some cells failed, 2 wrong input, 130 interrupted."""
     # Waiting OpenMP threads sleep instead of spinning: on a machine that others use too, spinning made XGBoost ten times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # A script's background job starts with SIGINT ignored; a run can be stopped all the same.
+    signal.signal(signal.SIGINT, _interrupt)
     signal.signal(signal.SIGTERM, _interrupt)
     sys.exit(invoke(sys.argv[1:]))
 

@@ -64,7 +64,8 @@ def _phantom(cache: Path, view: View) -> Path:
     if not out.exists():
         out.parent.mkdir(parents=True, exist_ok=True)
         with view.counting("simulating radiographs (synthetic)", PHANTOM_IMAGES) as progress:
-            phantom.write_folder(out, PHANTOM_IMAGES, PHANTOM_SEED, workers=environment.threads(), progress=progress)
+            recipe = phantom.Recipe(PHANTOM_IMAGES, PHANTOM_SEED)
+            phantom.write_folder(out, recipe, workers=environment.threads(), progress=progress)
     return out
 
 

@@ -31,10 +31,10 @@ def weights_dir(shared: Path) -> Path:
 @pytest.fixture(scope="session")
 def phantom_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Forty simulated radiographs of three parts in Kaggle's layout."""
-    from radiographs.phantom import write_folder
+    from radiographs.phantom import Recipe, write_folder
 
     out = tmp_path_factory.mktemp("phantom") / "data"
-    write_folder(out, 40, seed=3, side=256, only=["Chest", "Hand", "Knee"])
+    write_folder(out, Recipe(40, 3, side=256, parts=("Chest", "Hand", "Knee")))
     return out
 
 

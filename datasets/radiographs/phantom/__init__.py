@@ -1,7 +1,9 @@
 """Phantom radiographs: simulated X-ray images whose truth is known. Everything that comes from here is synthetic."""
 
-from radiographs.phantom.folder import write_folder
+from radiographs.phantom.folder import FREQUENCIES, Recipe, write_folder
+from radiographs.phantom.layouts import LAYOUTS, read_masks
+from radiographs.phantom.picture import DIFFICULTIES
 
-__all__ = ["VERSION", "write_folder"]
+__all__ = ["DIFFICULTIES", "FREQUENCIES", "LAYOUTS", "VERSION", "Recipe", "read_masks", "write_folder"]
 
-VERSION = 2  # raise it when the same seed gives other pixels
+VERSION = 3  # raise it when the same seed gives other pixels

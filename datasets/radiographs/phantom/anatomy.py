@@ -9,6 +9,8 @@ A table in `anatomy/*.toml` holds
                   `without` are shapes taken away; mirror = true adds the same at -x
     [[template.NAME]]  things to be placed several times by [[place]]: template, name, segment, at, turn, size
 
+The table `extras.toml` holds things that only some patients have, and where bones break.
+
 A shape is an ellipsoid {centre, axes, turn, cuts} or a tube {path, r, flat, side, cortex}, whose path may be an arc
 {centre, axes, turn, degrees, stations}. In a table with `sided = true` everything is
 the left one; the right one is its mirror image, and segments are called left_NAME and right_NAME.
@@ -20,7 +22,7 @@ import tomllib
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any
 
@@ -93,6 +95,16 @@ class Body:
         """Names of the segments without their sides."""
         return sorted({stem(segment.name) for segment in self.segments})
 
+    @property
+    def bone_unions(self) -> dict[str, list[int]]:
+        """Unions that make the outside of each bone, by its name."""
+        inside = [MATERIALS.index("cortical"), MATERIALS.index("cancellous")]
+        out: dict[str, list[int]] = {}
+        for k, name in enumerate(self.names):
+            if self.material[k] in inside and MATERIALS[self.within[k]] == "soft":
+                out.setdefault(name, []).append(k)
+        return out
+
     def number(self, name: str) -> int:
         """Return the number of a segment; without a side, that of the left one."""
         names = [segment.name for segment in self.segments]
@@ -123,6 +135,10 @@ class _Draft:
     segment: list[int] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
     unions: dict[tuple[str, str], _Union] = field(default_factory=dict)
+
+    def copy(self) -> _Draft:
+        """A draft to which things with other names can be added while this one stays as it is."""
+        return _Draft(dict(self.segments), [*self.pieces], [*self.segment], [*self.names], dict(self.unions))
 
     def add(self, name: str, segment: str, thing: dict[str, Any], place: np.ndarray) -> None:
         """Add a thing: its outer union and, where it has a cortex, the core inside."""
@@ -181,14 +197,57 @@ class _Draft:
         )
 
 
+@dataclass(frozen=True)
+class Fracture:
+    """Where a bone breaks: a plane through `at` across `normal` (3,), in millimetres of the left side."""
+
+    bone: str
+    table: str
+    chance: float
+    at: np.ndarray
+    normal: np.ndarray
+
+
 @cache
-def read_body(names: tuple[str, ...], *, both: bool) -> Body:
-    """Return the body that the tables of these names describe, with both sides of what is sided or the left one alone."""
+def extras() -> dict[str, dict[str, Any]]:
+    """Return the things that only some patients have, by name: `table`, `chance`, and the things themselves."""
+    return {extra["name"]: extra for extra in _read("extras")["extra"]}
+
+
+@cache
+def fractures() -> dict[str, Fracture]:
+    """Return where bones break, by the bone's name."""
+    return {
+        f["bone"]: Fracture(
+            f["bone"], f["table"], f["chance"], np.array(f["at"], float), _unit(np.array(f["normal"], float))
+        )
+        for f in _read("extras")["fracture"]
+    }
+
+
+def read_body(names: tuple[str, ...], *, both: bool, extra: Sequence[str] = ()) -> Body:
+    """Return the body that the tables of these names describe, with both sides of what is sided or the left one alone.
+
+    Of the things named by `extra`, those are added that belong to one of the tables.
+    """
+    return _read_body(names, both, tuple(label for label in extra if extras()[label]["table"] in names))
+
+
+@lru_cache(maxsize=256)
+def _read_body(names: tuple[str, ...], both: bool, extra: tuple[str, ...]) -> Body:
+    draft = _read_draft(names, both).copy()
+    for label in extra:
+        for thing in extras()[label]["thing"]:
+            left = f"left_{thing['segment']}"
+            draft.add(label, left if left in draft.segments else thing["segment"], thing, np.eye(4))
+    return draft.finished()
+
+
+@cache
+def _read_draft(names: tuple[str, ...], both: bool) -> _Draft:
     draft = _Draft()
     for name in names:
-        table = tomllib.loads(
-            files("radiographs.phantom").joinpath("anatomy", f"{name}.toml").read_text(encoding="utf-8")
-        )
+        table = _read(name)
         for prefix, mirror in _sides(table, both=both):
             _read_segments(table, prefix, mirror, draft)
             for label, segment, thing, place in _things(table):
@@ -196,7 +255,12 @@ def read_body(names: tuple[str, ...], *, both: bool) -> Body:
                 draft.add(prefix + label if label not in _FLESH else label, prefix + segment, thing, where)
                 if thing.get("mirror"):
                     draft.add(label, segment, thing, _MIRROR @ where)
-    return draft.finished()
+    return draft
+
+
+@cache
+def _read(name: str) -> dict[str, Any]:
+    return tomllib.loads(files("radiographs.phantom").joinpath("anatomy", f"{name}.toml").read_text(encoding="utf-8"))
 
 
 def _sides(table: dict[str, Any], *, both: bool) -> list[tuple[str, np.ndarray]]:

@@ -37,6 +37,10 @@ class Difficulty:
         Ranges of the scatter-to-primary ratio and of the factor on coarse differences.
     words
         Share of pictures with a burnt-in word.
+    inverted
+        Share of pictures whose black and white are swapped.
+    nuisance
+        Factor on how often patients have jewellery, electrodes, casts, implants and fractures (`extras.toml`).
     """
 
     wobble: float
@@ -46,13 +50,34 @@ class Difficulty:
     scatter: tuple[float, float]
     coarse: tuple[float, float]
     words: float
+    inverted: float
+    nuisance: float
 
 
 DIFFICULTIES = {
-    "easy": Difficulty(0.5, 0.0, 0.1, (2000, 6000), (0.05, 0.2), (0.6, 0.8), 0.0),
-    "standard": Difficulty(1.0, 0.06, 0.35, (250, 4000), (0.1, 0.6), (0.4, 0.85), 0.1),
-    "hard": Difficulty(1.8, 0.25, 0.5, (30, 500), (0.3, 1.2), (0.35, 1.0), 0.25),
+    "easy": Difficulty(0.5, 0.0, 0.1, (2000, 6000), (0.05, 0.2), (0.6, 0.8), 0.0, 0.0, 0.0),
+    "standard": Difficulty(1.0, 0.06, 0.35, (250, 4000), (0.1, 0.6), (0.4, 0.85), 0.1, 0.03, 1.0),
+    "hard": Difficulty(1.8, 0.25, 0.5, (30, 500), (0.3, 1.2), (0.35, 1.0), 0.25, 0.1, 3.0),
 }
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A plate as it was developed.
+
+    Parameters
+    ----------
+    grey
+        (h, w) float32 in [0, 1]; bone is bright, but for `inverted` pictures.
+    bones
+        (h, w) bool of each bone that is seen, by name; empty if it was not asked for.
+    inverted
+        Whether black and white are swapped and nothing says so.
+    """
+
+    grey: np.ndarray
+    bones: dict[str, np.ndarray]
+    inverted: bool
 
 
 @dataclass(frozen=True)
@@ -75,25 +100,50 @@ class Aperture:
     pixel: float
 
 
-def draw(plate: Plate, patient: Patient, side: int, difficulty: Difficulty, rng: np.random.Generator) -> np.ndarray:
+def draw(
+    plate: Plate,
+    patient: Patient,
+    side: int,
+    difficulty: Difficulty,
+    rng: np.random.Generator,
+    *,
+    bones: bool = False,
+    device: str = "",
+) -> Picture:
     """Simulate one radiograph.
 
-    Returns
-    -------
-    (h, w) uint8 with the longer side `side`; bone is bright.
+    Parameters
+    ----------
+    side
+        Longer side of the picture in pixels.
+    bones
+        Whether the shadow of each bone is asked for.
+    device
+        Name that the device burns into the upper left corner ("": none).
     """
     height, width = _plate_size(plate, side, rng)
-    ground = rng.integers(12, 45)  # what unexposed parts are shown as
-    image = np.full((height, width), ground, np.uint8)
+    ground = rng.uniform(12, 45) / 255  # what unexposed parts are shown as
+    image = np.full((height, width), ground, np.float32)
+    seen: dict[str, np.ndarray] = {}
     edges = np.linspace(0, width, len(plate.views) + 1).round().astype(int).tolist()
     for view, left, right in zip(plate.views, edges[:-1], edges[1:], strict=True):
-        _expose(image[:, left:right], view, patient, side / _REFERENCE, difficulty, rng)
+        aperture, shadows = _expose(
+            image[:, left:right], view, patient, side / _REFERENCE, difficulty, rng, bones=bones
+        )
+        for name, shadow in shadows.items():
+            rows, columns = shadow.shape
+            whole = seen.setdefault(name, np.zeros((height, width), bool))
+            whole[aperture.top : aperture.top + rows, left + aperture.left : left + aperture.left + columns] |= shadow
     if len(plate.views) > 1 and rng.random() < 0.6:
         _draw_bars(image, edges[1:-1], side, rng)
     _mark(image, side / _REFERENCE, difficulty, rng)
-    if rng.random() < difficulty.turned:
-        image = np.rot90(image, rng.integers(1, 4))
-    return np.ascontiguousarray(image)
+    turns = int(rng.integers(1, 4)) if rng.random() < difficulty.turned else 0
+    inverted = bool(rng.random() < difficulty.inverted)
+    image = np.rot90(1 - image if inverted else image, turns)
+    image = np.ascontiguousarray(image)
+    if device:
+        _write(image, device, (0.015, 0.04), 0.4 * side / _REFERENCE, 0.9)
+    return Picture(image, {name: np.rot90(shadow, turns) for name, shadow in seen.items()}, inverted)
 
 
 def _plate_size(plate: Plate, side: int, rng: np.random.Generator) -> tuple[int, int]:
@@ -105,16 +155,24 @@ def _plate_size(plate: Plate, side: int, rng: np.random.Generator) -> tuple[int,
 
 
 def _expose(
-    area: np.ndarray, view: View, patient: Patient, scale: float, difficulty: Difficulty, rng: np.random.Generator
-) -> None:
-    """Write one exposure into its (h, w) uint8 area of the plate."""
+    area: np.ndarray,
+    view: View,
+    patient: Patient,
+    scale: float,
+    difficulty: Difficulty,
+    rng: np.random.Generator,
+    *,
+    bones: bool,
+) -> tuple[Aperture, dict[str, np.ndarray]]:
+    """Write one exposure into its (h, w) float32 area of the plate; return where it lies, and the bones in it."""
     aperture = _collimate(view, patient, area.shape, difficulty, rng)
     height, width = aperture.opening.shape
-    integrals = project(view, patient, (height, width), aperture.pixel, difficulty.wobble, rng)
+    integrals, shadows = project(view, patient, (height, width), aperture.pixel, difficulty.wobble, rng, bones=bones)
     exposure = _automatic(integrals, scale, difficulty, rng)
-    shown = 255 * grey_levels(detector_signal(integrals, exposure, rng), draw_console(difficulty.coarse, rng))
+    shown = grey_levels(detector_signal(integrals, exposure, rng), draw_console(difficulty.coarse, rng))
     window = area[aperture.top : aperture.top + height, aperture.left : aperture.left + width]
-    window[:] = np.rint(window + aperture.opening * (shown - window))
+    window += aperture.opening * (shown - window)
+    return aperture, {name: shadow & (aperture.opening > 0.5) for name, shadow in shadows.items()}
 
 
 def _collimate(
@@ -158,7 +216,7 @@ def _automatic(integrals: np.ndarray, scale: float, difficulty: Difficulty, rng:
 def _draw_bars(image: np.ndarray, edges: list[int], side: int, rng: np.random.Generator) -> None:
     """Draw the strips of lead or of nothing between exposures, in place."""
     half = max(1, round(side * rng.uniform(0.002, 0.01)))
-    grey = rng.choice([8, 150, 190])
+    grey = rng.choice([8, 150, 190]) / 255
     for edge in edges:
         image[:, edge - half : edge + half] = grey
 
@@ -168,29 +226,35 @@ def _mark(image: np.ndarray, scale: float, difficulty: Difficulty, rng: np.rando
     height, width = image.shape
     if rng.random() < 0.75:
         size = np.array([14, 18]) * scale * rng.uniform(0.7, 1.2)
-        share = (
-            np.array([rng.choice([0.04, 0.9]), rng.uniform(0.04, 0.9)])
-            if rng.random() < 0.7
-            else rng.uniform(0.05, 0.9, 2)
-        )
-        (left, top), (right, bottom) = (
-            (share * (width, height)).astype(int),
-            (share * (width, height) + size).astype(int),
-        )
-        image[top:bottom, left:right] = rng.integers(130, 215)
-        place = (int(left + size[0] / 6), int(bottom - size[1] / 5))
-        letter, dark = str(rng.choice(_LETTERS)), int(rng.integers(40, 110))
-        cv2.putText(image, letter, place, cv2.FONT_HERSHEY_PLAIN, size[1] / 16, dark, max(1, round(scale)), cv2.LINE_AA)
+        edge = np.array([rng.choice([0.04, 0.9]), rng.uniform(0.04, 0.9)])
+        share = edge if rng.random() < 0.7 else rng.uniform(0.05, 0.9, 2)
+        left, top = (share * (width, height)).astype(int)
+        right, bottom = (share * (width, height) + size).astype(int)
+        image[top:bottom, left:right] = rng.uniform(130, 215) / 255
+        place = ((left + size[0] / 6) / width, (bottom - size[1] / 5) / height)
+        letter, dark = str(rng.choice(_LETTERS)), rng.uniform(40, 110) / 255
+        _write(image, letter, place, size[1] / 16, dark, cv2.FONT_HERSHEY_PLAIN)
     if rng.random() < difficulty.words:
-        place = (rng.uniform([0.02, 0.05], [0.6, 0.97]) * (width, height)).astype(int).tolist()
-        bright = int(rng.integers(180, 255))
-        cv2.putText(
-            image,
-            str(rng.choice(_WORDS)),
-            place,
-            cv2.FONT_HERSHEY_SIMPLEX,
-            0.45 * scale,
-            bright,
-            max(1, round(scale)),
-            cv2.LINE_AA,
-        )
+        x, y = rng.uniform([0.02, 0.05], [0.6, 0.97])
+        _write(image, str(rng.choice(_WORDS)), (x, y), 0.45 * scale, rng.uniform(180, 255) / 255)
+
+
+def _write(
+    image: np.ndarray,
+    text: str,
+    place: tuple[float, float],
+    size: float,
+    grey: float,
+    font: int = cv2.FONT_HERSHEY_SIMPLEX,
+) -> None:
+    """Write text in place; `place` is its lower left corner as shares of width and height."""
+    height, width = image.shape
+    x, y = int(place[0] * width), int(place[1] * height)
+    thickness = max(1, round(size / (0.45 if font == cv2.FONT_HERSHEY_SIMPLEX else 1.1)))
+    (across, up), below = cv2.getTextSize(text, font, size, thickness)
+    margin = thickness + 1
+    top, left = max(0, y - up - margin), max(0, x - margin)
+    window = image[top : y + below + margin, left : x + across + margin]
+    ink = np.zeros(window.shape, np.uint8)
+    cv2.putText(ink, text, (x - left, y - top), font, size, 255, thickness, cv2.LINE_AA)
+    window += np.float32(1 / 255) * ink * (np.float32(grey) - window)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from radiographs.phantom.anatomy import BONE_NUMBERS, Body, stem
+from radiographs.phantom.anatomy import BONE_NUMBERS, Body, Fracture, stem
 from radiographs.phantom.materials import MATERIALS, attenuation
 from radiographs.phantom.rays import Matter
-from radiographs.phantom.solids import rotation
+from radiographs.phantom.solids import local_plane, rotation
 
 _BONE_SIZE, _BONE_TURN, _BONE_SHIFT = 0.025, 1.2, 0.5  # standard deviations: share, degrees, mm
+_FRAGMENT_TURN, _FRAGMENT_SHIFT, _FRAGMENT_GAP = 2.0, 2.0, (0.5, 3.0)  # of what is below a fracture: degrees, mm, mm
+_JOINT_SPACES = {"thigh": 3.5, "shank": 4.5, "foot": 2.5, "forearm": 2.5, "hand": 1.5}  # mm
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,12 @@ class Patient:
         Factor on the attenuation that bone adds.
     right
         Whether single limbs are the right one.
+    age
+        "child", "adult" or "elderly": a word for the scale and the density drawn.
+    narrow
+        Share of the joint space that is lost, as in arthritis; below 0 the joint is wider.
+    extras, fracture
+        Names in `extras.toml` of what the patient has on or in the body, and of the bone that is broken ("": none).
     """
 
     seed: int
@@ -38,22 +46,86 @@ class Patient:
     fat: float
     density: float
     right: bool
+    age: str = "adult"
+    narrow: float = 0.0
+    extras: tuple[str, ...] = ()
+    fracture: str = ""
 
 
-def segment_moves(body: Body, angles: Mapping[str, Sequence[float]]) -> np.ndarray:
+def segment_moves(body: Body, angles: Mapping[str, Sequence[float]], narrow: float = 0.0) -> np.ndarray:
     """Return the (n_segments, 4, 4) motions of segments whose joints are turned by degrees about x, y and z.
+
+    `narrow` is the share of the joint spaces of limbs that is lost: segments hang below their joints and are moved up.
 
     An angle named without a side holds for the left, and mirrored for the right.
     """
     moves = np.empty((len(body.segments), 4, 4))
     for number, segment in enumerate(body.segments):
         right = segment.name.startswith("right_")
-        x, y, z = angles.get(stem(segment.name), (0, 0, 0))
+        angle = angles.get(stem(segment.name))
         move = np.eye(4)
-        move[:3, :3] = rotation(x, -y, -z) if right else rotation(x, y, z)
+        if angle is not None:
+            x, y, z = angle
+            move[:3, :3] = rotation(x, -y, -z) if right else rotation(x, y, z)
         move[:3, 3] = segment.pivot - move[:3, :3] @ segment.pivot
+        move[1, 3] += narrow * _joint_space(stem(segment.name))
         moves[number] = move if segment.parent < 0 else moves[segment.parent] @ move
     return moves
+
+
+def _joint_space(segment: str) -> float:
+    """Millimetres of cartilage above a segment; 0 where joints do not narrow along the limb."""
+    return _JOINT_SPACES.get(segment, 1.4 if segment[-2:] in ("_1", "_2", "_3") else 0.0)
+
+
+def broken(body: Body, fracture: Fracture, seed: int) -> Body:
+    """Break a bone: what lies below the plane becomes fragments, moved a little apart.
+
+    Each piece of the bone is taken twice, cut by the plane once from above and once from below. A piece without a free plane stays
+    whole, on the side where its middle is.
+    """
+    names = np.array(body.names)
+    broken_ones = {f"left_{fracture.bone}", fracture.bone}
+    member_names = np.repeat(names, np.diff(body.starts))
+    pieces = np.unique(body.members[np.isin(member_names, [*broken_ones])])
+    if not len(pieces):
+        return body
+    rng = np.random.default_rng([seed, len(fracture.bone)])
+    apart = np.eye(4)
+    turn = rotation(*rng.normal(0, _FRAGMENT_TURN, 3))
+    apart[:3, :3] = turn
+    shift = rng.normal(0, _FRAGMENT_SHIFT, 3)
+    shift += (-(shift @ fracture.normal) - rng.uniform(*_FRAGMENT_GAP)) * fracture.normal
+    apart[:3, 3] = fracture.at - turn @ fracture.at + shift
+    cuts = np.array([local_plane(fracture.normal, -fracture.normal @ fracture.at, body.placement[k]) for k in pieces])
+    free = ~body.planes[pieces, :, :3].any(axis=2)  # (n, PLANES)
+    split, whole = free.any(axis=1), pieces[~free.any(axis=1)]
+    middles = np.concatenate([body.box[whole].mean(axis=1), np.ones((len(whole), 1))], axis=1)
+    placement, planes = body.placement.copy(), body.planes.copy()
+    lower = whole[np.einsum("ij,ij->i", cuts[~split], middles) < 0]
+    placement[lower] = apart @ placement[lower]
+    pieces, cuts, slot = pieces[split], cuts[split], free[split].argmax(axis=1)
+    planes[pieces, slot] = cuts
+    below = planes[pieces]
+    below[np.arange(len(pieces)), slot] = -cuts
+    twin = np.full(len(placement), -1)
+    twin[pieces] = len(placement) + np.arange(len(pieces))
+    groups = []
+    for first, last in zip(body.starts[:-1], body.starts[1:], strict=True):
+        group = body.members[first:last]
+        groups.append(np.concatenate([group, twin[group][twin[group] >= 0]]))
+    return replace(
+        body,
+        placement=np.concatenate([placement, apart @ placement[pieces]]),
+        planes=np.concatenate([planes, below]),
+        profile=np.concatenate([body.profile, body.profile[pieces]]),
+        box=np.concatenate([body.box, body.box[pieces]]),
+        segment=np.concatenate([body.segment, body.segment[pieces]]),
+        skin=np.concatenate([body.skin, body.skin[pieces]]),
+        bone=np.concatenate([body.bone, body.bone[pieces]]),
+        starts=np.cumsum([0, *[len(group) for group in groups]]),
+        members=np.concatenate(groups),
+    )
 
 
 def matter(body: Body, patient: Patient, moves: np.ndarray, energy: float) -> Matter:

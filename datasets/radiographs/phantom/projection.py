@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from radiographs.phantom.anatomy import read_body
-from radiographs.phantom.pose import Patient, matter, segment_moves
-from radiographs.phantom.rays import Camera, line_integrals
+from radiographs.phantom.anatomy import fractures, read_body
+from radiographs.phantom.pose import Patient, broken, matter, segment_moves
+from radiographs.phantom.rays import Camera, line_integrals, shadows
 from radiographs.phantom.solids import rotation
 from radiographs.phantom.views import View
 
@@ -16,8 +16,15 @@ _MIRROR = np.diag([-1.0, 1.0, 1.0, 1.0])
 
 
 def project(
-    view: View, patient: Patient, shape: tuple[int, int], pixel: float, wobble: float, rng: np.random.Generator
-) -> np.ndarray:
+    view: View,
+    patient: Patient,
+    shape: tuple[int, int],
+    pixel: float,
+    wobble: float,
+    rng: np.random.Generator,
+    *,
+    bones: bool = False,
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Line integrals of the attenuation coefficient, with what the view aims at near the middle of the picture.
 
     Parameters
@@ -28,21 +35,37 @@ def project(
         Side of a pixel in millimetres.
     wobble
         Factor on how far pose and centring deviate from the textbook.
+    bones
+        Whether the shadow of each bone is asked for.
 
     Returns
     -------
-    (rows, columns) float32
+    (rows, columns) float32, and (rows, columns) bool for each bone in the picture, by name.
     """
-    body = read_body(view.tables, both=view.both)
+    body = read_body(view.tables, both=view.both, extra=patient.extras)
+    if patient.fracture:
+        body = broken(body, fractures()[patient.fracture], patient.seed)
     angles = {joint: [rng.uniform(*limits) for limits in ranges] for joint, ranges in view.pose.items()}
     for joint in body.joints:
         angles.setdefault(joint, rng.normal(0, _LOOSE * wobble, 3).tolist())
-    moves = segment_moves(body, angles)
+    moves = segment_moves(body, angles, patient.narrow)
     aim = moves[body.number(view.at)] @ [*view.centre, 1.0]
     camera = np.eye(4)
     camera[:3, :3] = rotation(*(np.array(view.turn) + wobble * rng.normal(0, view.wobble)))
     camera[:3, 3] = -camera[:3, :3] @ (patient.size * aim[:3])
-    if patient.right and view.limb:
+    mirrored = patient.right and view.limb
+    if mirrored:
         camera = _MIRROR @ camera
     camera[:2, 3] += rng.normal(0, _OFF_CENTRE * wobble, 2) * view.field
-    return line_integrals(matter(body, patient, moves, view.energy), Camera(camera, *shape, pixel, view.distance))
+    placed = matter(body, patient, moves, view.energy)
+    eye = Camera(camera, *shape, pixel, view.distance)
+    seen = shadows(placed, eye, body.bone_unions) if bones else {}
+    return line_integrals(placed, eye), {_swapped(name) if mirrored else name: shadow for name, shadow in seen.items()}
+
+
+def _swapped(name: str) -> str:
+    """Name of the bone on the other side of the body."""
+    for side, other in (("left_", "right_"), ("right_", "left_")):
+        if name.startswith(side):
+            return other + name.removeprefix(side)
+    return name

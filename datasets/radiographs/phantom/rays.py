@@ -8,6 +8,7 @@ swept, so that matter which two of them share counts once.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +22,7 @@ _LANES = (
 _FAR = np.float32(1e6)  # mm; beyond every ray
 _TINY = np.float32(1e-12)
 _ZERO = np.float32(0)
+_SHADOW = 0.5  # mm of a bone that count as seen
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,34 @@ def line_integrals(matter: Matter, camera: Camera) -> np.ndarray:
     )
     slant = np.sqrt(1 + (x[None, :] ** 2 + y[:, None] ** 2) / camera.distance**2)  # millimetres of ray for each of z
     return np.maximum(out * slant.astype(np.float32), 0)
+
+
+def shadows(matter: Matter, camera: Camera, unions: Mapping[str, Sequence[int]]) -> dict[str, np.ndarray]:
+    """Where each named group of unions stops rays.
+
+    Returns
+    -------
+    dict of (rows, columns) bool, for those that are in the picture.
+    """
+    out = {}
+    for name, numbers in unions.items():
+        groups = [matter.members[matter.starts[k] : matter.starts[k + 1]] for k in numbers]
+        pieces, members = np.unique(np.concatenate(groups), return_inverse=True)
+        alone = Matter(
+            placement=matter.placement[pieces],
+            profile=matter.profile[pieces],
+            planes=matter.planes[pieces],
+            box=matter.box[pieces],
+            starts=np.cumsum([0, *[len(group) for group in groups]]),
+            members=members,
+            weights=np.sign(matter.weights[list(numbers)]),
+        )
+        boxes = _boxes(camera.view @ alone.placement, alone.box, camera)
+        if ((boxes[:, 0] < boxes[:, 1]) & (boxes[:, 2] < boxes[:, 3])).any():
+            shadow = line_integrals(alone, camera) > _SHADOW
+            if shadow.any():
+                out[name] = shadow
+    return out
 
 
 def _boxes(placed: np.ndarray, box: np.ndarray, camera: Camera) -> np.ndarray:

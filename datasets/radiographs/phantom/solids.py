@@ -73,7 +73,7 @@ def ellipsoid(
     placement = np.eye(4)
     placement[:3, :3] = rotation(*turn) * np.asarray(axes, float)
     placement[:3, 3] = centre
-    planes = [_local(np.asarray(cut[:3], float), -cut[3], placement) for cut in cuts]
+    planes = [local_plane(np.asarray(cut[:3], float), -cut[3], placement) for cut in cuts]
     return Piece(placement, (1.0, 0.0, -1.0), _three(planes), np.array([[-1.0] * 3, [1.0] * 3]))
 
 
@@ -114,8 +114,8 @@ def tube(
     for k, step in enumerate(steps):
         placement = _frame(path[k], step, along[k], flat, np.asarray(side, float))
         bend = (slopes[k + 1] - slopes[k]) / 2
-        start = OPEN if radii[k] == 0 else _local(mitres[k], -mitres[k] @ path[k], placement)
-        end = OPEN if radii[k + 1] == 0 else _local(-mitres[k + 1], mitres[k + 1] @ path[k + 1], placement)
+        start = OPEN if radii[k] == 0 else local_plane(mitres[k], -mitres[k] @ path[k], placement)
+        end = OPEN if radii[k + 1] == 0 else local_plane(-mitres[k + 1], mitres[k + 1] @ path[k + 1], placement)
         widest = float(radii[k : k + 2].max())
         over = widest * lean[k : k + 2] / lengths[k]
         box = np.array([[-widest, -widest, -over[0]], [widest, widest, 1 + over[1]]])
@@ -149,8 +149,8 @@ def _frame(
     return placement
 
 
-def _local(normal: np.ndarray, offset: float, placement: np.ndarray) -> np.ndarray:
-    """Half-space n · X + offset >= 0 of the body in a piece's own coordinates."""
+def local_plane(normal: np.ndarray, offset: float, placement: np.ndarray) -> np.ndarray:
+    """Return the half-space n · X + offset >= 0 of the body in a piece's own coordinates."""
     return np.append(placement[:3, :3].T @ normal, normal @ placement[:3, 3] + offset)
 
 

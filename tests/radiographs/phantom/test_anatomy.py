@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from radiographs.phantom.anatomy import read_body
-from radiographs.phantom.pose import Patient, matter, segment_moves
+from radiographs.phantom.anatomy import extras, fractures, read_body
+from radiographs.phantom.pose import Patient, broken, matter, segment_moves
 from radiographs.phantom.rays import Camera, line_integrals
 from radiographs.phantom.views import PARTS, View, plates
 
@@ -14,7 +14,7 @@ SOMEBODY = Patient(seed=0, size=np.ones(3), fat=1.0, density=1.0, right=False)
 
 
 def test_every_named_part_has_plates_and_every_label_is_a_part() -> None:
-    assert {plate.parts[0] for plate in plates()} == {*PARTS} - {"Others"}
+    assert {plate.parts[0] for plate in plates()} == {*PARTS}
     assert all(part in PARTS for plate in plates() for part in plate.parts)
 
 
@@ -72,3 +72,30 @@ def test_a_patient_has_the_same_bones_twice_and_another_has_others() -> None:
     )
     np.testing.assert_array_equal(first, again)
     assert np.abs(first - other).max() > 0.1
+
+
+@pytest.mark.parametrize("bone", fractures())
+def test_a_fracture_takes_away_little_and_moves_what_is_below(bone: str) -> None:
+    fracture = fractures()[bone]
+    body = read_body((fracture.table, "trunk") if fracture.table == "arm" else (fracture.table,), both=False)
+    split = broken(body, fracture, seed=1)
+    assert len(split.placement) > len(body.placement)
+    view = np.eye(4)
+    view[:3, 3] = -fracture.at
+    camera = Camera(view, 160, 160, 0.5, 1e5)
+    whole, parted = (line_integrals(matter(b, SOMEBODY, segment_moves(b, {}), 50), camera) for b in (body, split))
+    assert np.abs(whole - parted).max() > 0.1
+    assert parted.sum() == pytest.approx(whole.sum(), rel=0.1)
+
+
+@pytest.mark.parametrize("name", extras())
+def test_an_extra_is_seen(name: str) -> None:
+    tables = ("trunk", "head", "arm", "leg")
+    view = np.eye(4)
+    camera = Camera(view, 960, 360, 2, 1e5)
+    bare, wearing = (
+        line_integrals(matter(b, SOMEBODY, segment_moves(b, {}), 50), camera)
+        for b in (read_body(tables, both=True), read_body(tables, both=True, extra=(name,)))
+    )
+    assert (wearing - bare).max() > 0.05
+    assert (wearing - bare).min() > -0.2
