@@ -53,18 +53,19 @@ def detector_signal(integrals: np.ndarray, exposure: Exposure, rng: np.random.Ge
     integrals
         (h, w) float32 line integrals of the attenuation coefficient.
     """
-    primary = np.exp(-integrals) * _beam(integrals.shape, exposure)
+    passed = cv2.exp(-integrals)
+    primary = passed * _beam(integrals.shape, exposure)
     arrived = cv2.GaussianBlur(primary, (0, 0), exposure.focus) if exposure.focus > 0 else primary
     if exposure.scatter > 0:
         arrived = arrived + exposure.scatter * wide_blur(
-            primary * (1 - np.exp(-integrals)), _SCATTER_WIDTH * max(integrals.shape)
+            primary * (1 - passed), _SCATTER_WIDTH * max(integrals.shape)
         )
     expected = exposure.photons * arrived
     noise = rng.standard_normal(expected.shape, dtype=np.float32)
-    counted = expected + np.sqrt(expected + exposure.electronic**2) * noise  # a Poisson count of many photons is normal
+    counted = expected + cv2.sqrt(expected + np.float32(exposure.electronic**2)) * noise  # a Poisson count of many photons is normal
     if exposure.detector > 0:
         counted = cv2.GaussianBlur(counted, (0, 0), exposure.detector)
-    return -np.log(np.maximum(counted, 1) / np.float32(exposure.photons))
+    return np.float32(np.log(exposure.photons)) - cv2.log(np.maximum(counted, 1))
 
 
 def wide_blur(image: np.ndarray, sigma: float) -> np.ndarray:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from radiographs.phantom.exposure import wide_blur
@@ -59,4 +60,4 @@ def grey_levels(signal: np.ndarray, console: Console) -> np.ndarray:
     detail = console.fine * (signal - coarse) + console.coarse * coarse
     low, high = np.percentile(detail[::3, ::3], console.percentiles)  # every ninth pixel will do
     share = np.clip((detail - low) / max(high - low, 1e-3), 0, 1).astype(np.float32)
-    return console.floor + (console.ceiling - console.floor) * share ** np.float32(console.gamma)
+    return console.floor + (console.ceiling - console.floor) * cv2.pow(share, console.gamma)

@@ -10,6 +10,7 @@ quadratic polynomial is negative, so its length inside is known in closed form. 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -43,14 +44,15 @@ class Piece:
 
 def rotation(x: float, y: float, z: float) -> np.ndarray:
     """Return the (3, 3) matrix that turns about x, then y, then z; degrees, right-handed."""
-    out = np.eye(3)
-    for axis, degrees in enumerate((x, y, z)):
-        cosine, sine = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
-        i, j = (axis + 1) % 3, (axis + 2) % 3
-        turn = np.eye(3)
-        turn[i, i], turn[i, j], turn[j, i], turn[j, j] = cosine, -sine, sine, cosine
-        out = turn @ out
-    return out
+    a, b, c = (math.cos(math.radians(t)) for t in (x, y, z))
+    d, e, f = (math.sin(math.radians(t)) for t in (x, y, z))
+    return np.array(
+        [
+            [b * c, d * e * c - a * f, a * e * c + d * f],
+            [b * f, d * e * f + a * c, a * e * f - d * c],
+            [-e, d * b, a * b],
+        ]
+    )
 
 
 def ellipsoid(
