@@ -57,12 +57,12 @@ def detector_signal(integrals: np.ndarray, exposure: Exposure, rng: np.random.Ge
     primary = passed * _beam(integrals.shape, exposure)
     arrived = cv2.GaussianBlur(primary, (0, 0), exposure.focus) if exposure.focus > 0 else primary
     if exposure.scatter > 0:
-        arrived = arrived + exposure.scatter * wide_blur(
-            primary * (1 - passed), _SCATTER_WIDTH * max(integrals.shape)
-        )
+        arrived = arrived + exposure.scatter * wide_blur(primary * (1 - passed), _SCATTER_WIDTH * max(integrals.shape))
     expected = exposure.photons * arrived
     noise = rng.standard_normal(expected.shape, dtype=np.float32)
-    counted = expected + cv2.sqrt(expected + np.float32(exposure.electronic**2)) * noise  # a Poisson count of many photons is normal
+    counted = (
+        expected + cv2.sqrt(expected + np.float32(exposure.electronic**2)) * noise
+    )  # a Poisson count of many photons is normal
     if exposure.detector > 0:
         counted = cv2.GaussianBlur(counted, (0, 0), exposure.detector)
     return np.float32(np.log(exposure.photons)) - cv2.log(np.maximum(counted, 1))

@@ -91,7 +91,9 @@ def encode(layout: str, record: Record, grey: np.ndarray) -> bytes:
         return _dicom(record, grey)
     depth = 255 if layout == "unifesp" else 65535
     pixels = np.rint(depth * np.clip(grey, 0, 1)).astype(np.uint8 if layout == "unifesp" else np.uint16)
-    ok, data = cv2.imencode(".png", pixels, [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE])
+    ok, data = cv2.imencode(
+        ".png", pixels, [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
+    )
     if not ok:
         raise OSError(f"{record.uid}: OpenCV could not write a PNG")
     return data.tobytes()

@@ -138,7 +138,9 @@ def matter(body: Body, patient: Patient, moves: np.ndarray, energy: float) -> Ma
     energy
         Effective, in keV.
     """
-    placement = body.placement @ _swelling(body, patient.fat)
+    fat = np.where(body.skin, patient.fat, 1.0)
+    placement = body.placement.copy()
+    placement[:, :3, :2] *= fat[:, None, None]
     placement = moves[body.segment] @ _varied(body, patient.seed)[body.bone] @ placement
     placement = np.diag([*patient.size, 1.0]) @ placement
     coefficients = attenuation(energy)
@@ -146,16 +148,17 @@ def matter(body: Body, patient: Patient, moves: np.ndarray, energy: float) -> Ma
     soft = coefficients[MATERIALS.index("soft")]
     coefficients[bone] = soft + patient.density * (coefficients[bone] - soft)
     weights = body.sign * (coefficients[body.material] - coefficients[body.within])
-    return Matter(placement, body.profile, body.planes, body.box, body.starts, body.members, weights)
+    planes, box = _swollen(body, fat)
+    return Matter(placement, body.profile, planes, box, body.starts, body.members, weights)
 
 
-def _swelling(body: Body, fat: float) -> np.ndarray:
-    """Matrices (n, 4, 4) that widen the pieces of the skin across, and leave the others as they are."""
-    factors = np.where(body.skin, fat, 1.0)
-    out = np.zeros((len(factors), 4, 4))
-    out[:, 0, 0] = out[:, 1, 1] = factors
-    out[:, 2, 2] = out[:, 3, 3] = 1
-    return out
+def _swollen(body: Body, fat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Planes and boxes of pieces widened by (n,) factors: the cuts stay where they are in the body, so that neighbours still meet."""
+    planes, box = body.planes.copy(), body.box.copy()
+    planes[:, :, :2] *= fat[:, None, None]
+    box[:, 0, 2] *= np.where(box[:, 0, 2] < 0, fat, 1.0)
+    box[:, 1, 2] = 1 + (box[:, 1, 2] - 1) * np.where(box[:, 1, 2] > 1, fat, 1.0)
+    return planes, box
 
 
 def _varied(body: Body, seed: int) -> np.ndarray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from radiographs.phantom.anatomy import extras, fractures, read_body
@@ -99,3 +101,14 @@ def test_an_extra_is_seen(name: str) -> None:
     )
     assert (wearing - bare).max() > 0.05
     assert (wearing - bare).min() > -0.2
+
+
+def test_more_fat_leaves_no_gap_in_the_skin() -> None:
+    body = read_body(("trunk", "arm", "leg"), both=True)
+    view = np.eye(4)
+    view[1, 3] = -200
+    camera = Camera(view, 350, 200, 2, 1100)
+    thin, fat = (
+        line_integrals(matter(body, replace(SOMEBODY, fat=f), segment_moves(body, {}), 50), camera) for f in (1, 1.2)
+    )
+    assert (fat - thin).min() > -0.05
