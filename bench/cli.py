@@ -194,6 +194,32 @@ def phantom(
 
 
 @app.command()
+def pretrain(
+    backbone: Annotated[str, typer.Argument(help="Architecture by name, such as squeezenet1_0 or resnet18.")],
+    phantom_: Annotated[bool, typer.Option("--phantom", help="On simulated radiographs (synthetic).")] = False,
+    folder: Annotated[Path, typer.Option("--out", help="Weights folder; then use it as --weights-dir.")] = Path(
+        "weights"
+    ),
+    n: Annotated[int, typer.Option("--n", help="Number of images.")] = 4000,
+    epochs: Annotated[int, typer.Option(help="At most so many; the best on a tenth of the patients is kept.")] = 10,
+    side: Annotated[int, typer.Option(help="Side of the images that the network sees, in pixels.")] = 128,
+    seed: Annotated[int, typer.Option(help="Of the images and of the training.")] = 0,
+    device: Annotated[Device, typer.Option(help="Where to compute.")] = Device.auto,
+) -> None:
+    """Train a backbone from random numbers, into a file that --weights-dir finds."""
+    from bench.pretrain import pretrain_on_phantoms
+
+    if not phantom_:
+        raise _wrong("bench pretrain: say what on; there is --phantom")
+    if n < 20 or epochs < 1 or not 32 <= side <= 1024:
+        raise _wrong(
+            f"--n {n} --epochs {epochs} --side {side}: give at least 20 images, 1 epoch, and a side of 32 to 1024"
+        )
+    path = pretrain_on_phantoms(backbone, folder, n, epochs, side, seed, device.value, out)
+    out.print(f"wrote {escape(str(path))}. Next: bench run --all --weights-dir {escape(str(folder))}")
+
+
+@app.command()
 def doctor(
     weights_dir: Annotated[
         Path | None, typer.Option(envvar="XRAYBENCH_WEIGHTS", help="Weights folder to look into.")

@@ -88,6 +88,13 @@ def build_backbone(name: str, weights: Mapping[str, Tensor] | None = None) -> Ba
     return Backbone(_stages(name, network), mean, sd)
 
 
+def published_state(name: str, backbone: Backbone) -> dict[str, Tensor]:
+    """State of a backbone under the names that its library publishes, without the classifier: `build_backbone` reads it back."""
+    network = _torchvision(name) if name in torchvision.models.list_models() else _timm(name)[0]
+    _stages(name, network).load_state_dict(backbone.stages.state_dict())  # the stages are the network's own modules
+    return {key: value.cpu().contiguous() for key, value in network.state_dict().items() if not _optional(key)}
+
+
 def _torchvision(name: str) -> nn.Module:
     options = {"aux_logits": False, "init_weights": True} if name in ("inception_v3", "googlenet") else {}
     return torchvision.models.get_model(name, weights=None, **options)

@@ -1,0 +1,58 @@
+"""Pretraining a backbone on labelled images, into a weights file like the published ones."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+from safetensors.torch import save_file
+
+from deep.backbones import published_state
+from deep.finetune import FineTune
+
+
+def pretrain(
+    head: FineTune,
+    images: np.ndarray,
+    y: np.ndarray,
+    groups: np.ndarray,
+    out: Path,
+    seed: int,
+    about: dict[str, object],
+) -> dict[str, float]:
+    """Train a network from random numbers and write its backbone in the layout of its library.
+
+    Parameters
+    ----------
+    head
+        How to train; `pretrained` must be False.
+    images, y, groups
+        (n, h, w) uint8, (n, n_classes) of 0 and 1, (n,). A tenth of the groups decides which epoch is kept.
+    out
+        The .safetensors file to write; it is replaced when the new one is whole.
+    about
+        What the file says of where it comes from, beside the record that is returned.
+
+    Returns
+    -------
+    The record of the epoch that was kept.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two groups.
+    """
+    names = np.unique(groups)
+    if len(names) < 2:
+        raise ValueError("pretraining needs at least two groups: one of them decides which epoch is kept")
+    held = np.random.default_rng(seed).permutation(names)[: max(1, len(names) // 10)]
+    valid = np.isin(groups, held)
+    head.fit(images[~valid], y[~valid], images[valid], y[valid], seed)
+    record = min(head.history_, key=lambda epoch: epoch["valid_loss"])
+    said = {"xraybench": json.dumps({**about, "record": record}, sort_keys=True)}
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = out.with_name(f".{out.name}.partial")
+    save_file(published_state(head.backbone, head.network_.backbone), partial, metadata=said)
+    partial.replace(out)
+    return record
