@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from radiographs.phantom import Recipe, read_masks, write_folder
+from radiographs.phantom.folder import _patient
 from radiographs.phantom.views import PARTS
 from radiographs.read import read_picture
 from radiographs.sources import open_source
@@ -227,6 +228,9 @@ def test_a_table_of_pngs_is_read_by_its_card(tmp_path: Path) -> None:
     assert max(map(len, listing.items["labels"])) >= 1
 
 
-def test_a_child_is_smaller_and_an_elderly_joint_narrower(tmp_path: Path) -> None:
-    write_folder(tmp_path / "x", Recipe(300, 1, side=32))
-    assert {"child", "adult", "elderly"} == {*pd.read_csv(tmp_path / "x/truth.csv")["age"]}
+def test_children_are_smaller_and_half_of_the_elderly_have_narrow_joints() -> None:
+    people = [_patient(np.random.default_rng(k), nuisance=1) for k in range(300)]
+    by_age = {age: [p for p in people if p.age == age] for age in ("child", "adult", "elderly")}
+    assert max(p.size[1] for p in by_age["child"]) < np.mean([p.size[1] for p in by_age["adult"]])
+    assert 0.2 < np.mean([p.narrow > 0.2 for p in by_age["elderly"]]) < 0.6
+    assert max(p.narrow for p in by_age["adult"]) <= 0.2
