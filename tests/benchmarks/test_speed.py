@@ -5,10 +5,12 @@ batch and on all cores, as it does in a run.
 """
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from radiographs.phantom import Recipe, write_folder
 from skimage.feature import hog, local_binary_pattern
 
 from baselines.hog import HOG
@@ -44,3 +46,20 @@ def test_hog(benchmark: Benchmark, images: np.ndarray, encode: Callable[[np.ndar
 def test_lbp(benchmark: Benchmark, images: np.ndarray, encode: Callable[..., np.ndarray]) -> None:
     encode(images[:2], 24, 3)
     assert len(benchmark(encode, images, 24, 3)) == 60
+
+
+@pytest.mark.benchmark(group="phantoms: images a second are 500 and 100 by the time")
+@pytest.mark.parametrize("masks", [False, True], ids=["alone", "with masks"])
+@pytest.mark.parametrize(("side", "n"), [(224, 500), (1024, 100)])
+def test_phantoms(benchmark: Benchmark, tmp_path: Path, side: int, n: int, masks: bool) -> None:
+    places = iter(range(10))
+
+    def write() -> Path:
+        out = tmp_path / str(next(places))
+        write_folder(out, Recipe(n, 0, side=side, masks=masks))
+        return out
+
+    write()  # compiles, and reads the anatomy
+    out = benchmark.pedantic(write, rounds=3)
+    benchmark.extra_info["images per second"] = n / benchmark.stats["min"]
+    assert len([*out.glob("images/train/*.png")]) == n

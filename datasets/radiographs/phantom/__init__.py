@@ -6,4 +6,4 @@ from radiographs.phantom.picture import DIFFICULTIES
 
 __all__ = ["DIFFICULTIES", "FREQUENCIES", "LAYOUTS", "VERSION", "Recipe", "read_masks", "write_folder"]
 
-VERSION = 3  # raise it when the same seed gives other pixels
+VERSION = 4  # raise it when the same seed gives other pixels

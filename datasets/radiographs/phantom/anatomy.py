@@ -22,8 +22,9 @@ import tomllib
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cache, lru_cache
+from functools import cache, cached_property, lru_cache
 from importlib.resources import files
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,27 @@ class Segment:
     name: str
     parent: int
     pivot: np.ndarray
+
+
+@dataclass(frozen=True)
+class Lumps:
+    """Pieces of one segment and one bone, and a ball around them at rest.
+
+    Parameters
+    ----------
+    segment, bone
+        (n_lumps,) of each lump.
+    lump
+        (n,) of each piece.
+    centres, radii
+        (n_lumps, 3) and (n_lumps,), millimetres.
+    """
+
+    segment: np.ndarray
+    bone: np.ndarray
+    lump: np.ndarray
+    centres: np.ndarray
+    radii: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -95,7 +117,21 @@ class Body:
         """Names of the segments without their sides."""
         return sorted({stem(segment.name) for segment in self.segments})
 
-    @property
+    @cached_property
+    def lumps(self) -> Lumps:
+        """Pieces that move together and change their shape together."""
+        pairs, lump = np.unique(np.stack([self.segment, self.bone]), axis=1, return_inverse=True)
+        lump = lump.ravel()
+        corners = np.array([*product((0, 1), repeat=3)])  # (8, 3)
+        own = np.where(corners[None] == 1, self.box[:, None, 1], self.box[:, None, 0])  # (n, 8, 3)
+        points = own @ self.placement[:, :3, :3].transpose(0, 2, 1) + self.placement[:, None, :3, 3]
+        centres = np.stack([points[lump == k].reshape(-1, 3).mean(axis=0) for k in range(pairs.shape[1])])
+        far = np.linalg.norm(points - centres[lump][:, None], axis=2).max(axis=1)  # (n,)
+        radii = np.zeros(pairs.shape[1])
+        np.maximum.at(radii, lump, far)
+        return Lumps(pairs[0], pairs[1], lump, centres, radii)
+
+    @cached_property
     def bone_unions(self) -> dict[str, list[int]]:
         """Unions that make the outside of each bone, by its name."""
         inside = [MATERIALS.index("cortical"), MATERIALS.index("cancellous")]

@@ -8,9 +8,11 @@ removed; focal spot and scintillator blur; photons are counted with Poisson nois
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import cv2
 import numpy as np
+from scipy.special import ndtri
 
 _SCATTER_WIDTH = (
     0.09  # standard deviation of the scatter as a share of the longer side: several centimetres behind a trunk
@@ -59,13 +61,22 @@ def detector_signal(integrals: np.ndarray, exposure: Exposure, rng: np.random.Ge
     if exposure.scatter > 0:
         arrived = arrived + exposure.scatter * wide_blur(primary * (1 - passed), _SCATTER_WIDTH * max(integrals.shape))
     expected = exposure.photons * arrived
-    noise = rng.standard_normal(expected.shape, dtype=np.float32)
-    counted = (
-        expected + cv2.sqrt(expected + np.float32(exposure.electronic**2)) * noise
-    )  # a Poisson count of many photons is normal
+    spread = cv2.sqrt(expected + np.float32(exposure.electronic**2))  # a Poisson count of many photons is normal
+    counted = expected + cv2.multiply(spread, _normal(expected.shape, rng))
     if exposure.detector > 0:
         counted = cv2.GaussianBlur(counted, (0, 0), exposure.detector)
-    return np.float32(np.log(exposure.photons)) - cv2.log(np.maximum(counted, 1))
+    return np.float32(np.log(exposure.photons)) - cv2.log(cv2.max(counted, 1))
+
+
+def _normal(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    """Standard normal numbers (h, w) float32: quantiles at one of 65,536 levels, several times faster than the generator's own."""
+    return _quantiles()[rng.integers(0, 2**16, shape, dtype=np.uint16)]
+
+
+@cache
+def _quantiles() -> np.ndarray:
+    """Quantiles (65536,) float32 of the standard normal distribution in the middle of equally likely levels."""
+    return ndtri((np.arange(2**16) + 0.5) / 2**16).astype(np.float32)
 
 
 def wide_blur(image: np.ndarray, sigma: float) -> np.ndarray:

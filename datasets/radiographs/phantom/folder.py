@@ -16,7 +16,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from itertools import count, islice
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -34,6 +33,7 @@ from radiographs.phantom.layouts import (
 )
 from radiographs.phantom.picture import DIFFICULTIES, Difficulty, Picture, draw
 from radiographs.phantom.pose import Patient
+from radiographs.phantom.regions import cut_out
 from radiographs.phantom.views import PARTS, Plate, plates
 
 FREQUENCIES = ("balanced", "unifesp")
@@ -291,7 +291,10 @@ def _nearly(picture: Picture, rng: np.random.Generator) -> Picture:
         size = (max(8, round(cut.shape[1] * scale)), max(8, round(cut.shape[0] * scale)))
         return cv2.resize(cut, size, interpolation=cv2.INTER_AREA)
 
-    bones: dict[str, Any] = {name: resized(mask.astype(np.uint8)) > 0 for name, mask in picture.bones.items()}
+    bones = {}
+    for name, bone in picture.bones.items():
+        if region := cut_out(resized(bone.whole((height, width)).astype(np.uint8)) > 0):
+            bones[name] = region
     return Picture(np.clip(resized(picture.grey), 0, 1) ** gamma, bones, picture.inverted)
 
 

@@ -11,6 +11,7 @@ from radiographs.phantom.exposure import Exposure, detector_signal
 from radiographs.phantom.pose import Patient
 from radiographs.phantom.processing import draw_console, grey_levels
 from radiographs.phantom.projection import project
+from radiographs.phantom.regions import Region, joined
 from radiographs.phantom.views import Plate, View
 
 _PORTRAIT, _LANDSCAPE = (0.74, 0.79, 0.82), (1.22, 1.26, 1.35)  # width by height of common detectors and cassettes
@@ -70,13 +71,13 @@ class Picture:
     grey
         (h, w) float32 in [0, 1]; bone is bright, but for `inverted` pictures.
     bones
-        (h, w) bool of each bone that is seen, by name; empty if it was not asked for.
+        Where each bone is seen, by name; empty if it was not asked for.
     inverted
         Whether black and white are swapped and nothing says so.
     """
 
     grey: np.ndarray
-    bones: dict[str, np.ndarray]
+    bones: dict[str, Region]
     inverted: bool
 
 
@@ -124,16 +125,15 @@ def draw(
     height, width = _plate_size(plate, side, rng)
     ground = rng.uniform(12, 45) / 255  # what unexposed parts are shown as
     image = np.full((height, width), ground, np.float32)
-    seen: dict[str, np.ndarray] = {}
+    seen: dict[str, Region] = {}
     edges = np.linspace(0, width, len(plate.views) + 1).round().astype(int).tolist()
     for view, left, right in zip(plate.views, edges[:-1], edges[1:], strict=True):
         aperture, shadows = _expose(
             image[:, left:right], view, patient, side / _REFERENCE, difficulty, rng, bones=bones
         )
         for name, shadow in shadows.items():
-            rows, columns = shadow.shape
-            whole = seen.setdefault(name, np.zeros((height, width), bool))
-            whole[aperture.top : aperture.top + rows, left + aperture.left : left + aperture.left + columns] |= shadow
+            placed = shadow.moved(aperture.top, left + aperture.left)
+            seen[name] = joined(seen[name], placed) if name in seen else placed
     if len(plate.views) > 1 and rng.random() < 0.6:
         _draw_bars(image, edges[1:-1], side, rng)
     _mark(image, side / _REFERENCE, difficulty, rng)
@@ -143,7 +143,7 @@ def draw(
     image = np.ascontiguousarray(image)
     if device:
         _write(image, device, (0.015, 0.04), 0.4 * side / _REFERENCE, 0.9)
-    return Picture(image, {name: np.rot90(shadow, turns) for name, shadow in seen.items()}, inverted)
+    return Picture(image, {name: bone.turned(turns, (height, width)) for name, bone in seen.items()}, inverted)
 
 
 def _plate_size(plate: Plate, side: int, rng: np.random.Generator) -> tuple[int, int]:
@@ -163,7 +163,7 @@ def _expose(
     rng: np.random.Generator,
     *,
     bones: bool,
-) -> tuple[Aperture, dict[str, np.ndarray]]:
+) -> tuple[Aperture, dict[str, Region]]:
     """Write one exposure into its (h, w) float32 area of the plate; return where it lies, and the bones in it."""
     aperture = _collimate(view, patient, area.shape, difficulty, rng)
     height, width = aperture.opening.shape
@@ -172,7 +172,11 @@ def _expose(
     shown = grey_levels(detector_signal(integrals, exposure, rng), draw_console(difficulty.coarse, rng))
     window = area[aperture.top : aperture.top + height, aperture.left : aperture.left + width]
     window += aperture.opening * (shown - window)
-    return aperture, {name: shadow & (aperture.opening > 0.5) for name, shadow in shadows.items()}
+    exposed = aperture.opening > 0.5
+    if exposed.all():
+        return aperture, shadows
+    cut = {name: shadow.within(exposed) for name, shadow in shadows.items()}
+    return aperture, {name: shadow for name, shadow in cut.items() if shadow}
 
 
 def _collimate(
@@ -190,10 +194,12 @@ def _collimate(
     first = np.maximum(np.floor(middle - reach), 0).astype(int)
     last = np.minimum(np.ceil(middle + reach), size).astype(int)
     x, y = (np.arange(first[k], last[k], dtype=np.float32) + 0.5 - np.float32(middle[k]) for k in (0, 1))
+    half = half.astype(np.float32)
     cosine, sine = np.float32(np.cos(tilt)), np.float32(np.sin(tilt))
-    along = np.abs(x[None, :] * cosine + y[:, None] * sine) - np.float32(half[0])
-    across = np.abs(y[:, None] * cosine - x[None, :] * sine) - np.float32(half[1])
-    opening = np.clip(0.5 - np.maximum(along, across) / 1.5, 0, 1)
+    along = np.abs(x[None, :] * cosine + y[:, None] * sine) if sine else np.abs(x)[None, :]
+    across = np.abs(y[:, None] * cosine - x[None, :] * sine) if sine else np.abs(y)[:, None]
+    edge = np.maximum((along - half[0]) / np.float32(1.5), (across - half[1]) / np.float32(1.5))
+    opening = cv2.min(cv2.max(0.5 - edge, 0), 1)
     return Aperture(int(first[1]), int(first[0]), opening, pixel)
 
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from radiographs.phantom.anatomy import BONE_NUMBERS, Body, Fracture, stem
 from radiographs.phantom.materials import MATERIALS, attenuation
-from radiographs.phantom.rays import Matter
-from radiographs.phantom.solids import local_plane, rotation
+from radiographs.phantom.rays import Camera, Matter, in_field, visible
+from radiographs.phantom.solids import local_planes, rotation
 
 _BONE_SIZE, _BONE_TURN, _BONE_SHIFT = 0.025, 1.2, 0.5  # standard deviations: share, degrees, mm
 _FRAGMENT_TURN, _FRAGMENT_SHIFT, _FRAGMENT_GAP = 2.0, 2.0, (0.5, 3.0)  # of what is below a fracture: degrees, mm, mm
@@ -97,7 +97,7 @@ def broken(body: Body, fracture: Fracture, seed: int) -> Body:
     shift = rng.normal(0, _FRAGMENT_SHIFT, 3)
     shift += (-(shift @ fracture.normal) - rng.uniform(*_FRAGMENT_GAP)) * fracture.normal
     apart[:3, 3] = fracture.at - turn @ fracture.at + shift
-    cuts = np.array([local_plane(fracture.normal, -fracture.normal @ fracture.at, body.placement[k]) for k in pieces])
+    cuts = local_planes(fracture.normal, -fracture.normal @ fracture.at, body.placement[pieces])
     free = ~body.planes[pieces, :, :3].any(axis=2)  # (n, PLANES)
     split, whole = free.any(axis=1), pieces[~free.any(axis=1)]
     middles = np.concatenate([body.box[whole].mean(axis=1), np.ones((len(whole), 1))], axis=1)
@@ -128,7 +128,7 @@ def broken(body: Body, fracture: Fracture, seed: int) -> Body:
     )
 
 
-def matter(body: Body, patient: Patient, moves: np.ndarray, energy: float) -> Matter:
+def matter(body: Body, patient: Patient, moves: np.ndarray, energy: float, camera: Camera | None = None) -> Matter:
     """Place the body of a patient.
 
     Parameters
@@ -137,24 +137,36 @@ def matter(body: Body, patient: Patient, moves: np.ndarray, energy: float) -> Ma
         (n_segments, 4, 4), from `segment_moves`.
     energy
         Effective, in keV.
+    camera
+        Leave out what is far from its field.
     """
-    fat = np.where(body.skin, patient.fat, 1.0)
-    placement = body.placement.copy()
-    placement[:, :3, :2] *= fat[:, None, None]
-    placement = moves[body.segment] @ _varied(body, patient.seed)[body.bone] @ placement
-    placement = np.diag([*patient.size, 1.0]) @ placement
+    lumps = body.lumps
+    motions = moves[lumps.segment] @ _varied(body, patient.seed)[lumps.bone]  # (n_lumps, 4, 4)
+    motions = np.diag([*patient.size, 1.0]) @ motions
     coefficients = attenuation(energy)
     bone = [MATERIALS.index("cortical"), MATERIALS.index("cancellous")]
     soft = coefficients[MATERIALS.index("soft")]
     coefficients[bone] = soft + patient.density * (coefficients[bone] - soft)
     weights = body.sign * (coefficients[body.material] - coefficients[body.within])
-    planes, box = _swollen(body, fat)
-    return Matter(placement, body.profile, planes, box, body.starts, body.members, weights)
+    kept, starts, members = slice(None), body.starts, body.members
+    if camera:
+        centres = (motions[:, :3] @ np.c_[lumps.centres, np.ones(len(motions))][:, :, None])[..., 0]
+        size = np.abs(motions[:, :3, :3])
+        stretch = np.sqrt(
+            size.sum(axis=1).max(axis=1) * size.sum(axis=2).max(axis=1)
+        )  # at least the largest singular value
+        kept = in_field(centres, max(patient.fat, 1.0) * stretch * lumps.radii, camera)[lumps.lump]
+        starts, members = visible(starts, members, kept)
+    fat = np.where(body.skin[kept], patient.fat, 1.0)
+    placement = body.placement[kept].copy()
+    placement[:, :3, :2] *= fat[:, None, None]
+    planes, box = _swollen(body.planes[kept], body.box[kept], fat)
+    return Matter(motions[lumps.lump[kept]] @ placement, body.profile[kept], planes, box, starts, members, weights)
 
 
-def _swollen(body: Body, fat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _swollen(planes: np.ndarray, box: np.ndarray, fat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Planes and boxes of pieces widened by (n,) factors: the cuts stay where they are in the body, so that neighbours still meet."""
-    planes, box = body.planes.copy(), body.box.copy()
+    planes, box = planes.copy(), box.copy()
     planes[:, :, :2] *= fat[:, None, None]
     box[:, 0, 2] *= np.where(box[:, 0, 2] < 0, fat, 1.0)
     box[:, 1, 2] = 1 + (box[:, 1, 2] - 1) * np.where(box[:, 1, 2] > 1, fat, 1.0)

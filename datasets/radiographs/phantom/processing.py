@@ -57,7 +57,8 @@ def draw_console(coarse: tuple[float, float], rng: np.random.Generator) -> Conso
 def grey_levels(signal: np.ndarray, console: Console) -> np.ndarray:
     """Return grey levels (h, w) float32 in [0, 1] of a signal (h, w) float32."""
     coarse = wide_blur(signal, console.width * max(signal.shape))
-    detail = console.fine * (signal - coarse) + console.coarse * coarse
+    detail = cv2.addWeighted(signal, console.fine, coarse, console.coarse - console.fine, 0)
     low, high = np.percentile(detail[::3, ::3], console.percentiles)  # every ninth pixel will do
-    share = np.clip((detail - low) / max(high - low, 1e-3), 0, 1).astype(np.float32)
-    return console.floor + (console.ceiling - console.floor) * cv2.pow(share, console.gamma)
+    scale = 1 / max(high - low, 1e-3)
+    share = cv2.min(cv2.max(cv2.addWeighted(detail, scale, detail, 0, -low * scale), 0), 1)
+    return np.float32(console.floor) + np.float32(console.ceiling - console.floor) * cv2.pow(share, console.gamma)

@@ -6,7 +6,8 @@ import numpy as np
 
 from radiographs.phantom.anatomy import fractures, read_body
 from radiographs.phantom.pose import Patient, broken, matter, segment_moves
-from radiographs.phantom.rays import Camera, line_integrals, shadows
+from radiographs.phantom.rays import Camera, cast
+from radiographs.phantom.regions import Region
 from radiographs.phantom.solids import rotation
 from radiographs.phantom.views import View
 
@@ -24,7 +25,7 @@ def project(
     rng: np.random.Generator,
     *,
     bones: bool = False,
-) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+) -> tuple[np.ndarray, dict[str, Region]]:
     """Line integrals of the attenuation coefficient, with what the view aims at near the middle of the picture.
 
     Parameters
@@ -40,7 +41,7 @@ def project(
 
     Returns
     -------
-    (rows, columns) float32, and (rows, columns) bool for each bone in the picture, by name.
+    (rows, columns) float32, and where each bone in the picture stops rays, by name.
     """
     body = read_body(view.tables, both=view.both, extra=patient.extras)
     if patient.fracture:
@@ -57,10 +58,10 @@ def project(
     if mirrored:
         camera = _MIRROR @ camera
     camera[:2, 3] += rng.normal(0, _OFF_CENTRE * wobble, 2) * view.field
-    placed = matter(body, patient, moves, view.energy)
     eye = Camera(camera, *shape, pixel, view.distance)
-    seen = shadows(placed, eye, body.bone_unions) if bones else {}
-    return line_integrals(placed, eye), {_swapped(name) if mirrored else name: shadow for name, shadow in seen.items()}
+    placed = matter(body, patient, moves, view.energy, eye)
+    integrals, shadows = cast(placed, eye, body.bone_unions if bones else {})
+    return integrals, {_swapped(name) if mirrored else name: shadow for name, shadow in shadows.items()}
 
 
 def _swapped(name: str) -> str:

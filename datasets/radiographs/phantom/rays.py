@@ -11,18 +11,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
-from numba import njit
 
+from radiographs.phantom.kernel import LANES, NO_PLANE, NUMBERS, integrate, span
+from radiographs.phantom.regions import Region
 from radiographs.phantom.solids import PLANES
 
-_LANES = (
-    128  # rays handled together: short enough to skip what a small piece does not touch, long enough for vector units
-)
-_FAR = np.float32(1e6)  # mm; beyond every ray
-_TINY = np.float32(1e-12)
-_ZERO = np.float32(0)
-_SHADOW = 0.5  # mm of a bone that count as seen
+_SHADOW = np.float32(0.5)  # mm of a bone that count as seen
 
 
 @dataclass(frozen=True)
@@ -77,6 +73,20 @@ class Camera:
         return x, y
 
 
+def visible(starts: np.ndarray, members: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Starts and members of the unions once only the pieces that are `seen`, (n,) bool, are left and numbered anew."""
+    kept = seen[members]
+    return np.concatenate([[0], np.cumsum(kept)])[starts], (np.cumsum(seen) - 1)[members[kept]]
+
+
+def in_field(centres: np.ndarray, radii: np.ndarray, camera: Camera) -> np.ndarray:
+    """Which balls, (n, 3) and (n,) in millimetres of the body, may cast a shadow on the picture: (n,) bool."""
+    seen = centres @ camera.view[:3, :3].T + camera.view[:3, 3]
+    half = camera.pixel / 2 * np.array([camera.columns, camera.rows])
+    nearest = np.abs(seen[:, :2]) - radii[:, None]  # (n, 2) mm from the axis
+    return (nearest * camera.distance <= half * (camera.distance - seen[:, 2:] + radii[:, None])).all(axis=1)
+
+
 def line_integrals(matter: Matter, camera: Camera) -> np.ndarray:
     """Integrate the attenuation coefficient along each ray.
 
@@ -84,53 +94,86 @@ def line_integrals(matter: Matter, camera: Camera) -> np.ndarray:
     -------
     (rows, columns) float32 without unit, at least 0.
     """
-    x, y = camera.axes()
-    out = np.zeros((camera.rows, camera.columns), np.float32)
-    placed = camera.view @ matter.placement  # (n, 4, 4)
-    boxes = _boxes(placed, matter.box, camera)
-    seen = (boxes[:, 0] < boxes[:, 1]) & (boxes[:, 2] < boxes[:, 3])
-    starts, members = _visible(matter, seen)
-    numbers = _numbers(placed[seen], matter.box[seen], matter.profile[seen], matter.planes[seen], camera.distance)
-    _integrate(
-        numbers,
-        boxes[seen],
-        starts,
-        members,
-        matter.weights.astype(np.float32),
-        x.astype(np.float32),
-        y.astype(np.float32),
-        out,
-    )
-    slant = np.sqrt(1 + (x[None, :] ** 2 + y[:, None] ** 2) / camera.distance**2)  # millimetres of ray for each of z
-    return np.maximum(out * slant.astype(np.float32), 0)
+    return cast(matter, camera, {})[0]
 
 
-def shadows(matter: Matter, camera: Camera, unions: Mapping[str, Sequence[int]]) -> dict[str, np.ndarray]:
-    """Where each named group of unions stops rays.
+def cast(matter: Matter, camera: Camera, unions: Mapping[str, Sequence[int]]) -> tuple[np.ndarray, dict[str, Region]]:
+    """Integrate along each ray, and find where each named group of unions stops them.
+
+    Parameters
+    ----------
+    unions
+        Numbers of the unions whose lengths, signed as their weights are, add up to something with a name.
 
     Returns
     -------
-    dict of (rows, columns) bool, for those that are in the picture.
+    (rows, columns) float32 without unit, at least 0; and the shadows of the named groups that are in the picture.
     """
-    out = {}
+    x, y = camera.axes()
+    wide = -(-camera.columns // LANES) * LANES
+    out = np.zeros((camera.rows, wide), np.float32)
+    placed = camera.view @ matter.placement  # (n, 4, 4)
+    boxes = _boxes(placed, matter.box, camera)
+    seen = (boxes[:, 0] < boxes[:, 1]) & (boxes[:, 2] < boxes[:, 3])
+    boxes = boxes[seen]
+    starts, members = visible(matter.starts, matter.members, seen)
+    names, layers, windows = _layers(starts, members, boxes, unions)
+    lengths = np.zeros(int(windows[-1, 4]), np.float32)
+    numbers, outlines = _numbers(
+        placed[seen], matter.box[seen], matter.profile[seen], matter.planes[seen], camera.distance
+    )
+    members = members[np.lexsort((numbers[members, 0], np.repeat(np.arange(len(starts) - 1), np.diff(starts))))]
+    integrate(
+        numbers,
+        outlines,
+        boxes,
+        starts,
+        members,
+        matter.weights.astype(np.float32),
+        layers,
+        windows,
+        (x[0] + np.arange(wide) * camera.pixel).astype(np.float32),
+        y.astype(np.float32),
+        out,
+        lengths,
+    )
+    squares = [np.float32(1) / np.float32(camera.distance) ** 2 * axis.astype(np.float32) ** 2 for axis in (x, y)]
+    slant = cv2.sqrt(1 + squares[0][None, :] + squares[1][:, None])  # millimetres of ray for each of z
+    shadows = {}
+    for name, (top, bottom, left, right, start) in zip(names, windows.tolist(), strict=False):
+        rows, columns = bottom - top, right - left
+        length = lengths[start : start + rows * columns].reshape(rows, columns)[:, : camera.columns - left]
+        length *= slant[top:bottom, left:right]
+        first, last, near, far = span(length, _SHADOW)
+        if first < last:
+            shadows[name] = Region(top + first, left + near, length[first:last, near:far] > _SHADOW)
+    return cv2.max(cv2.multiply(out[:, : camera.columns], slant), 0), shadows
+
+
+def _layers(
+    starts: np.ndarray, members: np.ndarray, boxes: np.ndarray, unions: Mapping[str, Sequence[int]]
+) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """Names that may be seen, number of the layer of each union (n_unions,), and the windows (n_layers + 1, 5) of the kernel.
+
+    The last window is empty and says how long the layers are together.
+    """
+    layers = np.full(len(starts) - 1, -1)
+    filled = np.flatnonzero(np.diff(starts))
+    ends = dict.fromkeys(range(len(layers)), (np.inf, 0, np.inf, 0))
+    if len(filled):
+        low, high = (f.reduceat(boxes[members], starts[filled], axis=0).tolist() for f in (np.minimum, np.maximum))
+        for n, least, most in zip(filled.tolist(), low, high, strict=True):
+            ends[n] = (least[0], most[1], least[2], most[3])
+    names, windows = [], []
     for name, numbers in unions.items():
-        groups = [matter.members[matter.starts[k] : matter.starts[k + 1]] for k in numbers]
-        pieces, members = np.unique(np.concatenate(groups), return_inverse=True)
-        alone = Matter(
-            placement=matter.placement[pieces],
-            profile=matter.profile[pieces],
-            planes=matter.planes[pieces],
-            box=matter.box[pieces],
-            starts=np.cumsum([0, *[len(group) for group in groups]]),
-            members=members,
-            weights=np.sign(matter.weights[list(numbers)]),
-        )
-        boxes = _boxes(camera.view @ alone.placement, alone.box, camera)
-        if ((boxes[:, 0] < boxes[:, 1]) & (boxes[:, 2] < boxes[:, 3])).any():
-            shadow = line_integrals(alone, camera) > _SHADOW
-            if shadow.any():
-                out[name] = shadow
-    return out
+        tops, bottoms, lefts, rights = zip(*(ends[n] for n in numbers), strict=True)
+        if max(bottoms):
+            layers[list(numbers)] = len(names)
+            names.append(name)
+            windows.append((min(tops), max(bottoms), min(lefts) // LANES * LANES, -(-max(rights) // LANES) * LANES, 0))
+    table = np.array([*windows, (0,) * 5], np.int64)
+    table[1:, 4] = np.cumsum((table[:, 1] - table[:, 0]) * (table[:, 3] - table[:, 2]))[:-1]
+    return names, layers, table
 
 
 def _boxes(placed: np.ndarray, box: np.ndarray, camera: Camera) -> np.ndarray:
@@ -147,210 +190,38 @@ def _boxes(placed: np.ndarray, box: np.ndarray, camera: Camera) -> np.ndarray:
     return np.clip(np.stack(edges, axis=1), 0, (rows, rows, columns, columns)).astype(np.int64)
 
 
-def _visible(matter: Matter, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Starts and members of the unions once only the pieces that are seen are left and numbered anew."""
-    kept = seen[matter.members]
-    starts = np.concatenate([[0], np.cumsum(kept)])[matter.starts]
-    return starts, (np.cumsum(seen) - 1)[matter.members[kept]]
-
-
 def _numbers(
     placed: np.ndarray, box: np.ndarray, profile: np.ndarray, planes: np.ndarray, distance: float
-) -> np.ndarray:
-    """What the kernel needs of each piece, (n, 22 + 4 PLANES) float32.
+) -> tuple[np.ndarray, np.ndarray]:
+    """What the kernel needs of each piece, (n, NUMBERS) float32 and its outline (n, 6) float64.
 
-    The depth z0 of its middle; its own coordinates of the ray's point at z0, as a constant and factors of x and y; those of the
-    ray's direction; its profile; its planes. Starting at z0 keeps the polynomial free of cancellation.
+    The numbers: the depth z0 of its middle; its own coordinates of the ray's point at z0, as a constant and factors of x and y;
+    those of the ray's direction; its profile; its planes. Starting at z0 keeps the polynomial free of cancellation.
+
+    The outline: with the source at s and the ray's direction d = M (x, y, -D) in the piece's own coordinates, the polynomial of
+    the ray has the coefficients a = dᵀ diag(1, 1, -s) d, b = g · d and c; its discriminant b² - a c is a quadratic form in
+    (x, y, -D), whose six coefficients these are.
     """
-    inside = np.linalg.inv(placed)  # (n, 4, 4) from camera to piece
+    inside = np.linalg.inv(placed[:, :3, :3])  # (n, 3, 3) from camera to piece
+    offset = -(inside @ placed[:, :3, 3:])[..., 0]  # (n, 3)
     centre = (box.mean(axis=1) * placed[:, 2, :3]).sum(axis=1) + placed[:, 2, 3]  # (n,)
-    to_x, to_y, to_z, shift = (inside[:, :3, k] for k in range(4))
+    to_x, to_y, to_z = (inside[:, :, k] for k in range(3))
     shrink = (1 - centre / distance)[:, None]
-    parts = [centre[:, None], centre[:, None] * to_z + shift, shrink * to_x, shrink * to_y]
-    parts += [to_z, -to_x / distance, -to_y / distance, profile, planes.reshape(len(placed), 4 * PLANES)]
-    return np.concatenate(parts, axis=1).astype(np.float32)
+    parts = [centre[:, None], centre[:, None] * to_z + offset, shrink * to_x, shrink * to_y]
+    cuts = np.where(planes[:, :, :3].any(axis=2)[..., None], planes, NO_PLANE)
+    parts += [to_z, -to_x / distance, -to_y / distance, profile, cuts.reshape(len(placed), 4 * PLANES)]
+    numbers = np.empty((len(placed), NUMBERS), np.float32)
+    np.concatenate(parts, axis=1, out=numbers, casting="same_kind")
 
-
-_kernel = njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
-
-
-@_kernel
-def _integrate(numbers, boxes, starts, members, weights, x, y, out):  # pragma: no cover - compiled
-    """Add every union to `out`, row by row and `_LANES` rays at a time, with those of its pieces that these rays may meet."""
-    low = np.empty((2 * len(members) + 2, _LANES), np.float32)
-    high = np.empty((2 * len(members) + 2, _LANES), np.float32)
-    for union in range(len(weights)):
-        group = members[starts[union] : starts[union + 1]]
-        top, bottom, left, right = len(y), 0, len(x), 0
-        for m in group:
-            top, bottom = min(top, boxes[m, 0]), max(bottom, boxes[m, 1])
-            left, right = min(left, boxes[m, 2]), max(right, boxes[m, 3])
-        for r in range(top, bottom):
-            for first in range(left, right, _LANES):
-                last = min(first + _LANES, right)
-                met = 0
-                for m in group:
-                    if boxes[m, 0] <= r < boxes[m, 1] and boxes[m, 2] < last and boxes[m, 3] > first:
-                        begin, end = max(boxes[m, 2], first), min(boxes[m, 3], last)
-                        lanes = slice(begin - first, end - first)
-                        rows = _meet(
-                            numbers[m],
-                            x[begin:end],
-                            y[r],
-                            low[met, lanes],
-                            high[met, lanes],
-                            low[met + 1, lanes],
-                            high[met + 1, lanes],
-                        )
-                        for k in range(met, met + rows):
-                            for i in range(begin - first):
-                                low[k, i] = high[k, i] = _FAR
-                            for i in range(end - first, last - first):
-                                low[k, i] = high[k, i] = _FAR
-                        met += rows
-                if met > 0:
-                    _sort(low, high, met, last - first)
-                    _sweep(low, high, met, weights[union], out[r, first:last])
-
-
-@_kernel
-def _meet(piece, x, y, low, high, more_low, more_high):  # pragma: no cover - compiled
-    """Write the interval of each ray inside a piece, and, of a hollow one, the second; return how many there are."""
-    a1, a2, a3 = piece[1] + y * piece[7], piece[2] + y * piece[8], piece[3] + y * piece[9]
-    b1, b2, b3 = piece[10] + y * piece[16], piece[11] + y * piece[17], piece[12] + y * piece[18]
-    twice = _runs_along(piece, x, b1, b2, b3)
-    if twice:
-        _cut_along(piece, x, a1, a2, a3, b1, b2, b3, low, high, more_low, more_high)
-    else:
-        _cut_across(piece, x, a1, a2, a3, b1, b2, b3, low, high)
-    for plane in range(22, 22 + 12, 4):
-        n1, n2, n3, h = piece[plane], piece[plane + 1], piece[plane + 2], piece[plane + 3]
-        if n1 != _ZERO or n2 != _ZERO or n3 != _ZERO:
-            o, d = h + n1 * a1 + n2 * a2 + n3 * a3, n1 * b1 + n2 * b2 + n3 * b3
-            ox = n1 * piece[4] + n2 * piece[5] + n3 * piece[6]
-            dx = n1 * piece[13] + n2 * piece[14] + n3 * piece[15]
-            _cut_plane(x, o, ox, d, dx, low, high)
-            if twice:
-                _cut_plane(x, o, ox, d, dx, more_low, more_high)
-    _settle(low, high, piece[0])
-    if twice:
-        _settle(more_low, more_high, piece[0])
-    return 2 if twice else 1
-
-
-@_kernel
-def _runs_along(piece, x, b1, b2, b3):  # pragma: no cover - compiled
-    """Whether some ray runs along the inside of a cone or waist, where a = d1² + d2² - s d3² is not positive."""
-    v1, v2, v3, s = piece[13], piece[14], piece[15], piece[21]
-    if s <= _ZERO:
-        return False
-    bend = v1 * v1 + v2 * v2 - s * v3 * v3
-    slope = b1 * v1 + b2 * v2 - s * b3 * v3
-    level = b1 * b1 + b2 * b2 - s * b3 * b3
-    least = min((bend * x[0] + 2 * slope) * x[0], (bend * x[-1] + 2 * slope) * x[-1])
-    if bend > _ZERO and x[0] < -slope / bend < x[-1]:
-        least = -slope * slope / bend
-    return level + least < _TINY
-
-
-@_kernel
-def _cut_across(piece, x, a1, a2, a3, b1, b2, b3, low, high):  # pragma: no cover - compiled
-    """Interval of z between the roots of a z² + 2 b z + c; where there are none it has no length."""
-    u1, u2, u3, v1, v2, v3 = piece[4], piece[5], piece[6], piece[13], piece[14], piece[15]
-    p, q, s = piece[19], piece[20], piece[21]
-    half = q * np.float32(0.5)
-    for i in range(len(x)):
-        o1, o2, o3 = a1 + x[i] * u1, a2 + x[i] * u2, a3 + x[i] * u3
-        d1, d2, d3 = b1 + x[i] * v1, b2 + x[i] * v2, b3 + x[i] * v3
-        a = d1 * d1 + d2 * d2 - s * d3 * d3
-        b = o1 * d1 + o2 * d2 - (s * o3 + half) * d3
-        c = o1 * o1 + o2 * o2 - p - (q + s * o3) * o3
-        square = b * b - a * c
-        root = np.sqrt(square if square > _ZERO else _ZERO)
-        inverse = np.float32(1) / (a if a > _TINY else _TINY)
-        low[i], high[i] = (-b - root) * inverse, (root - b) * inverse
-
-
-@_kernel
-def _cut_along(piece, x, a1, a2, a3, b1, b2, b3, low, high, more_low, more_high):  # pragma: no cover - compiled
-    """The same for hollow shapes, twice: a ray along the inside (a < 0) is in the shape before and beyond the roots."""
-    q, s = piece[20], piece[21]
-    for i in range(len(x)):
-        o1, o2, o3 = a1 + x[i] * piece[4], a2 + x[i] * piece[5], a3 + x[i] * piece[6]
-        d1, d2, d3 = b1 + x[i] * piece[13], b2 + x[i] * piece[14], b3 + x[i] * piece[15]
-        a = d1 * d1 + d2 * d2 - s * d3 * d3
-        b = o1 * d1 + o2 * d2 - (s * o3 + q * np.float32(0.5)) * d3
-        square = b * b - a * (o1 * o1 + o2 * o2 - piece[19] - (q + s * o3) * o3)
-        root = np.sqrt(max(square, _ZERO))
-        if a > _ZERO:
-            low[i], high[i], more_low[i], more_high[i] = (
-                (-b - root) / max(a, _TINY),
-                (root - b) / max(a, _TINY),
-                _FAR,
-                _FAR,
-            )
-        elif square > _ZERO:
-            low[i], high[i], more_low[i], more_high[i] = (
-                -_FAR,
-                (root - b) / min(a, -_TINY),
-                (-b - root) / min(a, -_TINY),
-                _FAR,
-            )
-        else:
-            low[i], high[i], more_low[i], more_high[i] = -_FAR, _FAR, _FAR, _FAR
-
-
-@_kernel
-def _cut_plane(x, o, ox, d, dx, low, high):  # pragma: no cover - compiled
-    """Keep what lies in the half-space (o + ox x) + (d + dx x) z >= 0: after the cut where the ray runs into it, else before."""
-    first, last = d + dx * x[0], d + dx * x[-1]
-    if first > _TINY and last > _TINY:
-        for i in range(len(x)):
-            cut = -(o + ox * x[i]) / (d + dx * x[i])
-            low[i] = low[i] if low[i] > cut else cut
-    elif first < -_TINY and last < -_TINY:
-        for i in range(len(x)):
-            cut = -(o + ox * x[i]) / (d + dx * x[i])
-            high[i] = high[i] if high[i] < cut else cut
-    else:
-        for i in range(len(x)):
-            across = d + dx * x[i]
-            cut = -(o + ox * x[i]) / (max(across, _TINY) if across > _ZERO else min(across, -_TINY))
-            low[i] = max(low[i], cut) if across > _ZERO else low[i]
-            high[i] = high[i] if across > _ZERO else min(high[i], cut)
-
-
-@_kernel
-def _settle(low, high, depth):  # pragma: no cover - compiled
-    """Measure z from the origin, and leave no interval of negative length."""
-    for i in range(len(low)):
-        end = high[i] if high[i] > low[i] else low[i]
-        low[i] += depth
-        high[i] = end + depth
-
-
-@_kernel
-def _sort(low, high, met, lanes):  # pragma: no cover - compiled
-    """Order the intervals of each ray by where they begin."""
-    for last in range(met - 1, 0, -1):
-        for k in range(last):
-            for i in range(lanes):
-                a, b, c, d = low[k, i], low[k + 1, i], high[k, i], high[k + 1, i]
-                low[k, i], high[k, i] = (b if a > b else a), (d if a > b else c)
-                low[k + 1, i], high[k + 1, i] = (a if a > b else b), (c if a > b else d)
-
-
-@_kernel
-def _sweep(low, high, met, weight, out):  # pragma: no cover - compiled
-    """Add weight times the length that sorted intervals cover. Uses up the first rows: covered so far, and length."""
-    covered, length = high[0], low[0]
-    for i in range(len(out)):
-        length[i] = covered[i] - length[i]
-    for k in range(1, met):
-        for i in range(len(out)):
-            begin = low[k, i] if low[k, i] > covered[i] else covered[i]
-            end = high[k, i] if high[k, i] > covered[i] else covered[i]
-            length[i] += end - begin if end > begin else _ZERO
-            covered[i] = end
-    for i in range(len(out)):
-        out[i] += weight * length[i]
+    source = distance * to_z + offset  # (n, 3)
+    p, q, bend = profile.T
+    stretch = np.stack([np.ones_like(bend), np.ones_like(bend), -bend], axis=1)  # (n, 3)
+    gradient = source * stretch - np.stack([np.zeros_like(q), np.zeros_like(q), q / 2], axis=1)
+    level = (source**2 * stretch).sum(axis=1) - p - q * source[:, 2]
+    across = np.einsum("nik,ni->nk", inside, gradient)
+    form = across[:, :, None] * across[:, None, :]
+    form -= level[:, None, None] * (inside.transpose(0, 2, 1) @ (stretch[:, :, None] * inside))
+    corner, edge = distance**2, -distance
+    outline = [form[:, 0, 0], form[:, 0, 1], edge * form[:, 0, 2]]
+    outline += [form[:, 1, 1], edge * form[:, 1, 2], corner * form[:, 2, 2]]
+    return numbers, np.stack(outline, axis=1)

@@ -75,7 +75,8 @@ def ellipsoid(
     placement = np.eye(4)
     placement[:3, :3] = rotation(*turn) * np.asarray(axes, float)
     placement[:3, 3] = centre
-    planes = [local_plane(np.asarray(cut[:3], float), -cut[3], placement) for cut in cuts]
+    wanted = np.asarray(cuts, float).reshape(-1, 4)
+    planes = local_planes(wanted[:, :3], -wanted[:, 3], np.broadcast_to(placement, (len(wanted), 4, 4)))
     return Piece(placement, (1.0, 0.0, -1.0), _three(planes), np.array([[-1.0] * 3, [1.0] * 3]))
 
 
@@ -112,19 +113,25 @@ def tube(
     )  # (n,) how far a mitre reaches over for each mm of radius
     squares = radii**2
     slopes = _slopes(squares)
-    pieces = []
-    for k, step in enumerate(steps):
-        placement = _frame(path[k], step, along[k], flat, np.asarray(side, float))
-        bend = (slopes[k + 1] - slopes[k]) / 2
-        start = OPEN if radii[k] == 0 else local_plane(mitres[k], -mitres[k] @ path[k], placement)
-        end = OPEN if radii[k + 1] == 0 else local_plane(-mitres[k + 1], mitres[k + 1] @ path[k + 1], placement)
-        widest = float(radii[k : k + 2].max())
-        over = widest * lean[k : k + 2] / lengths[k]
-        box = np.array([[-widest, -widest, -over[0]], [widest, widest, 1 + over[1]]])
-        pieces.append(
-            Piece(placement, (squares[k], squares[k + 1] - squares[k] - bend, bend), _three([start, end]), box)
+    bend = np.diff(slopes) / 2
+    profiles = np.stack([squares[:-1], np.diff(squares) - bend, bend], axis=1)
+    widest = np.maximum(radii[:-1], radii[1:])
+    over = widest[:, None] * np.stack([lean[:-1], lean[1:]], axis=1) / lengths[:, None]  # (n - 1, 2)
+    placements = _frames(path[:-1], steps, along, flat, np.asarray(side, float))
+    offsets = np.einsum("ij,ij->i", mitres, path)
+    starts = local_planes(mitres[:-1], -offsets[:-1], placements)
+    ends = local_planes(-mitres[1:], offsets[1:], placements)
+    starts[radii[:-1] == 0] = OPEN
+    ends[radii[1:] == 0] = OPEN
+    return [
+        Piece(
+            placements[k],
+            tuple(profiles[k].tolist()),
+            _three([starts[k], ends[k]]),
+            np.array([[-w, -w, -before], [w, w, 1 + after]]),
         )
-    return pieces
+        for k, (w, (before, after)) in enumerate(zip(widest.tolist(), over.tolist(), strict=True))
+    ]
 
 
 def _slopes(values: np.ndarray) -> np.ndarray:
@@ -139,22 +146,35 @@ def _slopes(values: np.ndarray) -> np.ndarray:
     return out
 
 
-def _frame(
-    start: np.ndarray, step: np.ndarray, along: np.ndarray, flat: tuple[float, float], side: np.ndarray
+def _frames(
+    starts: np.ndarray, steps: np.ndarray, along: np.ndarray, flat: tuple[float, float], side: np.ndarray
 ) -> np.ndarray:
-    """Placement (4, 4) whose third axis is the stretch and whose second points to `side` as far as it can."""
-    second = side - (side @ along) * along
-    second = second / np.linalg.norm(second)
-    placement = np.eye(4)
-    placement[:3, 0], placement[:3, 1], placement[:3, 2] = flat[0] * np.cross(second, along), flat[1] * second, step
-    placement[:3, 3] = start
-    return placement
+    """Placements (n, 4, 4) whose third axis is the stretch and whose second points to `side` as far as it can."""
+    second = side - (along @ side)[:, None] * along
+    second = second / np.linalg.norm(second, axis=1, keepdims=True)
+    placements = np.zeros((len(starts), 4, 4))
+    axes = (flat[0] * np.cross(second, along), flat[1] * second, steps, starts)
+    placements[:, :3] = np.stack(axes, axis=2)
+    placements[:, 3, 3] = 1
+    return placements
 
 
-def local_plane(normal: np.ndarray, offset: float, placement: np.ndarray) -> np.ndarray:
-    """Return the half-space n · X + offset >= 0 of the body in a piece's own coordinates."""
-    return np.append(placement[:3, :3].T @ normal, normal @ placement[:3, 3] + offset)
+def local_planes(normals: np.ndarray, offsets: np.ndarray, placements: np.ndarray) -> np.ndarray:
+    """Return the half-spaces n · X + offset >= 0 of the body in each piece's own coordinates.
+
+    Parameters
+    ----------
+    normals, offsets, placements
+        (n, 3), (n,) and (n, 4, 4); the first two may be one for all.
+
+    Returns
+    -------
+    (n, 4) float64.
+    """
+    rows = np.einsum("...i,...ij->...j", normals, placements[:, :3])  # (n, 4)
+    rows[:, 3] += offsets
+    return rows
 
 
-def _three(planes: Sequence[np.ndarray]) -> np.ndarray:
+def _three(planes: Sequence[np.ndarray] | np.ndarray) -> np.ndarray:
     return np.array([*planes, *[OPEN] * (PLANES - len(planes))], float)
