@@ -96,6 +96,7 @@ def prepare(
     data = Data(
         image_ids=usable["image_id"].to_numpy(str),
         images=pixels.images,
+        groups=groups,
         y=y,
         classes=classes,
         task=task,

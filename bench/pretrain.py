@@ -56,7 +56,7 @@ def pretrain_on_phantoms(
         head = FineTune(
             backbone,
             epochs,
-            pretrained=False,
+            start="random",
             batch=_BATCH,
             learning_rate=_LEARNING_RATE,
             backbone_rate=1.0,

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from radiographs.splits import nested_share
 
 from bench import clock
 from bench.encodings import Encodings
@@ -28,6 +29,7 @@ class Data:
 
     image_ids: np.ndarray  # (n,) str
     images: np.ndarray  # (n, h, w) uint8
+    groups: np.ndarray  # (n,) str
     y: np.ndarray  # (n, n_classes) int8
     classes: tuple[str, ...]
     task: str
@@ -149,6 +151,8 @@ class _Runner:
         self.seed = seed
         part = data.part(cell.repeat, cell.fold)
         self.train, self.valid, self.test = (np.flatnonzero(part == name) for name in ("train", "valid", "test"))
+        if spec.train_share < 1:
+            self.train = self.train[nested_share(data.groups[self.train], spec.train_share, self._seed())]
 
     def result(self) -> tuple[dict[str, Any], pd.DataFrame | None, Callable | None]:
         """Record, predictions and a function that saves the model; a failure is a record too."""

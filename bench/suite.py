@@ -40,7 +40,8 @@ class Part(BaseModel):
 class ModelSpec(BaseModel):
     """One model: encoders and a head.
 
-    With `mirror`, an image and its mirror image are the same to the model: a kernel takes the smaller of the two distances,
+    With `train_share` below 1 it is trained on that share of the training part's groups (patients), chosen so that a smaller share
+    is part of a larger one; validation and test part stay whole. With `mirror`, an image and its mirror image are the same to the model: a kernel takes the smaller of the two distances,
     any other head is trained on the encodings of both and predicts their mean.
     """
 
@@ -50,6 +51,7 @@ class ModelSpec(BaseModel):
     encoders: tuple[Part, ...] = ()
     head: Part
     mirror: bool = False
+    train_share: float = Field(default=1.0, gt=0, le=1)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values with a stable order, as they are kept in run.json and hashed."""

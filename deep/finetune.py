@@ -20,7 +20,7 @@ from deep.backbones import build_backbone
 from deep.classifier import Classifier
 from deep.device import autocast, pick_device
 from deep.probe import LogisticProbe
-from deep.weights import find_weights, fingerprint, read_weights
+from deep.weights import RANDOM, find_weights, fingerprint, read_weights
 
 _START_C = (1e-3, 1e-2)  # few candidates: the probe is a start, not a result
 
@@ -40,8 +40,9 @@ class FineTune:
         At most so many epochs; stop after `patience` epochs without a lower validation loss.
     frozen_stages
         So many first stages of the backbone keep their pretrained weights.
-    pretrained
-        False trains from random numbers.
+    start
+        What the backbone was trained on: "imagenet", "random" (nothing), "phantom" (``bench pretrain``), or any other word for
+        which there is a file ``BACKBONE-WORD.safetensors`` in `weights_dir`.
     side
         Images are reduced to side x side pixels first; 0 leaves them as they are.
     batch, learning_rate, backbone_rate, weight_decay, warm_up, label_smoothing
@@ -70,7 +71,7 @@ class FineTune:
         *,
         patience: int = 5,
         frozen_stages: int = 0,
-        pretrained: bool = True,
+        start: str = "imagenet",
         side: int = 0,
         batch: int = 32,
         learning_rate: float = 1e-3,
@@ -96,7 +97,7 @@ class FineTune:
         self.epochs = epochs
         self.patience = patience
         self.frozen_stages = frozen_stages
-        self.pretrained = pretrained
+        self.start = start
         self.side = side
         self.batch = batch
         self.learning_rate = learning_rate
@@ -120,7 +121,7 @@ class FineTune:
 
     def fingerprint(self) -> str:
         """SHA-256 of the starting weights ("random" without), and the kind of device."""
-        start = fingerprint(self._weights_path()) if self.pretrained else "random"
+        start = RANDOM if self.start == RANDOM else fingerprint(self._weights_path())
         return f"{start} {pick_device(self.device).type}"
 
     def fit(self, X: np.ndarray, y: np.ndarray, X_valid: np.ndarray, y_valid: np.ndarray, seed: int) -> FineTune:
@@ -134,7 +135,7 @@ class FineTune:
             If the loss is no longer a number.
         """
         device = pick_device(self.device)
-        weights = read_weights(self._weights_path()) if self.pretrained else None
+        weights = None if self.start == RANDOM else read_weights(self._weights_path())
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(seed)
             self.network_ = Classifier(
@@ -142,7 +143,7 @@ class FineTune:
             )
             self.network_.to(device, memory_format=torch.channels_last)
             train, valid = _resident(X, y, device), _resident(X_valid, y_valid, device)
-            if self.probe_first and self.pretrained and not self.hidden:
+            if self.probe_first and self.start != RANDOM and not self.hidden:
                 self._start_from_probe(train, valid, seed)
             else:
                 self._start_from_prior(y)
@@ -172,7 +173,9 @@ class FineTune:
         (folder / "network.json").write_text(json.dumps(recipe), encoding="utf-8")
 
     def _weights_path(self) -> Path:
-        return find_weights(self.backbone, path=self.weights, weights_dir=self.weights_dir, offline=self.offline)
+        return find_weights(
+            self.backbone, self.start, path=self.weights, weights_dir=self.weights_dir, offline=self.offline
+        )
 
     def _start_from_probe(self, train: tuple[Tensor, Tensor], valid: tuple[Tensor, Tensor], seed: int) -> None:
         """Linear layer and scaling of a logistic regression on the activations of images and mirror images."""
@@ -286,7 +289,7 @@ class FineTune:
         """AdamW with four groups: backbone and new layers, each with and without weight decay (none on biases and norms)."""
         groups = []
         for part, rate in (
-            (self.network_.backbone, self.learning_rate * (self.backbone_rate if self.pretrained else 1)),
+            (self.network_.backbone, self.learning_rate * (self.backbone_rate if self.start != RANDOM else 1)),
             (self.network_.head, self.learning_rate),
         ):
             learned = [p for p in part.parameters() if p.requires_grad]

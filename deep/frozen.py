@@ -12,7 +12,7 @@ from torch.nn.functional import adaptive_avg_pool2d, normalize
 
 from deep.backbones import build_backbone
 from deep.device import autocast, pick_device
-from deep.weights import find_weights, fingerprint, read_weights
+from deep.weights import RANDOM, find_weights, fingerprint, read_weights
 
 VERSION = 1
 
@@ -29,6 +29,9 @@ class Frozen:
     root
         Take the signed square root before each grid's activations are brought to unit length: a few strong channels then no
         longer outweigh the others (Perronnin, Sánchez and Mensink 2010).
+    start
+        What the backbone was trained on: "imagenet", "phantom", or another word, as for `deep.weights.find_weights`; "random" for an
+        untrained one, always the same.
     weights
         A weights file; by default looked for as `deep.weights.find_weights` says.
     batch
@@ -43,6 +46,7 @@ class Frozen:
         pool: Sequence[int] = (1, 2),
         *,
         root: bool = True,
+        start: str = "imagenet",
         weights: str | None = None,
         batch: int = 32,
         device: str = "auto",
@@ -52,6 +56,7 @@ class Frozen:
         self.backbone = backbone
         self.pool = pool
         self.root = root
+        self.start = start
         self.weights = weights
         self.batch = batch
         self.device = device
@@ -66,16 +71,16 @@ class Frozen:
         deep.weights.WeightsUnavailableError
             If the weights cannot be had.
         """
-        return f"{fingerprint(self._weights_path())} {pick_device(self.device).type}"
+        start = RANDOM if self.start == RANDOM else fingerprint(self._weights_path())
+        return f"{start} {pick_device(self.device).type}"
 
     def encode(self, images: np.ndarray) -> np.ndarray:
         """Activations of images (n, h, w) uint8: (n, width * sum of squared grid sizes) float32."""
         device = pick_device(self.device)
-        network = (
-            build_backbone(self.backbone, read_weights(self._weights_path()))
-            .to(device, memory_format=torch.channels_last)
-            .eval()
-        )
+        weights = None if self.start == RANDOM else read_weights(self._weights_path())
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)  # of a random start
+            network = build_backbone(self.backbone, weights).to(device, memory_format=torch.channels_last).eval()
         self.n_parameters_ = sum(p.numel() for p in network.parameters())
         out = []
         with torch.inference_mode(), autocast(device):
@@ -86,7 +91,9 @@ class Frozen:
         return torch.cat(out).cpu().numpy()
 
     def _weights_path(self) -> Path:
-        return find_weights(self.backbone, path=self.weights, weights_dir=self.weights_dir, offline=self.offline)
+        return find_weights(
+            self.backbone, self.start, path=self.weights, weights_dir=self.weights_dir, offline=self.offline
+        )
 
     def _pooled(self, feature_map: Tensor) -> Tensor:
         """Average over each grid, root and unit length: (b, width, rows, columns) -> (b, d)."""

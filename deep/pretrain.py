@@ -26,7 +26,7 @@ def pretrain(
     Parameters
     ----------
     head
-        How to train; `pretrained` must be False.
+        How to train; `start` must be "random".
     images, y, groups
         (n, h, w) uint8, (n, n_classes) of 0 and 1, (n,). A tenth of the groups decides which epoch is kept.
     out

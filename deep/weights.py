@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 _HASH_IN_NAME = re.compile(
     r"-([a-f0-9]{8,})\.pth$"
 )  # PyTorch's convention: the name carries the first digits of the sha256
+PHANTOM, RANDOM = "phantom", "random"  # starts: simulated radiographs, and none
 
 
 class WeightsUnavailableError(RuntimeError):
@@ -26,14 +27,22 @@ class WeightsUnavailableError(RuntimeError):
 
 
 def find_weights(
-    backbone: str, *, path: str | None = None, weights_dir: Path | None = None, offline: bool = False
+    backbone: str,
+    start: str = "imagenet",
+    *,
+    path: str | None = None,
+    weights_dir: Path | None = None,
+    offline: bool = False,
 ) -> Path:
-    """File with the ImageNet weights of a backbone.
+    """File with the weights of a backbone.
 
     Parameters
     ----------
     backbone
         Name in torchvision, else in timm.
+    start
+        What it was trained on. For "imagenet" any BACKBONE-* file of `weights_dir` will do but those of ``bench pretrain``, then
+        torch's cache, then a download; for any other word only ``BACKBONE-WORD.safetensors`` or ``.pth`` in `weights_dir`.
     path
         A file named in the suite; then nothing else is looked at.
     weights_dir
@@ -50,10 +59,15 @@ def find_weights(
         if not Path(path).is_file():
             raise WeightsUnavailableError(f"{backbone}: the weights file {path} named in the suite is not there")
         return Path(path)
+    pattern = f"{backbone}-*" if start == "imagenet" else f"{backbone}-{start}"
     for folder in [weights_dir] if weights_dir else []:
-        found = sorted(f for suffix in ("safetensors", "pth") for f in folder.glob(f"{backbone}-*.{suffix}"))
+        found = sorted(f for suffix in ("safetensors", "pth") for f in folder.glob(f"{pattern}.{suffix}"))
+        found = [f for f in found if start != "imagenet" or f.stem != f"{backbone}-{PHANTOM}"]
         if found:
             return found[0]
+    if start != "imagenet":
+        make = f"; make it with: bench pretrain {backbone} --phantom" if start == PHANTOM else ""
+        raise WeightsUnavailableError(f"no {pattern}.safetensors or .pth in {weights_dir or 'a --weights-dir'}{make}")
     where = f"no {backbone}-*.safetensors or .pth in {weights_dir}" if weights_dir else "no --weights-dir given"
     if backbone not in torchvision.models.list_models():
         return _from_timm(backbone, where, offline=offline)

@@ -167,6 +167,26 @@ def make_splits(
     return pd.concat(tables, ignore_index=True)
 
 
+def nested_share(groups: np.ndarray, share: float, seed: int) -> np.ndarray:
+    """Which rows belong to a share of the groups, at least one; a smaller share of the same groups is part of a larger one.
+
+    Parameters
+    ----------
+    groups
+        (n,) group names.
+    share
+        In (0, 1].
+
+    Returns
+    -------
+    (n,) bool.
+    """
+    groups = np.asarray(groups).astype(str)
+    names = np.unique(groups)
+    order = np.random.default_rng(seed).permutation(len(names))
+    return np.isin(groups, names[order[: max(1, round(share * len(names)))]])
+
+
 def digest(splits: pd.DataFrame) -> str:
     """SHA-256 over the sorted rows ``repeat,fold,part,image_id``: independent of file format and row order."""
     rows = sorted(f"{r},{f},{p},{i}" for i, r, f, p in splits[list(COLUMNS)].itertuples(index=False))

@@ -279,6 +279,40 @@ def test_a_failing_cell_is_a_row_with_its_reason_and_is_tried_again(
     assert bench_command(*arguments).returncode == 0
 
 
+def test_a_share_of_the_training_patients_is_what_a_model_learns_from(
+    bench_command: Command, phantom_folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "shares.toml").write_text(
+        'name = "shares"\n'
+        + "".join(
+            f"[models.hog-{share}]\ntrain_share = {share / 100}\n"
+            'encoders = [{ class = "baselines.hog:HOG" }]\nhead = { class = "baselines.svm:SVM" }\n'
+            for share in (30, 100)
+        )
+    )
+    done = bench_command(
+        "run", "--all", "--suite", "shares.toml", "--data", phantom_folder, "--folds", 3, "--out", "run"
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    splits = pd.read_parquet(tmp_path / "run/splits.parquet")
+    patients = pd.read_csv(phantom_folder / "metadata.csv").set_index("SOPInstanceUID")["PatientID"]
+    for fold in range(3):
+        few, all_ = (
+            json.loads(p.read_text())
+            for p in sorted(tmp_path.glob(f"run/cells/hog-*/r0-f{fold}/cell.json"), reverse=True)
+        )
+        train = splits[(splits["fold"] == fold) & (splits["part"] == "train")]["image_id"]
+        assert all_["n_train"] == len(train)
+        mean = len(train) / train.map(patients).nunique()
+        assert few["n_train"] == pytest.approx(0.3 * len(train), abs=3 * mean)
+        assert few["n_test"] == all_["n_test"]
+    done = bench_command(
+        "run", "--all", "--suite", "shares.toml", "--data", phantom_folder, "--set", "models.hog-30.train_share=0"
+    )
+    assert done.returncode == 2
+    assert "models.hog-30.train_share: input should be greater than 0" in done.stderr
+
+
 def test_weights_that_cannot_be_had_skip_the_cell_with_the_reason(
     bench_command: Command, phantom_folder: Path, tmp_path: Path
 ) -> None:

@@ -1,5 +1,6 @@
 """Suites: the recipe that can be cited, and its errors."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -35,14 +36,27 @@ STANDARD = [
 
 
 def test_the_suites_hold_the_models_that_are_promised() -> None:
-    assert suite_names() == ["quick", "standard"]
+    assert suite_names() == ["quick", "standard", "starts"]
     assert {name: family(spec) for name, spec in load_suite("quick").models.items()} == QUICK
     assert list(load_suite("standard").models) == STANDARD
 
 
-@pytest.mark.parametrize("name", STANDARD)
-def test_every_model_of_every_suite_can_be_built(name: str) -> None:
-    spec = load_suite("standard").models[name]
+def test_the_starts_differ_in_nothing_but_start_and_share() -> None:
+    models = load_suite("starts").models
+    assert len(models) == 3 * 2 * 3
+    for name, spec in models.items():
+        start, method, share = name.split("-")
+        twin = models[f"imagenet-{method}-100"].as_dict()
+        parts = [spec.head, *spec.encoders] if method == "finetune" else list(spec.encoders)
+        assert parts[0].parameters["start"] == start
+        assert spec.train_share == int(share) / 100
+        plain = json.loads(json.dumps(spec.as_dict()).replace(f'"start": "{start}"', '"start": "imagenet"'))
+        assert plain | {"description": "", "train_share": 1.0} == twin | {"description": ""}
+
+
+@pytest.mark.parametrize(("suite", "name"), [("standard", m) for m in STANDARD] + [("starts", "random-probe-25")])
+def test_every_model_of_every_suite_can_be_built(suite: str, name: str) -> None:
+    spec = load_suite(suite).models[name]
     for part in spec.encoders:
         assert hasattr(build(part, Resources(), "encoder"), "encode")
     head = build(spec.head, Resources(task="multiclass"), "head")

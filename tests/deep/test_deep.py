@@ -70,6 +70,17 @@ def test_frozen_features_do_not_depend_on_the_batch(weights_dir: Path, radiograp
     assert np.abs(whole - single).max() < 1e-4
 
 
+def test_a_random_start_is_always_the_same_one(radiographs: np.ndarray) -> None:
+    torch.manual_seed(1)
+    once = Frozen("squeezenet1_1", start="random", device="cpu").encode(radiographs[:3])
+    torch.manual_seed(2)
+    state = torch.random.get_rng_state()
+    again = Frozen("squeezenet1_1", start="random", device="cpu").encode(radiographs[:3])
+    assert np.array_equal(once, again)
+    assert torch.equal(state, torch.random.get_rng_state())
+    assert Frozen("squeezenet1_1", start="random", device="cpu").fingerprint() == "random cpu"
+
+
 def classes(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
     X = rng.normal(size=(n, 5)).astype(np.float32) * [1, 10, 0.1, 1, 1] + 3
@@ -124,7 +135,7 @@ def bars() -> tuple[np.ndarray, np.ndarray]:
 def test_a_network_from_random_weights_learns_what_can_be_learned(bars: tuple[np.ndarray, np.ndarray]) -> None:
     images, y = bars
     head = FineTune(
-        "resnet18", epochs=8, patience=8, pretrained=False, batch=8, task="multiclass", device="cpu", mirror=False
+        "resnet18", epochs=8, patience=8, start="random", batch=8, task="multiclass", device="cpu", mirror=False
     )
     head.fit(images[:28], y[:28], images[28:34], y[28:34], 0)
     assert (head.predict_proba(images[34:]).argmax(axis=1) == y[34:].argmax(axis=1)).all()
@@ -136,7 +147,7 @@ def test_the_same_seed_gives_the_same_network(bars: tuple[np.ndarray, np.ndarray
     images, y = bars
     found = []
     for seed in (1, 1, 2):
-        head = FineTune("squeezenet1_1", epochs=1, pretrained=False, batch=8, augmentation={}, device="cpu")
+        head = FineTune("squeezenet1_1", epochs=1, start="random", batch=8, augmentation={}, device="cpu")
         torch.manual_seed(len(found))  # the global generator must not matter
         found.append(head.fit(images[:16], y[:16], images[16:24], y[16:24], seed).predict_proba(images[24:]))
     assert (found[0] == found[1]).all()
@@ -169,7 +180,7 @@ def test_fine_tuning_starts_where_the_probe_ends(weights_dir: Path, radiographs:
 
 def test_frozen_stages_keep_their_weights(bars: tuple[np.ndarray, np.ndarray]) -> None:
     images, y = bars
-    head = FineTune("squeezenet1_1", epochs=1, pretrained=False, batch=8, frozen_stages=6, device="cpu")
+    head = FineTune("squeezenet1_1", epochs=1, start="random", batch=8, frozen_stages=6, device="cpu")
     head.fit(images[:16], y[:16], images[16:24], y[16:24], 5)
     torch.manual_seed(5)
     start = Classifier(build_backbone("squeezenet1_1"), 2, (1,), 0, 0.3).backbone.stages

@@ -37,7 +37,7 @@ def test_the_command_writes_weights_that_a_model_starts_from(tmp_path: Path) -> 
         str(tmp_path),
     ]
     assert invoke(arguments) == 0
-    path = find_weights("squeezenet1_0", weights_dir=tmp_path, offline=True)
+    path = find_weights("squeezenet1_0", "phantom", weights_dir=tmp_path, offline=True)
     assert path.name == "squeezenet1_0-phantom.safetensors"
     build_backbone("squeezenet1_0", read_weights(path))
     assert invoke(arguments) == 2  # nothing is written over
@@ -52,6 +52,6 @@ def test_wrong_arguments_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixt
 
 
 def test_one_group_cannot_be_split(tmp_path: Path) -> None:
-    head = FineTune("squeezenet1_0", 1, pretrained=False, device="cpu")
+    head = FineTune("squeezenet1_0", 1, start="random", device="cpu")
     with pytest.raises(ValueError, match="at least two groups"):
         pretrain(head, np.zeros((4, 64, 64), np.uint8), np.eye(4), np.zeros(4), tmp_path / "x.safetensors", 0, {})

@@ -50,6 +50,21 @@ def test_the_weights_folder_comes_before_torchs_cache(tmp_path: Path, monkeypatc
     assert find_weights("resnet18", weights_dir=tmp_path, offline=True).name == "resnet18-mine.pth"
 
 
+def test_a_start_finds_the_file_of_its_name_and_imagenet_never_a_phantoms(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    (tmp_path / "resnet18-phantom.safetensors").touch()
+    (tmp_path / "resnet18-chests.pth").touch()
+    for start, name in (("phantom", "resnet18-phantom.safetensors"), ("chests", "resnet18-chests.pth")):
+        assert find_weights("resnet18", start, weights_dir=tmp_path, offline=True).name == name
+    (tmp_path / "resnet18-chests.pth").unlink()
+    with pytest.raises(WeightsUnavailableError, match="no weights for resnet18"):
+        find_weights("resnet18", weights_dir=tmp_path, offline=True)
+    with pytest.raises(WeightsUnavailableError, match=r"no resnet50-phantom\..*make it with: bench pretrain resnet50"):
+        find_weights("resnet50", "phantom", weights_dir=tmp_path)
+
+
 def test_offline_says_what_was_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     with pytest.raises(WeightsUnavailableError, match=r"no weights for resnet50: no resnet50-\*.* --offline forbids"):

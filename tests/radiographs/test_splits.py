@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from radiographs.sources import open_source
-from radiographs.splits import GroupedMultilabelKFold, SplitsError, check_splits, digest, make_splits, read_splits
+from radiographs.splits import (
+    GroupedMultilabelKFold,
+    SplitsError,
+    check_splits,
+    digest,
+    make_splits,
+    nested_share,
+    read_splits,
+)
 from sklearn.model_selection import GroupKFold
 
 
@@ -48,6 +56,18 @@ def test_the_digest_does_not_depend_on_the_order_of_rows() -> None:
     ids, y, groups = data(50, 20, 3, 0)
     splits = make_splits(ids, y, groups, folds=3, repeats=1, seed=0)
     assert digest(splits) == digest(splits.sample(frac=1, random_state=0))
+
+
+@given(shares=st.tuples(st.floats(0.001, 1), st.floats(0.001, 1)), n_groups=st.integers(1, 50), seed=st.integers(0, 9))
+def test_a_share_is_of_whole_groups_and_a_smaller_one_part_of_a_larger(
+    shares: tuple[float, float], n_groups: int, seed: int
+) -> None:
+    groups = np.random.default_rng(seed).permutation(np.repeat(np.arange(n_groups), 3)).astype(str)
+    small, large = (nested_share(groups, share, seed) for share in sorted(shares))
+    assert not (small & ~large).any()
+    for share, chosen in zip(sorted(shares), (small, large), strict=True):
+        assert not set(groups[chosen]) & set(groups[~chosen])
+        assert len(set(groups[chosen])) == max(1, round(share * n_groups))
 
 
 def test_unifesp_labels_are_spread_more_evenly_than_by_group_alone(shared: Path) -> None:
