@@ -116,15 +116,25 @@ def report(
     csv: Annotated[bool, typer.Option("--csv", help="Tables as CSV.")] = False,
     md: Annotated[bool, typer.Option("--md", help="Tables as Markdown.")] = False,
     latex: Annotated[bool, typer.Option("--latex", help="Tables as LaTeX (booktabs).")] = False,
+    reference: Annotated[
+        str | None, typer.Option(help="Hold every model against this one too.", show_default=False)
+    ] = None,
+    alpha: Annotated[float, typer.Option(help="Claim a difference where the adjusted p is below.")] = 0.05,
+    rope: Annotated[float, typer.Option(help="Differences within ± this mean nothing in practice.")] = 0.01,
 ) -> None:
     """Turn a run folder into tables, curves and one HTML file. CSV tables come with the page, and without any option."""
+    from bench.errors import UserError
+    from reports.pairwise import Level
     from reports.report import write
     from reports.results import load
     from reports.terminal import summary_table
 
+    if not (0 < alpha < 1 and rope >= 0):
+        raise UserError(f"--alpha {alpha:g} --rope {rope:g}: give an alpha between 0 and 1, and a rope of 0 or more")
     results = load(folder or _latest_run())
     out.print(summary_table(results, out.width))
-    for path in write(results, html=html, csv=csv or html or not (md or latex), md=md, latex=latex):
+    level = Level(alpha, rope, reference)
+    for path in write(results, html=html, csv=csv or html or not (md or latex), md=md, latex=latex, level=level):
         out.print(f"wrote {escape(str(path))}")
 
 

@@ -18,8 +18,17 @@ METRICS = (
     "roc_auc_macro",
     "average_precision_macro",
     "log_loss",
+    "mcc",
+    "cohen_kappa",
+    "hamming_loss",
+    "roc_auc_micro",
+    "average_precision_micro",
+    "brier",
+    "calibration_error",
 )
-RESTS_ON_CLASSES = ("f1_macro", "balanced_accuracy", "roc_auc_macro", "average_precision_macro")
+RESTS_ON_CLASSES = ("f1_macro", "balanced_accuracy", "roc_auc_macro", "average_precision_macro", "mcc", "cohen_kappa")
+LOWER_IS_BETTER = frozenset({"log_loss", "hamming_loss", "brier", "calibration_error"})
+BINS = 15  # of the calibration error, as Guo et al. (2017) have it
 
 
 def score(truth: ArrayLike, decided: ArrayLike, probability: ArrayLike, task: str) -> dict[str, float]:
@@ -41,14 +50,25 @@ def score(truth: ArrayLike, decided: ArrayLike, probability: ArrayLike, task: st
         "balanced_accuracy": class_recall(truth, decided) if task == "multiclass" else _class_balance(truth, decided),
         "roc_auc_macro": class_roc_auc(truth, probability),
         "average_precision_macro": class_average_precision(truth, probability),
+        "mcc": class_mcc(truth, decided),
+        "cohen_kappa": class_kappa(truth, decided),
     }
     values = {
         "accuracy": accuracy(truth, decided),
         "f1_samples": f1_samples(truth, decided),
         "f1_micro": f1_micro(truth, decided),
         "log_loss": log_loss(truth, probability, task),
+        "hamming_loss": 1 - accuracy(truth, decided) if task == "multiclass" else _mean(truth != decided),
+        "roc_auc_micro": mean_of_defined(class_roc_auc(truth.reshape(-1, 1), np.reshape(probability, (-1, 1)))),
+        "average_precision_micro": mean_of_defined(
+            class_average_precision(truth.reshape(-1, 1), np.reshape(probability, (-1, 1)))
+        ),
+        "brier": brier(truth, probability, task),
+        "calibration_error": calibration_error(truth, probability, task),
     }
     values |= {name: mean_of_defined(each) for name, each in per_class.items()}
+    if task == "multiclass":
+        values |= {"mcc": multiclass_mcc(truth, decided), "cohen_kappa": multiclass_kappa(truth, decided)}
     return {name: values[name] for name in METRICS} | {
         f"{name}_classes": int(np.isfinite(each).sum()) for name, each in per_class.items()
     }
@@ -86,8 +106,13 @@ def accuracy(truth: np.ndarray, decided: np.ndarray) -> float:
 
 def f1_samples(truth: np.ndarray, decided: np.ndarray) -> float:
     """Mean over images of each image's F1; an image without labels that gets none counts 1."""
+    return _mean(f1_of_images(truth, decided))
+
+
+def f1_of_images(truth: np.ndarray, decided: np.ndarray) -> np.ndarray:
+    """F1 of the labels of each image, shape (n,); 1 for an image without labels that gets none."""
     hits, size = (truth & decided).sum(axis=1), truth.sum(axis=1) + decided.sum(axis=1)
-    return _mean(np.where(size > 0, 2 * hits / np.maximum(size, 1), 1.0))
+    return np.where(size > 0, 2 * hits / np.maximum(size, 1), 1.0)
 
 
 def f1_micro(truth: np.ndarray, decided: np.ndarray) -> float:
@@ -120,12 +145,85 @@ def class_average_precision(truth: ArrayLike, probability: ArrayLike) -> np.ndar
     return _per_class(truth, probability, _average_precision)
 
 
+def class_mcc(truth: np.ndarray, decided: np.ndarray) -> np.ndarray:
+    """Matthews correlation per class, shape (n_classes,); NaN for a class that all or no images have, 0 where the decision is constant."""
+    truth, decided = truth.astype(float), decided.astype(float)
+    covariance = (truth * decided).mean(axis=0) - truth.mean(axis=0) * decided.mean(axis=0)
+    spread = truth.std(axis=0) * decided.std(axis=0)
+    return np.where(
+        truth.std(axis=0) > 0, np.divide(covariance, spread, out=np.zeros_like(spread), where=spread > 0), np.nan
+    )
+
+
+def class_kappa(truth: np.ndarray, decided: np.ndarray) -> np.ndarray:
+    """Cohen's kappa per class, shape (n_classes,); NaN for a class that all or no images have."""
+    p, q = truth.mean(axis=0), decided.mean(axis=0)
+    chance = p * q + (1 - p) * (1 - q)
+    kappa = _ratio((truth == decided).mean(axis=0) - chance, 1 - chance)
+    return np.where((p > 0) & (p < 1), kappa, np.nan)
+
+
+def multiclass_mcc(truth: np.ndarray, decided: np.ndarray) -> float:
+    """Matthews correlation of K classes (Gorodkin 2004); NaN if all images are of one class, 0 if all are decided to be."""
+    n, right = len(truth), float((truth & decided).sum())
+    true, named = truth.sum(axis=0).astype(float), decided.sum(axis=0).astype(float)
+    room_true, room_named = n**2 - true @ true, n**2 - named @ named
+    if not room_true:
+        return float("nan")
+    return float((right * n - true @ named) / np.sqrt(room_true * room_named)) if room_named else 0.0
+
+
+def multiclass_kappa(truth: np.ndarray, decided: np.ndarray) -> float:
+    """Cohen's kappa of K classes; NaN if all images are of one class."""
+    n = max(len(truth), 1)
+    true, named = truth.sum(axis=0) / n, decided.sum(axis=0) / n
+    chance = float(true @ named)
+    return (
+        float("nan") if true.max(initial=0) == 1 or chance == 1 else (accuracy(truth, decided) - chance) / (1 - chance)
+    )
+
+
+def brier(truth: ArrayLike, probability: ArrayLike, task: str) -> float:
+    """Brier score: per image summed over the classes for one label (Brier 1950), mean over all entries for several."""
+    squares = (np.asarray(probability, dtype=float) - np.asarray(truth, dtype=float)) ** 2
+    return _mean(squares.sum(axis=1)) if task == "multiclass" else _mean(squares)
+
+
+def calibration_error(truth: ArrayLike, probability: ArrayLike, task: str) -> float:
+    """Expected calibration error in `BINS` equal bins (Guo et al. 2017): of the highest probability of each image, or of all entries."""
+    said, came = confidences(truth, probability, task)
+    if not len(said):
+        return float("nan")
+    number = bin_numbers(said)
+    gaps = np.bincount(number, came, BINS) - np.bincount(number, said, BINS)
+    return float(np.abs(gaps).sum() / len(said))
+
+
+def confidences(truth: ArrayLike, probability: ArrayLike, task: str) -> tuple[np.ndarray, np.ndarray]:
+    """What was said with which probability and whether it came true, (m,) each: the top class of each image, or every entry."""
+    truth, probability = np.asarray(truth, dtype=float), np.asarray(probability, dtype=float)
+    if task != "multiclass":
+        return probability.ravel(), truth.ravel()
+    top = probability.argmax(axis=1)
+    return probability.max(axis=1), truth[np.arange(len(truth)), top]
+
+
+def bin_numbers(probability: np.ndarray) -> np.ndarray:
+    """Number of the bin (0 to `BINS` - 1) of each probability; bins are closed above."""
+    return np.clip(np.ceil(probability * BINS).astype(int) - 1, 0, BINS - 1)
+
+
 def log_loss(truth: ArrayLike, probability: ArrayLike, task: str) -> float:
     """Cross-entropy per image for one label, mean binary one over all entries for several; clipped at 1e-15."""
+    return _mean(losses_of_images(truth, probability, task))
+
+
+def losses_of_images(truth: ArrayLike, probability: ArrayLike, task: str) -> np.ndarray:
+    """Log loss of each image, shape (n,): see `log_loss`."""
     truth, probability = np.asarray(truth, dtype=bool), np.clip(np.asarray(probability, dtype=float), 1e-15, 1 - 1e-15)
     if task == "multiclass":
-        return _mean(-np.log(probability[truth]))
-    return _mean(-np.log(np.where(truth, probability, 1 - probability)))
+        return -np.log((probability * truth).sum(axis=1))
+    return -np.log(np.where(truth, probability, 1 - probability)).mean(axis=1)
 
 
 def operating_points(truth: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -17,6 +17,7 @@ from reports.evaluation import Evaluation
 from reports.export import plain
 from reports.figures.comparison import ranked
 from reports.figures.gallery import Figure, gallery
+from reports.pairwise import Level
 from reports.provenance import DIGEST_LENGTH, caption, groups_in_words
 from reports.results import Results, Sample
 from reports.summary import as_text, columns
@@ -27,7 +28,7 @@ MAX_SAMPLE_BYTES = 400_000
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
-def html(evaluation: Evaluation, tables: dict[str, pd.DataFrame]) -> str:
+def html(evaluation: Evaluation, tables: dict[str, pd.DataFrame], level: Level) -> str:
     """Write the report.
 
     Parameters
@@ -35,6 +36,8 @@ def html(evaluation: Evaluation, tables: dict[str, pd.DataFrame]) -> str:
     evaluation : Evaluation
     tables : dict
         Every table of `reports.tables.all_tables`.
+    level : Level
+        That they were made with.
 
     Returns
     -------
@@ -42,7 +45,7 @@ def html(evaluation: Evaluation, tables: dict[str, pd.DataFrame]) -> str:
         A page that a browser shows from a file, under a content security policy that allows its own scripts alone.
     """
     results = evaluation.results
-    figures = list(gallery(evaluation))
+    figures = list(gallery(evaluation, tables["pairwise"], level))
     scripts = [_bundle(), f"const CHARTS = {script_json([_chart(figure) for figure in figures])};", _file("report.js")]
     return _template().render(
         results=results,
@@ -50,7 +53,7 @@ def html(evaluation: Evaluation, tables: dict[str, pd.DataFrame]) -> str:
         data=results.data,
         caption=caption(results),
         groups=groups_in_words(results),
-        headline=headline(tables["summary"], results),
+        headline=headline(tables["summary"], tables["pairwise"], results, level),
         remarks=remarks(tables["summary"], results),
         columns=columns(results),
         summary=_rows(tables["summary"], results),

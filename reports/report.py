@@ -2,17 +2,20 @@
 
 from pathlib import Path
 
+import pandas as pd
+
 from reports.evaluation import evaluate
 from reports.export import csv_text, latex_text, markdown_text, plain
 from reports.page import html as html_text
+from reports.pairwise import Level, pairs_as_text
 from reports.provenance import caption
 from reports.results import Results
-from reports.summary import as_text, columns
+from reports.summary import as_text, columns, primary_metric
 from reports.tables import all_tables
 
 
-def write(results: Results, *, html: bool, csv: bool, md: bool, latex: bool) -> list[Path]:
-    """Write the formats asked for.
+def write(results: Results, *, html: bool, csv: bool, md: bool, latex: bool, level: Level | None = None) -> list[Path]:
+    """Write the formats asked for, with tests read at `level`.
 
     Returns
     -------
@@ -20,12 +23,13 @@ def write(results: Results, *, html: bool, csv: bool, md: bool, latex: bool) -> 
         The files written: report.html first, then the tables.
     """
     evaluation = evaluate(results)
-    tables = all_tables(evaluation)
+    level = level or Level()
+    tables = all_tables(evaluation, level)
     folder = results.path / "report"
-    texts = {folder / "report.html": html_text(evaluation, tables)} if html else {}
+    texts = {folder / "report.html": html_text(evaluation, tables, level)} if html else {}
     for name, table in tables.items():
         path = folder / "tables" / name
-        readable = as_text(table, columns(results)) if name == "summary" else plain(table)
+        readable = _readable(name, table, results)
         if csv:
             texts[path.with_suffix(".csv")] = csv_text(table)
         if md:
@@ -36,6 +40,15 @@ def write(results: Results, *, html: bool, csv: bool, md: bool, latex: bool) -> 
     for path, text in texts.items():
         _write_whole(path, text)
     return list(texts)
+
+
+def _readable(name: str, table: pd.DataFrame, results: Results) -> pd.DataFrame:
+    """A table as text for people; of the pairwise comparisons those of the metric that decides."""
+    if name == "summary":
+        return as_text(table, columns(results))
+    if name == "pairwise":
+        return pairs_as_text(table[table["metric"] == primary_metric(results)])
+    return plain(table)
 
 
 def _caption(name: str, results: Results) -> str:

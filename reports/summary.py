@@ -1,16 +1,19 @@
 """The summary table: one row per model of the suite, as numbers and as the text that people read."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
+from reports.bootstrap import Draws
 from reports.costs import model_costs
+from reports.decision import FloatArray
 from reports.evaluation import Evaluation
 from reports.metrics import METRICS, RESTS_ON_CLASSES, mean_of_defined, score
 from reports.results import Results
+from reports.statistics import percentile_interval
 
 TITLES = {
     "accuracy": "Accuracy",
@@ -21,7 +24,26 @@ TITLES = {
     "roc_auc_macro": "ROC AUC macro",
     "average_precision_macro": "Average precision macro",
     "log_loss": "Log loss",
+    "mcc": "Matthews correlation",
+    "cohen_kappa": "Cohen's kappa",
+    "hamming_loss": "Hamming loss",
+    "roc_auc_micro": "ROC AUC micro",
+    "average_precision_micro": "Average precision micro",
+    "brier": "Brier score",
+    "calibration_error": "Calibration error",
 }
+SHOWN = (  # in the tables that people read; the others are in the files
+    "accuracy",
+    "f1_samples",
+    "f1_macro",
+    "f1_micro",
+    "balanced_accuracy",
+    "mcc",
+    "roc_auc_macro",
+    "average_precision_macro",
+    "log_loss",
+    "calibration_error",
+)
 
 
 Row = dict[str, Any]  # one row of the summary
@@ -48,7 +70,7 @@ class Column:
     text: Callable[[Row], str]
 
 
-def summary(evaluation: Evaluation) -> pd.DataFrame:
+def summary(evaluation: Evaluation, draws: Draws | None = None, alpha: float = 0.05) -> pd.DataFrame:
     """Summarise each model of the suite, finished or not.
 
     Returns
@@ -56,7 +78,7 @@ def summary(evaluation: Evaluation) -> pd.DataFrame:
     DataFrame
         One row per model in the order of the suite: model, family, suite, cells ("done/planned"); for each metric _mean
         and _sd over the cells where it is defined, _pooled (on the joined test predictions of a repeat, mean over the
-        repeats), _cells (how many cells it rests on) and, for means over classes, _classes (the fewest classes it rests
+        repeats), _low and _high (its interval over `draws` of groups, at 1 - alpha), _cells (how many cells it rests on) and, for means over classes, _classes (the fewest classes it rests
         on in a cell); the costs of `reports.costs.model_costs`; status and reason.
     """
     results = evaluation.results
@@ -71,7 +93,7 @@ def summary(evaluation: Evaluation) -> pd.DataFrame:
                 "family": description["family"],
                 "suite": results.run["suite"]["name"],
                 "cells": f"{len(done)}/{results.n_planned}",
-                **_metrics(done, _pooled(evaluation, model)),
+                **_metrics(done, _pooled(evaluation, model), (draws or {}).get(model, {}), alpha),
                 **{name: costs[name].get(model, math.nan) for name in costs.columns},
                 "status": status,
                 "reason": reason,
@@ -101,7 +123,7 @@ def columns(results: Results) -> list[Column]:
         Column("Model", "", "model", lambda row: row["model"]),
         Column("Family", "", "family", lambda row: row["family"]),
         Column("Cells", "folds done / planned", "cells", lambda row: row["cells"]),
-        *(Column(title(metric, results), "", f"{metric}_mean", _text_of(metric)) for metric in METRICS),
+        *(Column(title(metric, results), "", f"{metric}_mean", _text_of(metric)) for metric in SHOWN),
         *cost_columns,
         Column("Status", "", "status", lambda row: row["status"]),
     ]
@@ -152,7 +174,9 @@ def _text_of(name: str) -> Callable[[Row], str]:
     return lambda row: mean_sd(row, name)
 
 
-def _metrics(done: pd.DataFrame, pooled: dict[str, float]) -> dict[str, float]:
+def _metrics(
+    done: pd.DataFrame, pooled: dict[str, float], drawn: Mapping[str, FloatArray], alpha: float
+) -> dict[str, float]:
     values = {}
     for metric in METRICS:
         cells = done[metric].dropna() if len(done) else pd.Series(dtype=float)
@@ -160,6 +184,9 @@ def _metrics(done: pd.DataFrame, pooled: dict[str, float]) -> dict[str, float]:
             f"{metric}_mean": cells.mean(),
             f"{metric}_sd": cells.std(),
             f"{metric}_pooled": pooled.get(metric, math.nan),
+            **dict(
+                zip((f"{metric}_low", f"{metric}_high"), percentile_interval(drawn.get(metric, ()), alpha), strict=True)
+            ),
             f"{metric}_cells": len(cells),
         }
         if metric in RESTS_ON_CLASSES:

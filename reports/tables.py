@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pandas as pd
 
+from reports.bootstrap import bootstrap
 from reports.evaluation import Decided, Evaluation
 from reports.metrics import (
     class_average_precision,
@@ -15,14 +16,28 @@ from reports.metrics import (
     class_roc_auc,
     mean_of_defined,
 )
-from reports.results import Results
+from reports.pairwise import Level, pairwise
+from reports.results import Results, ResultsError
 from reports.summary import summary
 
 
-def all_tables(evaluation: Evaluation) -> dict[str, pd.DataFrame]:
-    """Every table by the name of its file."""
+def all_tables(evaluation: Evaluation, level: Level | None = None) -> dict[str, pd.DataFrame]:
+    """Every table by the name of its file; tests are read at `level`.
+
+    Raises
+    ------
+    reports.results.ResultsError
+        If the reference model of `level` has no finished cell.
+    """
+    level = level or Level()
+    if level.reference is not None and level.reference not in evaluation.finished:
+        raise ResultsError(
+            f"--reference {level.reference}: has no finished cell in this run; there are {', '.join(evaluation.finished) or 'none'}"
+        )
+    draws = bootstrap(evaluation)
     return {
-        "summary": summary(evaluation),
+        "summary": summary(evaluation, draws, level.alpha),
+        "pairwise": pairwise(evaluation, draws, level),
         "per_class": per_class(evaluation),
         "cells": cells(evaluation),
         "fold_balance": fold_balance(evaluation.results),

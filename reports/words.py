@@ -6,14 +6,17 @@ from dataclasses import dataclass
 import pandas as pd
 
 from reports.costs import SPREAD_LIMIT
-from reports.provenance import counted
+from reports.pairwise import Level, against
+from reports.provenance import counted, groups_in_words
 from reports.results import Results
 from reports.summary import Row, mean_sd, primary_metric, quantity
 from reports.tables import rare_classes
 
 ROLES = {"classical": "Best classical", "deep": "Best deep", "fusion": "Best fusion", "floor": "Floor"}
 WORDS = {"f1_samples": "F1 per image", "accuracy": "accuracy"}
-PHRASES = {"classical": "the best classical model", "deep": "the best deep model", "floor": "the floor"}
+EQUAL = (
+    0.95  # probability of a difference within the region of practical equivalence from which models are called equal
+)
 
 
 @dataclass(frozen=True)
@@ -37,8 +40,8 @@ class Headline:
     contenders: tuple[Contender, ...]
 
 
-def headline(table: pd.DataFrame, results: Results) -> Headline:
-    """Say who wins and by how much, from the summary table.
+def headline(table: pd.DataFrame, pairs: pd.DataFrame, results: Results, level: Level) -> Headline:
+    """Say who wins, by how much and how sure that is, from the summary and the pairwise comparisons.
 
     Models with all their cells compete; where there are none, those with some.
     """
@@ -56,7 +59,8 @@ def headline(table: pd.DataFrame, results: Results) -> Headline:
         for family in ROLES
         if family in of_family
     )
-    return Headline(_verdict(best, of_family, metric, results), tuple(_details(best, of_family, results)), contenders)
+    sentence = _verdict(best, of_family, metric, pairs, results, level)
+    return Headline(sentence, tuple(_details(best, pairs, results, level)), contenders)
 
 
 def remarks(table: pd.DataFrame, results: Results) -> list[str]:
@@ -90,7 +94,9 @@ def _contender(row: Row, results: Results, *, wins: bool) -> Contender:
     return Contender(ROLES[row["family"]], row["family"], row["model"], score, cost, wins)
 
 
-def _verdict(best: Row, of_family: dict[str, Row], metric: str, results: Results) -> str:
+def _verdict(
+    best: Row, of_family: dict[str, Row], metric: str, pairs: pd.DataFrame, results: Results, level: Level
+) -> str:
     name = WORDS[primary_metric(results)]
     classical, deep = of_family.get("classical"), of_family.get("deep")
     if classical is None or deep is None:
@@ -99,20 +105,80 @@ def _verdict(best: Row, of_family: dict[str, Row], metric: str, results: Results
     if abs(difference) < 0.0005:
         return f"Deep and classical are level: {name} {deep[metric]:.3f}"
     ahead, behind = ("Deep", "classical") if difference > 0 else ("Classical", "deep")
-    return f"{ahead} is ahead of {behind} by {abs(difference):.3f} in {name}"
+    test = against(pairs, deep["model"], primary_metric(results)).loc[classical["model"]]
+    p = _adjusted(test)
+    if math.isnan(p):
+        return f"{ahead} is ahead of {behind} by {abs(difference):.3f} in {name}"
+    if p < level.alpha:
+        return f"{ahead} is better than {behind} by {abs(difference):.3f} in {name}, {p_text(p)}"
+    return f"{ahead} is ahead of {behind} by {abs(difference):.3f} in {name}, but chance is not ruled out, {p_text(p)}"
 
 
-def _details(best: Row, of_family: dict[str, Row], results: Results) -> list[str]:
+def _details(best: Row, pairs: pd.DataFrame, results: Results, level: Level) -> list[str]:
     metric = primary_metric(results)
-    name = WORDS[metric]
-    lines = [f"Best is {best['model']} ({best['family']}): {name} {mean_sd(best, metric)}, {best['cells']} cells done."]
-    for family, phrase in PHRASES.items():
-        other = of_family.get(family)
-        if other is not None and other is not best:
-            gap = best[f"{metric}_mean"] - other[f"{metric}_mean"]
-            lines.append(f"It is {gap:.3f} above {phrase}, {other['model']} ({mean_sd(other, metric)}).")
-    lines.append(
-        "Mean ± standard deviation over the folds. No significance test is made here: "
-        "the folds share training images, so the deviation understates the uncertainty of a difference."
+    name, cover = WORDS[metric], f"{1 - level.alpha:.0%}".replace("%", " %")
+    low, high = best[f"{metric}_low"], best[f"{metric}_high"]
+    spread = (
+        ""
+        if math.isnan(low)
+        else f" On other patients like these it would lie between {low:.3f} and {high:.3f} ({cover} interval)."
     )
+    if results.data.get("group_noun") not in (None, "patient"):
+        spread = spread.replace("patients", f"{results.data['group_noun']}s")
+    lines = [
+        f"Best is {best['model']} ({best['family']}): {name} {mean_sd(best, metric)} over {best['cells']} cells.{spread}"
+    ]
+    tests = against(pairs, best["model"], metric)
+    lines += _claims(best["model"], tests, results, level)
+    if level.reference and level.reference != best["model"]:
+        reference = against(pairs, level.reference, metric)
+        lines += _claims(level.reference, reference, results, level, column="p_holm_reference")
+    tested = int(tests["p"].notna().sum())
+    if tested:
+        lines.append(
+            f"Corrected resampled t-test over the cells (Nadeau and Bengio 2003), p adjusted for {counted(tested, 'comparison')} with "
+            f"the best (Holm), intervals at {cover} not adjusted. The best was found on the same folds, which favours it."
+        )
+    else:
+        lines.append("No test can be made: two models need two cells in common.")
     return lines
+
+
+def _claims(model: str, tests: pd.DataFrame, results: Results, level: Level, column: str = "p_holm_best") -> list[str]:
+    """What can be claimed of a model against the others of `tests`, and what cannot."""
+    tests = tests[tests["p"].notna()].sort_values("mean_difference", key=abs, kind="stable")
+    sure = tests[tests[column] < level.alpha]
+    unsure = tests[~(tests[column] < level.alpha)]
+    base = f"On {results.data['n_images']:,} images of {groups_in_words(results)}, {model} is"
+    lines = []
+    for word, rows in (("better", sure[sure["mean_difference"] > 0]), ("worse", sure[sure["mean_difference"] < 0])):
+        if len(rows):
+            named = "; ".join(f"{other} by {_gap(row, column)}" for other, row in rows.iterrows())
+            lines.append(f"{base} {word} than {named}.")
+    if len(unsure):
+        named = "; ".join(f"{other} ({_gap(row, column)})" for other, row in unsure.iterrows())
+        lines.append(f"On this evidence no difference can be claimed between {model} and {named}.")
+    equal = tests[tests["p_equal"] > EQUAL]
+    if len(equal):
+        lines.append(
+            f"Equal in practice (within ± {level.rope:g} with a probability above {EQUAL:.0%}): {model} and {', '.join(equal.index)}."
+        )
+    return lines
+
+
+def _gap(row: pd.Series, column: str) -> str:
+    """A difference with its interval and p, as it stands in a sentence: "0.076, CI 0.022 to 0.130, p = 0.087"."""
+    low, high = sorted((row["ci_low"], row["ci_high"]))
+    sign = -1 if row["mean_difference"] < 0 else 1
+    low, high = sorted((sign * low, sign * high))
+    return f"{abs(row['mean_difference']):.3f}, CI {low:.3f} to {high:.3f}, {p_text(row[column])}"
+
+
+def p_text(p: float) -> str:
+    """Write a p value, unbroken: "p = 0.017", "p < 0.001"."""
+    return "p\u00a0<\u00a00.001" if p < 0.001 else f"p\u00a0=\u00a0{p:.3f}"
+
+
+def _adjusted(test: pd.Series) -> float:
+    """The p adjusted for the comparisons with the best where it is one of them, else the p of this comparison alone."""
+    return float(test["p"] if math.isnan(test["p_holm_best"]) else test["p_holm_best"])

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import altair as alt
+import pandas as pd
 
 from reports.evaluation import Evaluation
 from reports.figures.balance import balance
@@ -11,12 +12,19 @@ from reports.figures.comparison import class_f1, comparison
 from reports.figures.confusion import confusion
 from reports.figures.cost import timing
 from reports.figures.curves import precision_recall_chart, roc_chart
+from reports.figures.differences import differences
 from reports.figures.learning import learning_curves
+from reports.pairwise import Level
 
 TEXTS = {
     "comparison": (
         "Comparison",
         "Large dot: mean over the folds. Small dots: the folds. Line: from lowest to highest.",
+    ),
+    "differences": (
+        "Differences",
+        "Row minus column, mean over the folds; * where the corrected p, adjusted over all pairs (Holm), is below {alpha:g}. "
+        "Shade: probability that the row is better by more than {rope:g} (Bayesian correlated t-test).",
     ),
     "class-f1": (
         "F1 per class",
@@ -75,18 +83,22 @@ class Figure:
     min_width: int
 
 
-def gallery(evaluation: Evaluation) -> Iterator[Figure]:
-    """Draw every figure that the run has data for."""
+def gallery(evaluation: Evaluation, pairs: pd.DataFrame, level: Level) -> Iterator[Figure]:
+    """Draw every figure that the run has data for; `pairs` are the comparisons of `reports.pairwise.pairwise` at `level`."""
     results = evaluation.results
     noun = results.data.get("group_noun") or "group"
 
     def figure(name: str, chart: alt.LayerChart, *, min_width: int = 300, key: str | None = None) -> Figure:
         title, text = TEXTS[key or name]
-        return Figure(name, title, text.format(noun=noun), chart, min_width)
+        return Figure(name, title, text.format(noun=noun, alpha=level.alpha, rope=level.rope), chart, min_width)
 
     class_columns = 160 + 34 * len(results.classes)
     if evaluation.finished:
         yield figure("comparison", comparison(evaluation))
+        if len(evaluation.finished) > 1:
+            yield figure(
+                "differences", differences(evaluation, pairs, level), min_width=200 + 62 * len(evaluation.finished)
+            )
         yield figure("class-f1", class_f1(evaluation), min_width=class_columns)
         yield figure("roc", roc_chart(evaluation))
         yield figure("precision-recall", precision_recall_chart(evaluation))

@@ -90,7 +90,7 @@ def test_the_page_draws_its_charts_without_an_error_or_a_request(
     requests = [each["params"] for each in events if each["method"] == "Network.requestWillBeSent"]
     of_page = [each for each in requests if each["documentURL"].startswith("file:")]
     assert {each["request"]["url"].split(":")[0] for each in of_page} == {"file", "data"}
-    assert browser.run("return CHARTS.length") == 8
+    assert browser.run("return CHARTS.length") == 9
     drawn = "return [...document.querySelectorAll('.chart')].map(chart => chart.querySelectorAll('svg path').length)"
     assert min(browser.run(drawn)) > 5
 

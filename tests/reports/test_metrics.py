@@ -28,6 +28,16 @@ def multiclass(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return truth, most_probable(probability), probability
 
 
+def binned_gap(said: np.ndarray, came: np.ndarray) -> float:
+    """Expected calibration error as its definition reads."""
+    total = 0.0
+    for k in range(15):
+        inside = (said > k / 15) & (said <= (k + 1) / 15)
+        if inside.any():
+            total += inside.mean() * abs(came[inside].mean() - said[inside].mean())
+    return total
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_metrics_for_several_labels_equal_scikit_learn(seed: int) -> None:
     truth, decided, probability = multilabel(seed)
@@ -42,6 +52,13 @@ def test_metrics_for_several_labels_equal_scikit_learn(seed: int) -> None:
         "roc_auc_macro": sklearn.roc_auc_score(truth, probability, average="macro"),
         "average_precision_macro": sklearn.average_precision_score(truth, probability, average="macro"),
         "log_loss": np.mean([sklearn.log_loss(t, p) for t, p in zip(truth.T, probability.T, strict=True)]),
+        "mcc": np.mean([sklearn.matthews_corrcoef(t, d) for t, d in zip(truth.T, decided.T, strict=True)]),
+        "cohen_kappa": np.mean([sklearn.cohen_kappa_score(t, d) for t, d in zip(truth.T, decided.T, strict=True)]),
+        "hamming_loss": sklearn.hamming_loss(truth, decided),
+        "roc_auc_micro": sklearn.roc_auc_score(truth, probability, average="micro"),
+        "average_precision_micro": sklearn.average_precision_score(truth, probability, average="micro"),
+        "brier": np.mean([sklearn.brier_score_loss(t, p) for t, p in zip(truth.T, probability.T, strict=True)]),
+        "calibration_error": binned_gap(probability.ravel(), truth.ravel()),
     }
     values = score(truth, decided, probability, "multilabel")
     assert {name: values[name] for name in METRICS} == pytest.approx(expected, abs=1e-9)
@@ -60,6 +77,13 @@ def test_metrics_for_one_label_equal_scikit_learn(seed: int) -> None:
         "roc_auc_macro": sklearn.roc_auc_score(true, probability, multi_class="ovr", average="macro"),
         "average_precision_macro": sklearn.average_precision_score(true, probability, average="macro"),
         "log_loss": sklearn.log_loss(true, probability),
+        "mcc": sklearn.matthews_corrcoef(true, predicted),
+        "cohen_kappa": sklearn.cohen_kappa_score(true, predicted),
+        "hamming_loss": sklearn.hamming_loss(true, predicted),
+        "roc_auc_micro": sklearn.roc_auc_score(truth, probability, average="micro"),
+        "average_precision_micro": sklearn.average_precision_score(truth, probability, average="micro"),
+        "brier": np.mean(np.sum((probability - truth) ** 2, axis=1)),
+        "calibration_error": binned_gap(probability.max(axis=1), true == predicted),
     }
     values = score(truth, decided, probability, "multiclass")
     assert {name: values[name] for name in METRICS} == pytest.approx(expected, abs=1e-9)

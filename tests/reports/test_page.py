@@ -19,6 +19,7 @@ from reports.figures.confusion import confusion_counts, error_counts
 from reports.figures.gallery import gallery
 from reports.figures.theme import inline
 from reports.page import html, script_json
+from reports.pairwise import Level
 from reports.results import Results, load
 from reports.tables import all_tables
 
@@ -26,7 +27,7 @@ from reports.tables import all_tables
 @pytest.fixture
 def page(make_run: Callable[..., Path]) -> str:
     evaluation = evaluate(load(make_run("multilabel", synthetic=True)))
-    return html(evaluation, all_tables(evaluation))
+    return html(evaluation, all_tables(evaluation), Level())
 
 
 class Outline(HTMLParser):
@@ -44,7 +45,8 @@ class Outline(HTMLParser):
 
 
 def test_every_figure_is_drawn_by_vega(results: Results) -> None:
-    for figure in gallery(evaluate(results)):
+    evaluation = evaluate(results)
+    for figure in gallery(evaluation, all_tables(evaluation)["pairwise"], Level()):
         svg = vl_convert.vegalite_to_svg(figure.chart.properties(width=500).to_json())
         assert svg.count("<path") > 5, figure.name
 
@@ -113,7 +115,7 @@ def test_a_picture_that_is_no_png_is_left_out(make_run: Callable[..., Path]) -> 
     run = make_run("multiclass")
     (run / "samples/0-after.png").write_bytes(b"<svg onload=alert(1)>")
     evaluation = evaluate(load(run))
-    assert Outline(html(evaluation, all_tables(evaluation))).tags.count("img") == 2
+    assert Outline(html(evaluation, all_tables(evaluation), Level())).tags.count("img") == 2
 
 
 @pytest.mark.parametrize(

@@ -17,63 +17,28 @@ from reports.export import csv_text, latex_text, markdown_text
 from reports.metrics import score
 from reports.provenance import caption
 from reports.report import write
+from reports.pairwise import Level
 from reports.results import Results, load
 from reports.summary import as_text, columns, mean_sd, quantity, summary
 from reports.tables import all_tables, fold_balance, per_class, rare_classes
 from reports.terminal import summary_table
 from reports.words import headline, remarks
 
+RESTS = ("f1_macro", "balanced_accuracy", "roc_auc_macro", "average_precision_macro", "mcc", "cohen_kappa")
+SUMMARY_METRICS = (
+    *("accuracy", "f1_samples", "f1_macro", "f1_micro", "balanced_accuracy", "roc_auc_macro", "average_precision_macro"),
+    *("log_loss", "mcc", "cohen_kappa", "hamming_loss", "roc_auc_micro", "average_precision_micro", "brier"),
+    "calibration_error",
+)
 SUMMARY_COLUMNS = [
-    "model",
-    "family",
-    "suite",
-    "cells",
-    "accuracy_mean",
-    "accuracy_sd",
-    "accuracy_pooled",
-    "accuracy_cells",
-    "f1_samples_mean",
-    "f1_samples_sd",
-    "f1_samples_pooled",
-    "f1_samples_cells",
-    "f1_macro_mean",
-    "f1_macro_sd",
-    "f1_macro_pooled",
-    "f1_macro_cells",
-    "f1_macro_classes",
-    "f1_micro_mean",
-    "f1_micro_sd",
-    "f1_micro_pooled",
-    "f1_micro_cells",
-    "balanced_accuracy_mean",
-    "balanced_accuracy_sd",
-    "balanced_accuracy_pooled",
-    "balanced_accuracy_cells",
-    "balanced_accuracy_classes",
-    "roc_auc_macro_mean",
-    "roc_auc_macro_sd",
-    "roc_auc_macro_pooled",
-    "roc_auc_macro_cells",
-    "roc_auc_macro_classes",
-    "average_precision_macro_mean",
-    "average_precision_macro_sd",
-    "average_precision_macro_pooled",
-    "average_precision_macro_cells",
-    "average_precision_macro_classes",
-    "log_loss_mean",
-    "log_loss_sd",
-    "log_loss_pooled",
-    "log_loss_cells",
-    "fit_seconds_mean",
-    "fit_seconds_sd",
-    "encode_ms_per_image",
-    "predict_ms_per_image",
-    "predict_spread",
-    "peak_memory_mb",
-    "n_parameters",
-    "model_mb",
-    "status",
-    "reason",
+    *("model", "family", "suite", "cells"),
+    *(
+        f"{metric}_{value}"
+        for metric in SUMMARY_METRICS
+        for value in ("mean", "sd", "pooled", "low", "high", "cells", *(("classes",) if metric in RESTS else ()))
+    ),
+    *("fit_seconds_mean", "fit_seconds_sd", "encode_ms_per_image", "predict_ms_per_image", "predict_spread"),
+    *("peak_memory_mb", "n_parameters", "model_mb", "status", "reason"),
 ]
 
 
@@ -176,7 +141,7 @@ def test_markdown_cells_cannot_break_the_table_or_become_markup() -> None:
 
 def test_every_table_is_written_in_every_format(results: Results) -> None:
     paths = write(results, html=False, csv=True, md=True, latex=True)
-    names = {"summary", "per_class", "cells", "fold_balance", "excluded"}
+    names = {"summary", "pairwise", "per_class", "cells", "fold_balance", "excluded"}
     assert {path.name for path in paths} == {f"{name}.{kind}" for name in names for kind in ("csv", "md", "tex")}
     assert sorted(paths) == sorted((results.path / "report" / "tables").iterdir())
 
@@ -188,12 +153,12 @@ def test_a_report_written_twice_is_the_same_bytes(results: Results) -> None:
 
 
 def test_the_headline_compares_the_best_of_each_family(results: Results) -> None:
-    table = summary(evaluate(results))
-    said = headline(table, results)
+    tables = all_tables(evaluate(results))
+    said = headline(tables["summary"], tables["pairwise"], results, Level())
     assert [each.family for each in said.contenders] == ["classical", "deep", "fusion", "floor"]
     assert said.contenders[0].model == "hog-svm"
     assert sum(each.wins for each in said.contenders) == 1
-    assert said.sentence.startswith(("Deep is ahead of classical by 0.", "Deep and classical are level"))
+    assert said.sentence.startswith(("Deep is ahead of classical by 0.", "Deep is better than classical by 0.", "Deep and classical are level"))
 
 
 def test_the_terminal_table_shows_names_as_they_are(make_run: Callable[..., Path]) -> None:
@@ -214,8 +179,8 @@ def test_a_run_without_cells_still_has_every_table(make_run: Callable[..., Path]
     assert set(tables["cells"]["reason"]) == {""}
     assert list(tables["summary"].columns) == SUMMARY_COLUMNS
     assert set(as_text(tables["summary"], columns(results))["F1 per image"]) == {"–"}
-    assert headline(tables["summary"], results).sentence == "No model has a result yet"
-    assert len(write(results, html=True, csv=True, md=True, latex=True)) == 16
+    assert headline(tables["summary"], tables["pairwise"], results, Level()).sentence == "No model has a result yet"
+    assert len(write(results, html=True, csv=True, md=True, latex=True)) == 19
 
 
 def test_the_means_over_two_repeats_pool_each_repeat_apart(make_run: Callable[..., Path]) -> None:
