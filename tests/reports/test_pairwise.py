@@ -19,7 +19,19 @@ from reports.tables import all_tables
 from reports.words import headline
 
 COLUMNS = [
-    *("model_a", "model_b", "metric", "mean_difference", "sd", "n_cells", "n_test_over_n_train", "t", "df", "p", "p_holm"),
+    *(
+        "model_a",
+        "model_b",
+        "metric",
+        "mean_difference",
+        "sd",
+        "n_cells",
+        "n_test_over_n_train",
+        "t",
+        "df",
+        "p",
+        "p_holm",
+    ),
     *("ci_low", "ci_high", "p_worse", "p_equal", "p_better"),
     *("p_holm_best", "p_holm_reference", "bootstrap_low", "bootstrap_high"),
 ]

@@ -15,9 +15,9 @@ from rich.console import Console
 from reports.evaluation import evaluate
 from reports.export import csv_text, latex_text, markdown_text
 from reports.metrics import score
+from reports.pairwise import Level
 from reports.provenance import caption
 from reports.report import write
-from reports.pairwise import Level
 from reports.results import Results, load
 from reports.summary import as_text, columns, mean_sd, quantity, summary
 from reports.tables import all_tables, fold_balance, per_class, rare_classes
@@ -26,7 +26,15 @@ from reports.words import headline, remarks
 
 RESTS = ("f1_macro", "balanced_accuracy", "roc_auc_macro", "average_precision_macro", "mcc", "cohen_kappa")
 SUMMARY_METRICS = (
-    *("accuracy", "f1_samples", "f1_macro", "f1_micro", "balanced_accuracy", "roc_auc_macro", "average_precision_macro"),
+    *(
+        "accuracy",
+        "f1_samples",
+        "f1_macro",
+        "f1_micro",
+        "balanced_accuracy",
+        "roc_auc_macro",
+        "average_precision_macro",
+    ),
     *("log_loss", "mcc", "cohen_kappa", "hamming_loss", "roc_auc_micro", "average_precision_micro", "brier"),
     "calibration_error",
 )
@@ -158,7 +166,9 @@ def test_the_headline_compares_the_best_of_each_family(results: Results) -> None
     assert [each.family for each in said.contenders] == ["classical", "deep", "fusion", "floor"]
     assert said.contenders[0].model == "hog-svm"
     assert sum(each.wins for each in said.contenders) == 1
-    assert said.sentence.startswith(("Deep is ahead of classical by 0.", "Deep is better than classical by 0.", "Deep and classical are level"))
+    assert said.sentence.startswith(
+        ("Deep is ahead of classical by 0.", "Deep is better than classical by 0.", "Deep and classical are level")
+    )
 
 
 def test_the_terminal_table_shows_names_as_they_are(make_run: Callable[..., Path]) -> None:
