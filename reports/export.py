@@ -2,9 +2,12 @@
 
 import math
 import re
+from collections.abc import Mapping
 
 import pandas as pd
 
+BEST, TIED = r"\textbf{{}}", r"{}$^{\dagger}$"
+STYLES = (BEST, TIED)
 FORMULA_START = ("=", "+", "-", "@", "\t", "\r")
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]+")
 LATEX = {
@@ -17,6 +20,7 @@ LATEX = {
     "±": r"$\pm$",
     "×": r"$\times$",
     "–": "--",
+    "†": r"$^{\dagger}$",
     "[": "{[}",
 } | {character: f"\\{character}" for character in "&%$#_{}"}
 MARKDOWN = {character: f"\\{character}" for character in r"\`*_[]|~$#"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
@@ -35,13 +39,19 @@ def markdown_text(table: pd.DataFrame, caption: str) -> str:
     return f"{_escape(caption, MARKDOWN)}\n\n" + "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
 
 
-def latex_text(table: pd.DataFrame, caption: str, label: str, *, wide: bool) -> str:
+def latex_text(
+    table: pd.DataFrame, caption: str, label: str, *, wide: bool, styles: Mapping[tuple[int, int], str] | None = None
+) -> str:
     """Write a table of text with booktabs rules.
 
-    A wide table is scaled to the width of both columns; another one is a longtable, which breaks over pages.
+    A wide table is a float over both columns, no wider than the page; another one is a longtable, which breaks over pages. `styles`
+    has a template of `STYLES` for cells by row and column.
     """
     head = " & ".join(_cells(table.columns, LATEX)) + r" \\"
-    body = [" & ".join(_cells(row, LATEX)) + r" \\" for row in table.itertuples(index=False)]
+    body = []
+    for i, row in enumerate(table.itertuples(index=False)):
+        cells = [(styles or {}).get((i, j), "{}").replace("{}", text, 1) for j, text in enumerate(_cells(row, LATEX))]
+        body.append(" & ".join(cells) + r" \\")
     alignment = "l" * table.shape[1]
     title = rf"\caption{{{_escape(caption, LATEX)}}}\label{{{label}}}"
     if wide:
@@ -49,7 +59,8 @@ def latex_text(table: pd.DataFrame, caption: str, label: str, *, wide: bool) -> 
             "% needs \\usepackage{booktabs,graphicx}",
             r"\begin{table*}",
             title,
-            rf"\resizebox{{\textwidth}}{{!}}{{\begin{{tabular}}{{{alignment}}}",
+            r"\centering",
+            rf"\resizebox{{\ifdim\width>\textwidth\textwidth\else\width\fi}}{{!}}{{\begin{{tabular}}{{{alignment}}}",
             *(r"\toprule", head, r"\midrule", *body, r"\bottomrule"),
             r"\end{tabular}}",
             r"\end{table*}",
@@ -57,10 +68,10 @@ def latex_text(table: pd.DataFrame, caption: str, label: str, *, wide: bool) -> 
     else:
         lines = [
             "% needs \\usepackage{booktabs,longtable}",
-            rf"\begin{{longtable}}{{{alignment}}}",
+            rf"{{\footnotesize\setlength{{\tabcolsep}}{{4pt}}\begin{{longtable}}{{{alignment}}}",
             title + r" \\",
             *(r"\toprule", head, r"\midrule", r"\endhead", r"\bottomrule", r"\endfoot", *body),
-            r"\end{longtable}",
+            r"\end{longtable}}",
         ]
     return "\n".join(lines) + "\n"
 

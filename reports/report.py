@@ -8,6 +8,7 @@ from reports.evaluation import evaluate
 from reports.export import csv_text, latex_text, markdown_text, plain
 from reports.page import html as html_text
 from reports.pairwise import Level, pairs_as_text
+from reports.paper import paper_tables
 from reports.provenance import caption
 from reports.results import Results
 from reports.summary import as_text, columns, primary_metric
@@ -34,9 +35,10 @@ def write(results: Results, *, html: bool, csv: bool, md: bool, latex: bool, lev
             texts[path.with_suffix(".csv")] = csv_text(table)
         if md:
             texts[path.with_suffix(".md")] = markdown_text(readable, _caption(name, results))
-        if latex:
-            wide = name == "summary"
-            texts[path.with_suffix(".tex")] = latex_text(readable, _caption(name, results), f"tab:{name}", wide=wide)
+    if latex:
+        for each in paper_tables(evaluation, tables, level):
+            path = folder / "tables" / f"{each.name}.tex"
+            texts[path] = latex_text(each.text, each.caption, f"tab:{each.name}", wide=each.wide, styles=each.styles)
     for path, text in texts.items():
         _write_whole(path, text)
     return list(texts)

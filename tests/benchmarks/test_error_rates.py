@@ -63,7 +63,7 @@ def test_intervals_over_patients_cover_and_intervals_over_images_do_not() -> Non
     fresh_patient, fresh_y, fresh_X = draw(rng, 20_000)
     worth, found = [], []
     for _ in range(400):
-        patient, y, X = draw(rng, N_PATIENTS)
+        _, y, X = draw(rng, N_PATIENTS)
         both = np.concatenate([X, fresh_X], axis=1)
         everything = np.arange(len(y) + len(fresh_y))
         train = everything < len(y)

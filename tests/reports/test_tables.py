@@ -4,6 +4,7 @@ import csv
 import io
 import math
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -142,6 +143,46 @@ def test_latex_specials_are_escaped_and_rules_are_booktabs() -> None:
     assert all(rule in text for rule in (r"\toprule", r"\midrule", r"\bottomrule", r"\caption{Über 50\%}"))
 
 
+def test_the_paper_marks_the_best_and_what_cannot_be_told_from_it(make_run: Callable[..., Path]) -> None:
+    models = {
+        "prior": ("floor", 0.0),
+        "hog-svm": ("classical", 0.7),
+        "squeezenet-probe": ("deep", 1.6),
+        "squeezenet-finetune": ("deep", 1.6),
+    }
+    results = load(make_run("multiclass", classes=("Hand", "Knee", "Chest"), models=models, n_images=900, folds=5))
+    text = write(results, html=False, csv=False, md=False, latex=True)[0].read_text()
+    scores = {
+        line.split(" & ")[0]: line.split(" & ")[2]
+        for line in text.splitlines()
+        if line.endswith(r"\\") and " & " in line
+    }
+    assert scores["Model"] == "Accuracy"
+    best, tied = sorted(
+        ("squeezenet-probe", "squeezenet-finetune"), key=lambda m: not scores[m].startswith(r"\textbf{")
+    )
+    assert scores[best].startswith(r"\textbf{0.")
+    assert scores[tied].endswith(r"$^{\dagger}$")
+    for other in ("prior", "hog-svm"):
+        assert "dagger" not in scores[other]
+        assert "textbf" not in scores[other]
+
+
+@pytest.mark.skipif(not shutil.which("pdflatex"), reason="no pdflatex")
+def test_the_tables_compile_whatever_the_names(results: Results, tmp_path: Path) -> None:
+    paths = write(results, html=False, csv=False, md=False, latex=True)
+    inputs = "".join(rf"\input{{{path.as_posix()}}}" + "\n" for path in paths)
+    (tmp_path / "paper.tex").write_text(
+        r"\documentclass{article}\usepackage{booktabs,graphicx,longtable}\begin{document}" + inputs + r"\end{document}"
+    )
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
+    done = subprocess.run(
+        command, cwd=tmp_path, capture_output=True, text=True, errors="replace", check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert (tmp_path / "paper.pdf").stat().st_size > 10_000
+
+
 def test_markdown_cells_cannot_break_the_table_or_become_markup() -> None:
     text = markdown_text(pd.DataFrame({"x": ["a|b\n<b>*c*"]}), "Run_1")
     assert text == "Run\\_1\n\n| x |\n| --- |\n| a\\|b &lt;b&gt;\\*c\\* |\n"
@@ -150,7 +191,10 @@ def test_markdown_cells_cannot_break_the_table_or_become_markup() -> None:
 def test_every_table_is_written_in_every_format(results: Results) -> None:
     paths = write(results, html=False, csv=True, md=True, latex=True)
     names = {"summary", "pairwise", "per_class", "cells", "fold_balance", "excluded"}
-    assert {path.name for path in paths} == {f"{name}.{kind}" for name in names for kind in ("csv", "md", "tex")}
+    expected = {f"{name}.{kind}" for name in names for kind in ("csv", "md")}
+    assert {path.name for path in paths} == expected | {
+        f"{n}.tex" for n in ("summary", "timing", "pairwise", "per_class")
+    }
     assert sorted(paths) == sorted((results.path / "report" / "tables").iterdir())
 
 
@@ -190,7 +234,7 @@ def test_a_run_without_cells_still_has_every_table(make_run: Callable[..., Path]
     assert list(tables["summary"].columns) == SUMMARY_COLUMNS
     assert set(as_text(tables["summary"], columns(results))["F1 per image"]) == {"–"}
     assert headline(tables["summary"], tables["pairwise"], results, Level()).sentence == "No model has a result yet"
-    assert len(write(results, html=True, csv=True, md=True, latex=True)) == 19
+    assert len(write(results, html=True, csv=True, md=True, latex=True)) == 16
 
 
 def test_the_means_over_two_repeats_pool_each_repeat_apart(make_run: Callable[..., Path]) -> None:
