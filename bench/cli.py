@@ -138,6 +138,23 @@ def report(
         out.print(f"wrote {escape(str(path))}")
 
 
+@app.command()
+def verify(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")],
+    table: Annotated[
+        Path | None, typer.Argument(metavar="[TABLE]", help="A .csv or .tex table of bench report.", show_default=False)
+    ] = None,
+    reference: Annotated[str | None, typer.Option(help="As it was for the report.", show_default=False)] = None,
+    alpha: Annotated[float, typer.Option(help="As it was for the report.")] = 0.05,
+    rope: Annotated[float, typer.Option(help="As it was for the report.")] = 0.01,
+) -> None:
+    """Check a run folder, and compute every number of a published table again. Exit 1 if anything differs."""
+    from bench.verify import verify as check
+    from reports.pairwise import Level
+
+    raise typer.Exit(check(folder, table, Level(alpha, rope, reference), out))
+
+
 @app.command(name="list")
 def list_(what: Annotated[What, typer.Argument(help="models, datasets, suites or runs")]) -> None:
     """List models, data sets, suites or runs."""

@@ -139,6 +139,31 @@ def test_a_run_killed_in_the_middle_goes_on_and_ends_with_the_same_bytes(
     assert not list(run.rglob(".*"))
 
 
+def test_verify_finds_changed_splits_and_a_changed_number(
+    first_run: tuple[Path, Path], bench_command: Command, tmp_path: Path
+) -> None:
+    shutil.copytree(first_run[0], tmp_path / "run")
+    assert bench_command("report", "run", "--csv").returncode == 0
+    done = bench_command("verify", "run", "run/report/tables/summary.csv")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "9 prediction files match their checksums" in done.stdout
+    assert "0 differ" in done.stdout
+    table = tmp_path / "run/report/tables/summary.csv"
+    rows = table.read_text().splitlines()
+    rows[2] = rows[2].replace(",0.", ",0.1", 1)
+    table.write_text("\n".join(rows))
+    done = bench_command("verify", "run", table)
+    assert done.returncode == 1
+    assert "summary.csv, hog-svm, accuracy_mean: 0.1" in done.stdout
+    splits = pd.read_parquet(tmp_path / "run/splits.parquet")
+    trained = splits.index[splits["part"] == "train"][0]
+    splits.loc[trained, "part"] = "valid"
+    splits.to_parquet(tmp_path / "run/splits.parquet")
+    done = bench_command("verify", "run")
+    assert done.returncode == 1
+    assert "splits.parquet has the digest" in done.stdout
+
+
 def test_a_damaged_cell_is_named_and_computed_again(
     bench_command: Command, first_run: tuple[Path, Path], phantom_folder: Path, tmp_path: Path
 ) -> None:
