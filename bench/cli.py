@@ -155,6 +155,29 @@ def verify(
     raise typer.Exit(check(folder, table, Level(alpha, rope, reference), out))
 
 
+@app.command()
+def cite(
+    folder: Annotated[
+        Path | None,
+        typer.Argument(metavar="[RUN]", help="Run folder. Without: the software alone.", show_default=False),
+    ] = None,
+) -> None:
+    """Print BibTeX of everything that a run used; write it, a methods paragraph and two checklists under RUN/report."""
+    from reports.citation.bibliography import bibtex
+
+    if folder is None:
+        typer.echo(bibtex(None))
+        return
+    from reports.pairwise import Level
+    from reports.report import write_citations
+    from reports.results import load
+
+    results = load(folder)
+    typer.echo(bibtex(results))
+    for path in write_citations(results, Level()):
+        err.print(f"wrote {escape(str(path))}")
+
+
 @app.command(name="list")
 def list_(what: Annotated[What, typer.Argument(help="models, datasets, suites or runs")]) -> None:
     """List models, data sets, suites or runs."""

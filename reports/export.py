@@ -76,6 +76,16 @@ def latex_text(
     return "\n".join(lines) + "\n"
 
 
+def latex_escaped(text: str) -> str:
+    """Write any text so that LaTeX sets it as it stands."""
+    return _escape(text, LATEX)
+
+
+def markdown_escaped(text: str) -> str:
+    """Write any text so that Markdown shows it as it stands."""
+    return _escape(text, MARKDOWN)
+
+
 def plain(table: pd.DataFrame) -> pd.DataFrame:
     """Write any table as text: three decimals, "undefined" for what could not be computed, spaces in column names."""
     return table.rename(columns=lambda name: str(name).replace("_", " ")).map(_plain)

@@ -4,6 +4,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from reports.citation import methods
+from reports.citation.bibliography import bibtex
+from reports.citation.checklist import checklist
 from reports.evaluation import evaluate
 from reports.export import csv_text, latex_text, markdown_text, plain
 from reports.page import html as html_text
@@ -42,6 +45,20 @@ def write(results: Results, *, html: bool, csv: bool, md: bool, latex: bool, lev
     for path, text in texts.items():
         _write_whole(path, text)
     return list(texts)
+
+
+def write_citations(results: Results, level: Level) -> list[Path]:
+    """Write citations.bib, methods.md, methods.tex and checklist.md; return their paths."""
+    folder = results.path / "report"
+    texts = {
+        "citations.bib": bibtex(results),
+        "methods.md": methods.markdown(results, level),
+        "methods.tex": methods.latex(results, level),
+        "checklist.md": checklist(results, level),
+    }
+    for name, text in texts.items():
+        _write_whole(folder / name, text)
+    return [folder / name for name in texts]
 
 
 def _readable(name: str, table: pd.DataFrame, results: Results) -> pd.DataFrame:

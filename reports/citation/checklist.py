@@ -1,0 +1,94 @@
+"""CLAIM 2024 and TRIPOD+AI with the items that a run can answer answered, and the others left to the author."""
+
+import tomllib
+from importlib import resources
+
+import pandas as pd
+
+from reports.export import markdown_text
+from reports.pairwise import Level
+from reports.provenance import DIGEST_LENGTH, counted, groups_in_words
+from reports.results import Results
+from reports.summary import primary_metric, title
+
+AUTHOR = "**the author's**"
+
+
+def checklist(results: Results, level: Level) -> str:
+    """Write both checklists as Markdown tables."""
+    known = answers(results, level)
+    texts = [
+        f"# Reporting checklists for {results.run['run_id']}",
+        f"Answers follow from the run folder; items marked {AUTHOR} it cannot know. Details: methods.md.",
+    ]
+    for each in _lists().values():
+        table = pd.DataFrame(
+            {
+                "Item": [item["id"] for item in each["items"]],
+                "Asks": [item["item"] for item in each["items"]],
+                "Answer": [known.get(item.get("answer", ""), "@") for item in each["items"]],
+            }
+        )
+        texts += [f"## {each['title']}", markdown_text(table, "").strip().replace("| @ |", f"| {AUTHOR} |")]
+    return "\n\n".join(texts) + "\n"
+
+
+def answers(results: Results, level: Level) -> dict[str, str]:
+    """What the run says, by the word that `checklist.toml` names it with."""
+    run, data, splits = results.run, results.data, results.run["splits"]
+    noun = data.get("group_noun") or "group"
+    families = sorted({model["family"] for model in results.models.values()})
+    starts = sorted(
+        {
+            str(part.get("start", "imagenet"))
+            for model in results.models.values()
+            for part in (*model.get("encoders", ()), model.get("head") or {})
+            if "backbone" in part
+        }
+    )
+    done = len(results.predictions)
+    metric = title(primary_metric(results), results)
+    digests = f"splits {splits['digest'][:DIGEST_LENGTH]}, data {str(data.get('digest', ''))[:DIGEST_LENGTH]}"
+    n_excluded = int((results.manifest["status"] == "excluded").sum())
+    size = f"{data['n_images']:,} images of {groups_in_words(results)} in {len(data['classes'])} classes"
+    return {
+        "goal": f"Compare {', '.join(families)} models on {len(data['classes'])} classes; development and internal evaluation",
+        "data": f"{data.get('title') or data['name']}{' (SYNTHETIC: simulated images)' if data.get('synthetic') else ''}; licence: {data.get('licence') or 'not stated'}",
+        "excluded": f"All readable, labelled images; {counted(n_excluded, 'file')} excluded, each with its reason in excluded.csv",
+        "preprocessing": "The same for all models, learns nothing; settings in methods.md",
+        "subsets": "None: all usable images",
+        "missing": "Images without a label or that cannot be read are excluded and listed; no value is imputed",
+        "reference": f"The labels of the data set ({'several' if data['task'] == 'multilabel' else 'one'} per image), as registered",
+        "partitions": f"{splits['folds']}-fold cross-validation x {splits['repeats']}, stratified over labels, seed {run['seed']}, {digests}",
+        "disjoint": f"{noun.capitalize()}: no {noun} is in two parts of a fold; identical images share a {noun}",
+        "size": f"{size}; not determined beforehand by the run",
+        "models": f"{counted(len(results.models), 'model')}; classes and parameters in run.json and methods.md",
+        "software": f"xraybench {run.get('xraybench', '')}; versions in methods.md, BibTeX in citations.bib",
+        "starts": f"Backbones start from: {', '.join(starts)}" if starts else "No network was trained",
+        "training": "In run.json; chosen parameters and history of every cell in cell.json",
+        "selection": "Parameters, epochs and thresholds on the validation part of each fold, never on the test part",
+        "ensembling": "None, but for models of the family fusion, which join encodings",
+        "metrics": f"{metric} decides; others in summary.csv",
+        "uncertainty": f"Corrected resampled t-test, Holm, alpha {level.alpha:g}; bootstrap over {noun}s",
+        "internal": "Cross-validation on one data set: training and test data come from the same source",
+        "numbers": f"{size}; {counted(n_excluded, 'file')} excluded; counts of each part in fold_balance.csv",
+        "performance": "summary.csv and per_class.csv",
+        "precision": "Intervals in summary.csv and pairwise.csv",
+        "failures": "Confusions and scores of each class in report.html; per-image predictions in cells/",
+        "protocol": f"The suite {run['suite']['name']} in run.json (SHA-256 {str(run['suite'].get('digest', ''))[:DIGEST_LENGTH]})",
+        "availability": f"Code: xraybench; splits and per-image predictions: the run folder {run['run_id']}; data: the author's",
+        "predictors": "Pixels of the preprocessed images alone",
+        "analysis": "methods.md",
+        "imbalance": "Stratified folds; no resampling; weights where a model's parameters say so",
+        "output": "A probability for each class; "
+        + (
+            "one threshold for all classes from the validation part"
+            if data["task"] == "multilabel"
+            else "the most probable class"
+        ),
+        "cells": f"{done} cells done of {results.n_planned * len(results.models)}; n of each part in cells.csv",
+    }
+
+
+def _lists() -> dict[str, dict]:
+    return tomllib.loads(resources.files("reports").joinpath("citation", "checklist.toml").read_text(encoding="utf-8"))
