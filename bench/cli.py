@@ -156,6 +156,21 @@ def verify(
 
 
 @app.command()
+def compare(
+    folders: Annotated[list[Path], typer.Argument(metavar="RUN RUN ...", help="Run folders; the first is the base.")],
+    alpha: Annotated[float, typer.Option(help="Intervals cover 1 - alpha.")] = 0.05,
+) -> None:
+    """Show what differs between runs (data, splits, parameters, versions, hardware) and what that did to the scores."""
+    from bench.compare import compare as print_comparison
+    from bench.errors import UserError
+    from reports.pairwise import Level
+
+    if len(folders) < 2:
+        raise UserError("bench compare: give two run folders or more")
+    print_comparison(folders, Level(alpha), out)
+
+
+@app.command()
 def cite(
     folder: Annotated[
         Path | None,
