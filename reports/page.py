@@ -23,7 +23,7 @@ from reports.results import Results, Sample
 from reports.summary import as_text, columns
 from reports.words import headline, remarks
 
-MAX_SAMPLES = 12
+MAX_SAMPLES, MAX_SUSPECTS = 12, 40
 MAX_SAMPLE_BYTES = 400_000
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
@@ -60,6 +60,8 @@ def html(evaluation: Evaluation, tables: dict[str, pd.DataFrame], level: Level) 
         open_models=_records(tables["summary"].query("status != 'done'")),
         excluded=_records(tables["excluded"]),
         warned=_records(results.cells[results.cells["warnings"].map(len) > 0]),
+        suspects=_records(plain(tables["suspects"].head(MAX_SUSPECTS)).rename(columns=lambda name: name.replace(" ", "_"))),
+        n_suspects=len(tables["suspects"]),
         failures=_records(results.cells[results.cells["traceback"].notna()]),
         figures=figures,
         best=next(iter(ranked(evaluation)), ""),

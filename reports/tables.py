@@ -19,6 +19,7 @@ from reports.metrics import (
 from reports.pairwise import Level, pairwise
 from reports.results import Results, ResultsError
 from reports.summary import summary
+from reports.suspects import suspects
 
 
 def all_tables(evaluation: Evaluation, level: Level | None = None) -> dict[str, pd.DataFrame]:
@@ -42,6 +43,7 @@ def all_tables(evaluation: Evaluation, level: Level | None = None) -> dict[str, 
         "cells": cells(evaluation),
         "fold_balance": fold_balance(evaluation.results),
         "excluded": excluded(evaluation.results),
+        "suspects": suspects(evaluation),
     }
 
 

@@ -22,6 +22,7 @@ CSV_KEYS = {
     "cells": ("model", "repeat", "fold"),
     "fold_balance": ("repeat", "fold", "part", "class"),
     "excluded": ("image_id",),
+    "suspects": ("image_id",),
 }
 LATEX_KEYS = {"summary": 1, "timing": 1, "pairwise": 2, "per_class": 1}  # leading columns that name a row
 LABEL = re.compile(r"\\label\{tab:(\w+)\}")
