@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from reports.decision import FloatArray
-from reports.evaluation import Decided, Evaluation
+from reports.evaluation import Decided, Evaluation, in_order
 from reports.metrics import f1_of_images, losses_of_images
 from reports.statistics import resample_groups
 
@@ -25,18 +25,17 @@ def bootstrap(evaluation: Evaluation, n_resamples: int = N_RESAMPLES) -> Draws:
     """
     results = evaluation.results
     groups, seed, task = results.groups, int(results.run["seed"]), results.data["task"]
-    ids, weights = None, None
+    weights = None
     out = {}
     for model in evaluation.finished:
         if len(evaluation.parts(model)) < results.n_planned:
             continue
         scores = []
         for part in evaluation.pooled(model):
-            order = np.argsort(part.image_id)
+            rows = in_order(part)
             if weights is None:
-                ids = part.image_id[order]
-                weights = resample_groups(groups.reindex(ids).to_numpy(str), n_resamples, seed)
-            scores.append(weighted_scores(_rows(part, order), weights, task))
+                weights = resample_groups(groups.reindex(rows.image_id).to_numpy(str), n_resamples, seed)
+            scores.append(weighted_scores(rows, weights, task))
         out[model] = {metric: np.mean([each[metric] for each in scores], axis=0) for metric in scores[0]}
     return out
 
@@ -106,10 +105,6 @@ def _up_to(counts: np.ndarray) -> np.ndarray:
     sums = np.zeros((len(counts) + 1, counts.shape[1]), np.float32)
     np.cumsum(counts, axis=0, out=sums[1:])
     return sums
-
-
-def _rows(part: Decided, order: np.ndarray) -> Decided:
-    return Decided(part.image_id[order], part.truth[order], part.decided[order], part.probability[order])
 
 
 def _ratio(part: FloatArray, whole: FloatArray) -> FloatArray:

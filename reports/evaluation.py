@@ -81,6 +81,12 @@ def join(parts: Iterable[Decided]) -> Decided:
     return Decided(*(np.concatenate(column) for column in columns))
 
 
+def in_order(part: Decided) -> Decided:
+    """Sort a test part by the names of its images, so that those of several models stand beside each other."""
+    order = np.argsort(part.image_id)
+    return Decided(part.image_id[order], part.truth[order], part.decided[order], part.probability[order])
+
+
 def _decide_cell(predictions: pd.DataFrame, classes: list[str], task: str, at_least_one: bool) -> Decided:
     test, valid = (predictions[predictions["part"] == part] for part in ("test", "valid"))
     truth, probability = _matrices(test, classes)

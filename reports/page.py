@@ -60,7 +60,9 @@ def html(evaluation: Evaluation, tables: dict[str, pd.DataFrame], level: Level) 
         open_models=_records(tables["summary"].query("status != 'done'")),
         excluded=_records(tables["excluded"]),
         warned=_records(results.cells[results.cells["warnings"].map(len) > 0]),
-        suspects=_records(plain(tables["suspects"].head(MAX_SUSPECTS)).rename(columns=lambda name: name.replace(" ", "_"))),
+        suspects=_records(
+            plain(tables["suspects"].head(MAX_SUSPECTS)).rename(columns=lambda name: name.replace(" ", "_"))
+        ),
         n_suspects=len(tables["suspects"]),
         failures=_records(results.cells[results.cells["traceback"].notna()]),
         figures=figures,

@@ -8,7 +8,7 @@ through, not a correction.
 import numpy as np
 import pandas as pd
 
-from reports.evaluation import Evaluation
+from reports.evaluation import Evaluation, in_order
 
 COLUMNS = (
     *("image_id", "file", "group", "labels", "suggested", "models_against", "n_models"),
@@ -38,13 +38,12 @@ def suspects(evaluation: Evaluation) -> pd.DataFrame:
     ]
     if not judges:
         return pd.DataFrame(columns=list(COLUMNS))
-    ids, truth = None, None
     votes = []
     for model in judges:
-        parts = evaluation.pooled(model)
-        orders = [np.argsort(part.image_id) for part in parts]
-        ids, truth = parts[0].image_id[orders[0]], parts[0].truth[orders[0]]
-        votes.append(np.mean([part.probability[order] for part, order in zip(parts, orders, strict=True)], axis=0))
+        parts = [in_order(part) for part in evaluation.pooled(model)]
+        votes.append(np.mean([part.probability for part in parts], axis=0))
+    whole = in_order(evaluation.pooled(judges[0])[0])  # every model has tested the same images
+    ids, truth = whole.image_id, whole.truth
     probability = np.stack(votes)  # (n_models, n, n_classes)
     first = probability.argmax(axis=2)  # (n_models, n)
     against = (~np.take_along_axis(truth[None], first[:, :, None], axis=2)[:, :, 0]).sum(axis=0)
