@@ -123,17 +123,14 @@ def report(
     rope: Annotated[float, typer.Option(help="Differences within ± this mean nothing in practice.")] = 0.01,
 ) -> None:
     """Turn a run folder into tables, curves and one HTML file. CSV tables come with the page, and without any option."""
-    from bench.errors import UserError
     from reports.pairwise import Level
     from reports.report import write
     from reports.results import load
     from reports.terminal import summary_table
 
-    if not (0 < alpha < 1 and rope >= 0):
-        raise UserError(f"--alpha {alpha:g} --rope {rope:g}: give an alpha between 0 and 1, and a rope of 0 or more")
+    level = Level(alpha, rope, reference)
     results = load(folder or _latest_run())
     out.print(summary_table(results, out.width))
-    level = Level(alpha, rope, reference)
     for path in write(results, html=html, csv=csv or html or not (md or latex), md=md, latex=latex, level=level):
         out.print(f"wrote {escape(str(path))}")
 
@@ -281,7 +278,7 @@ def pretrain(
             f"--n {n} --epochs {epochs} --side {side}: give at least 20 images, 1 epoch, and a side of 32 to 1024"
         )
     path = pretrain_on_phantoms(backbone, folder, n, epochs, side, seed, device.value, out)
-    out.print(f"wrote {escape(str(path))}. Next: bench run --all --weights-dir {escape(str(folder))}")
+    out.print(f"wrote {escape(str(path))}. Next: bench run --all --suite starts --weights-dir {escape(str(folder))}")
 
 
 @app.command()

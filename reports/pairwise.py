@@ -12,6 +12,7 @@ import pandas as pd
 from reports.bootstrap import Draws
 from reports.evaluation import Evaluation
 from reports.metrics import LOWER_IS_BETTER, METRICS
+from reports.results import ResultsError
 from reports.statistics import bayesian_t_test, corrected_t_test, holm, percentile_interval
 
 COLUMNS = (
@@ -50,6 +51,13 @@ class Level:
     alpha: float = 0.05
     rope: float = 0.01
     reference: str | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what means nothing: ResultsError names the options."""
+        if not (0 < self.alpha < 1 and self.rope >= 0):
+            raise ResultsError(
+                f"--alpha {self.alpha:g} --rope {self.rope:g}: give an alpha between 0 and 1, and a rope of 0 or more"
+            )
 
 
 def pairwise(evaluation: Evaluation, draws: Draws, level: Level) -> pd.DataFrame:

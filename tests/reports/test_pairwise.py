@@ -133,7 +133,9 @@ def test_settings_that_mean_nothing_are_one_line(
     run = str(make_run("multiclass"))
     assert invoke(["report", run, "--alpha", "1.5"]) == 2
     assert invoke(["report", run, "--reference", "hog-smv"]) == 2
-    first, second = capsys.readouterr().err.strip().splitlines()
+    assert invoke(["verify", run, "--rope", "-1"]) == 2
+    first, second, third = capsys.readouterr().err.strip().splitlines()
     assert "--alpha 1.5" in first
+    assert "--rope -1" in third
     assert "--reference hog-smv: has no finished cell in this run; there are prior, hog-svm" in second
     assert invoke(["report", run, "--reference", "hog-svm", "--csv"]) == 0
