@@ -73,6 +73,9 @@ def run(
         list[str] | None,
         typer.Option("--set", help="KEY=VALUE changed in the suite, such as preprocessing.denoise=median."),
     ] = None,
+    pictures: Annotated[
+        bool, typer.Option("--pictures/--no-pictures", help="Keep small pictures in the run folder, for the report.")
+    ] = True,
     file_column: Annotated[str | None, typer.Option(help="Column of a table with the file names.")] = None,
     label_column: Annotated[str | None, typer.Option(help="Column of a table with the labels.")] = None,
     group_column: Annotated[str | None, typer.Option(help="Column of a table with the patients.")] = None,
@@ -100,6 +103,7 @@ def run(
         offline=offline,
         limit=limit,
         settings=tuple(settings or ()),
+        pictures=pictures,
         hints=Hints(file_column, label_column, group_column, label_separator),
         command=shlex.join(["bench", *sys.argv[1:]]),
     )
@@ -108,9 +112,13 @@ def run(
 
 @app.command()
 def report(
-    folder: Annotated[
-        Path | None,
-        typer.Argument(metavar="[RUN]", help="Run folder. Default: the latest below runs/.", show_default=False),
+    folders: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[RUN ...]",
+            help="Run folder; or one for each of several data sets. Default: the latest below runs/.",
+            show_default=False,
+        ),
     ] = None,
     html: Annotated[bool, typer.Option("--html", help="report.html: one file that opens offline.")] = False,
     csv: Annotated[bool, typer.Option("--csv", help="Tables as CSV.")] = False,
@@ -121,17 +129,35 @@ def report(
     ] = None,
     alpha: Annotated[float, typer.Option(help="Claim a difference where the adjusted p is below.")] = 0.05,
     rope: Annotated[float, typer.Option(help="Differences within ± this mean nothing in practice.")] = 0.01,
+    figures: Annotated[
+        str | None, typer.Option(help="Figures for a paper: pdf,svg,png. At the width of one column or two.")
+    ] = None,
+    output: Annotated[Path, typer.Option("--out", help="Folder for the report of several data sets.")] = Path("report"),
 ) -> None:
-    """Turn a run folder into tables, curves and one HTML file. CSV tables come with the page, and without any option."""
+    """Turn a run folder into tables, curves and one HTML file. CSV tables come with the page, and without any option.
+
+    With runs of several data sets: ranks of the models they share, with the tests that fit.
+    """
+    from reports.figures.files import parse_formats
     from reports.pairwise import Level
-    from reports.report import write
     from reports.results import load
-    from reports.terminal import summary_table
 
     level = Level(alpha, rope, reference)
-    results = load(folder or _latest_run())
-    out.print(summary_table(results, out.width))
-    for path in write(results, html=html, csv=csv or html or not (md or latex), md=md, latex=latex, level=level):
+    formats = {"html": html, "csv": csv or html or not (md or latex or figures), "md": md, "latex": latex}
+    formats["figures"] = parse_formats(figures)
+    if folders and len(folders) > 1:
+        from reports.across_report import write_across
+
+        words, paths = write_across([load(folder) for folder in folders], output, **formats, level=level)
+        out.print(escape("\n".join(words)))
+    else:
+        from reports.report import write
+        from reports.terminal import summary_table
+
+        results = load(folders[0] if folders else _latest_run())
+        out.print(summary_table(results, out.width))
+        paths = write(results, **formats, level=level)
+    for path in paths:
         out.print(f"wrote {escape(str(path))}")
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 import bench
@@ -15,6 +16,11 @@ from bench.model import family
 from bench.prepare import Prepared
 from bench.store import SCHEMA, RunFolder, StoreError
 from bench.suite import Suite
+
+MANIFEST_COLUMNS = (
+    *("image_id", "file", "labels", "group", "sha256", "pixels_sha256", "width", "height", "mode"),
+    *("grey_mean", "grey_sd", "status", "reason"),
+)
 
 
 def describe_run(prepared: Prepared, suite: Suite, seed: int, command: str, device: str) -> dict[str, Any]:
@@ -93,12 +99,7 @@ def open_run(folder: RunFolder, run: dict[str, Any], prepared: Prepared) -> dict
     """
     before = folder.read_run()
     if before is None:
-        folder.write_table(
-            "manifest",
-            prepared.manifest[
-                ["image_id", "file", "labels", "group", "sha256", "width", "height", "mode", "status", "reason"]
-            ],
-        )
+        folder.write_table("manifest", _with_greys(prepared)[list(MANIFEST_COLUMNS)])
         folder.write_table("splits", prepared.data.splits)
         folder.write_run(run)
         return run
@@ -112,6 +113,18 @@ def open_run(folder: RunFolder, run: dict[str, Any], prepared: Prepared) -> dict
         before = {**before, "suite": {**before["suite"], "models": models}}
         folder.write_run(before)
     return before
+
+
+def _with_greys(prepared: Prepared) -> pd.DataFrame:
+    """The manifest with the mean and the standard deviation of each preprocessed image's grey values (0 to 255)."""
+    manifest = prepared.manifest.assign(grey_mean=np.nan, grey_sd=np.nan)
+    rows = np.flatnonzero(manifest["status"] == "ok")
+    for start in range(0, len(rows), 1000):  # mapped from disk: a part at a time
+        part = np.asarray(prepared.pixels.images[start : start + 1000])
+        greys = {"grey_mean": part.mean(axis=(1, 2)), "grey_sd": part.std(axis=(1, 2))}
+        for name, values in greys.items():
+            manifest.iloc[rows[start : start + 1000], manifest.columns.get_loc(name)] = values
+    return manifest
 
 
 def _difference(before: dict[str, Any], now: dict[str, Any]) -> str | None:

@@ -1,10 +1,11 @@
-"""A few images before and after preprocessing and augmentation, kept in the run folder for the report."""
+"""Pictures kept in the run folder for the report: a few before and after preprocessing and augmentation, and a small one of each image."""
 
 from __future__ import annotations
 
 import json
 import shutil
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -17,6 +18,7 @@ from bench.store import RunFolder
 from bench.suite import Suite
 
 _IMAGES, _VERSIONS, _SIDE = 6, 3, 224
+_THUMBNAIL_SIDE, _THUMBNAIL_QUALITY = 112, 55
 
 
 def write_samples(
@@ -61,6 +63,27 @@ def write_samples(
         fresh.rename(folder.samples)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
+
+
+def write_thumbnails(folder: RunFolder, manifest: pd.DataFrame, images: np.ndarray, workers: int) -> None:
+    """Write thumbnails.parquet, unless it is there: image_id, and webp, the bytes of a WebP file of 112 by 112 pixels.
+
+    Parameters
+    ----------
+    manifest, images
+        The readable images' rows, and their pixels (n, side, side) uint8 in the same order.
+    """
+    if folder.thumbnails.exists():
+        return
+    with ThreadPoolExecutor(workers) as pool:
+        pictures = list(pool.map(_thumbnail, images))
+    folder.write_table("thumbnails", pd.DataFrame({"image_id": manifest["image_id"], "webp": pictures}))
+
+
+def _thumbnail(image: np.ndarray) -> bytes:
+    side = min(_THUMBNAIL_SIDE, *image.shape)
+    small = cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)
+    return cv2.imencode(".webp", small, [cv2.IMWRITE_WEBP_QUALITY, _THUMBNAIL_QUALITY])[1].tobytes()
 
 
 def _one_per_label_set(manifest: pd.DataFrame) -> list[int]:

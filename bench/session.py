@@ -20,7 +20,7 @@ from bench.live import View, clock_face
 from bench.model import Resources
 from bench.record import describe_run, open_run
 from bench.run import Outcome, check_models, run_cells
-from bench.samples import write_samples
+from bench.samples import write_samples, write_thumbnails
 from bench.store import Lock, RunFolder
 from bench.suite import Suite, load_suite, parse_setting, with_epochs
 
@@ -46,6 +46,7 @@ class Request:
     limit: int | None = None
     settings: tuple[str, ...] = ()
     hints: Hints = field(default_factory=Hints)
+    pictures: bool = True
     command: str = ""
 
 
@@ -135,7 +136,9 @@ def _run(
     view.console.print(_balance(prepared))
     view.note(f"run {run['run_id']} in {folder.root}; splits {run['splits']['digest'][:12]}")
     usable = prepared.manifest[prepared.manifest["status"] == "ok"].reset_index(drop=True)
-    write_samples(folder, listing.root, usable, data.images, suite, request.seed)
+    if request.pictures:
+        write_samples(folder, listing.root, usable, data.images, suite, request.seed)
+        write_thumbnails(folder, usable, data.images, environment.threads())
     encodings = Encodings(data.images, prepared.pixels.digest, cache, resources)
     return run_cells(suite, data, folder, encodings, resources, request.seed, view)
 

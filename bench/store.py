@@ -1,6 +1,6 @@
 """The run folder: who writes what where. A cell is there whole, with checksums that fit, or it is not there.
 
-Schema 1: run.json, manifest.parquet, splits.parquet, samples/, cells/MODEL/rR-fF/{cell.json, predictions.parquet, model/}.
+Schema 1: run.json, manifest.parquet, splits.parquet, samples/, thumbnails.parquet, cells/MODEL/rR-fF/{cell.json, predictions.parquet, model/}.
 """
 
 from __future__ import annotations
@@ -58,6 +58,11 @@ class RunFolder:
     def samples(self) -> Path:
         """Pictures before and after preprocessing, for the report."""
         return self.root / "samples"
+
+    @property
+    def thumbnails(self) -> Path:
+        """A small picture of each image, for the report."""
+        return self.root / "thumbnails.parquet"
 
     def cell_folder(self, cell: Cell) -> Path:
         """Where a cell's result stands."""

@@ -2,7 +2,9 @@
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike, NDArray
 
 from reports.results import Results
 
@@ -65,6 +67,14 @@ def model_costs(results: Results) -> pd.DataFrame:
             "model_mb": by_model["model_bytes"].mean().div(1e6),
         }
     )
+
+
+def pareto_front(cost: ArrayLike, score: ArrayLike) -> NDArray[np.bool_]:
+    """Mark what nothing else beats: no other is as cheap and better, or as good and cheaper. Shapes (n,)."""
+    cost, score = np.asarray(cost, dtype=float), np.asarray(score, dtype=float)
+    no_worse = (cost[None, :] <= cost[:, None]) & (score[None, :] >= score[:, None])  # (n, n): column against row
+    better = (cost[None, :] < cost[:, None]) | (score[None, :] > score[:, None])
+    return ~(no_worse & better).any(axis=1)
 
 
 def _done(results: Results) -> list[dict[str, Any]]:

@@ -1,12 +1,14 @@
 """ROC and precision-recall curves of all folds on one grid, so that they have a mean and a band."""
 
+import math
 from collections.abc import Callable, Iterator
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from reports.evaluation import Decided, Evaluation
-from reports.metrics import operating_points
+from reports.metrics import mean_of_defined, operating_points
 
 GRID = np.linspace(0, 1, 101)
 ALL_CLASSES = "All classes (micro-average)"
@@ -49,6 +51,42 @@ def bands(evaluation: Evaluation, curve: Curve) -> Iterator[dict]:
                 yield {"model": model, "class": label, "cells": len(folds)} | {
                     name: values.round(3).tolist() for name, values in (("mean", mean), ("low", low), ("high", high))
                 }
+
+
+def operating_rates(evaluation: Evaluation) -> pd.DataFrame:
+    """Where on its curves each model was used: the rates of its decisions, mean over the folds where they are defined.
+
+    Returns
+    -------
+    DataFrame
+        model, class, cells, threshold (mean; NaN with one label per image), and false_positive_rate, recall, precision.
+    """
+    rows = []
+    for model in evaluation.finished:
+        thresholds = [value for key, value in evaluation.thresholds.items() if key[0] == model]
+        threshold = mean_of_defined(thresholds)
+        for k, label in enumerate((ALL_CLASSES, *evaluation.results.classes)):
+            rates = []
+            for part in evaluation.parts(model):
+                truth, decided = (
+                    (part.truth, part.decided) if k == 0 else (part.truth[:, k - 1], part.decided[:, k - 1])
+                )
+                if truth.any() and not truth.all():
+                    hits = (truth & decided).sum()
+                    named = decided.sum()
+                    rates.append(
+                        (
+                            (decided & ~truth).sum() / (~truth).sum(),
+                            hits / truth.sum(),
+                            hits / named if named else math.nan,
+                        )
+                    )
+            if rates:
+                false_positive_rate, recall, precision = (mean_of_defined(each) for each in zip(*rates, strict=True))
+                rows.append((model, label, len(rates), threshold, false_positive_rate, recall, precision))
+    return pd.DataFrame(
+        rows, columns=["model", "class", "cells", "threshold", "false_positive_rate", "recall", "precision"]
+    )
 
 
 def _one_against_rest(parts: list[Decided], k: int) -> Iterator[tuple[NDArray, NDArray]]:

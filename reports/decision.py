@@ -38,8 +38,8 @@ def most_probable(probability: ArrayLike) -> BoolArray:
     return np.arange(probability.shape[1]) == probability.argmax(axis=1)[:, None]
 
 
-def at_threshold(probability: ArrayLike, threshold: float, at_least_one: bool) -> BoolArray:
-    """Mark every class at or above the threshold; where one is due and none is, the most probable."""
+def at_threshold(probability: ArrayLike, threshold: float | FloatArray, at_least_one: bool) -> BoolArray:
+    """Mark every class at or above the threshold (one, or one per class); where one is due and none is, the most probable."""
     probability = np.asarray(probability)
     decided = probability >= threshold
     if at_least_one:

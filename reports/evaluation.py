@@ -1,12 +1,13 @@
 """Apply the decision rule and the metrics to every cell, once, for all tables and figures."""
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from reports.decision import BoolArray, FloatArray, decide
+from reports.decision import BoolArray, FloatArray, at_threshold, best_threshold, most_probable
 from reports.metrics import METRICS, RESTS_ON_CLASSES, score
 from reports.results import CellKey, Results
 
@@ -41,11 +42,14 @@ class Evaluation:
         (model, repeat, fold) -> Decided, for every cell that is done.
     scores : DataFrame
         One row per cell that is done: model, repeat, fold, every metric and the number of classes it rests on.
+    thresholds : mapping
+        (model, repeat, fold) -> the probability from which on a label is given; NaN with one label per image.
     """
 
     results: Results
     test_parts: Mapping[CellKey, Decided]
     scores: pd.DataFrame
+    thresholds: Mapping[CellKey, float]
 
     def parts(self, model: str) -> list[Decided]:
         """Test parts of a model, one per cell that is done."""
@@ -66,13 +70,20 @@ class Evaluation:
 def evaluate(results: Results) -> Evaluation:
     """Decide and score every cell that is done."""
     task, at_least_one = results.data["task"], results.data["at_least_one"]
-    test_parts, rows = {}, []
+    test_parts, thresholds, rows = {}, {}, []
     for key, predictions in results.predictions.items():
-        part = _decide_cell(predictions, results.classes, task, at_least_one)
-        test_parts[key] = part
+        truth, probability = matrices(predictions, "test", results.classes)
+        thresholds[key] = math.nan
+        if task == "multiclass":
+            decided = most_probable(probability)
+        else:
+            thresholds[key] = best_threshold(*matrices(predictions, "valid", results.classes), at_least_one)
+            decided = at_threshold(probability, thresholds[key], at_least_one)
+        image_id = predictions.loc[predictions["part"] == "test", "image_id"].to_numpy()
+        part = test_parts[key] = Decided(image_id, truth, decided, probability)
         place = dict(zip(("model", "repeat", "fold"), key, strict=True))
         rows.append(place | score(part.truth, part.decided, part.probability, task))
-    return Evaluation(results, test_parts, pd.DataFrame(rows, columns=SCORE_COLUMNS))
+    return Evaluation(results, test_parts, pd.DataFrame(rows, columns=SCORE_COLUMNS), thresholds)
 
 
 def join(parts: Iterable[Decided]) -> Decided:
@@ -87,13 +98,8 @@ def in_order(part: Decided) -> Decided:
     return Decided(part.image_id[order], part.truth[order], part.decided[order], part.probability[order])
 
 
-def _decide_cell(predictions: pd.DataFrame, classes: list[str], task: str, at_least_one: bool) -> Decided:
-    test, valid = (predictions[predictions["part"] == part] for part in ("test", "valid"))
-    truth, probability = _matrices(test, classes)
-    decided = decide(probability, *_matrices(valid, classes), task, at_least_one)
-    return Decided(test["image_id"].to_numpy(), truth, decided, probability)
-
-
-def _matrices(frame: pd.DataFrame, classes: list[str]) -> tuple[BoolArray, FloatArray]:
+def matrices(predictions: pd.DataFrame, part: str, classes: list[str]) -> tuple[BoolArray, FloatArray]:
+    """Truth and probability of one part ("valid" or "test") of a cell, both of shape (n, n_classes)."""
+    frame = predictions[predictions["part"] == part]
     truth = frame[[f"truth/{label}" for label in classes]].to_numpy(dtype=bool)
-    return truth, frame[[f"probability/{label}" for label in classes]].to_numpy(dtype=float)  # (n, n_classes) both
+    return truth, frame[[f"probability/{label}" for label in classes]].to_numpy(dtype=float)

@@ -86,7 +86,7 @@ def pairwise(evaluation: Evaluation, draws: Draws, level: Level) -> pd.DataFrame
         for metric, difference in zip(METRICS, differences.T, strict=True):
             rows.append(
                 {"model_a": a, "model_b": b}
-                | _tests(difference, metric, ratio, results.run["splits"]["folds"], level)
+                | _tests(difference, metric, ratio, _correlation(results.run["splits"]["folds"], ratio), level)
                 | _drawn(a, b, metric, draws, level)
             )
     table = pd.DataFrame(rows, columns=[c for c in COLUMNS if not c.startswith("p_holm")])
@@ -150,9 +150,14 @@ def pairs_as_text(rows: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _tests(difference: np.ndarray, metric: str, ratio: float, folds: int, level: Level) -> dict[str, object]:
+def _correlation(folds: int, ratio: float) -> float:
+    """Correlation of two cells: the share of the images that is tested."""
+    return 1 / folds if folds > 1 else ratio / (1 + ratio)
+
+
+def _tests(difference: np.ndarray, metric: str, ratio: float, correlation: float, level: Level) -> dict[str, object]:
     test = corrected_t_test(difference, ratio, level.alpha)
-    worse, equal, better = bayesian_t_test(difference, 1 / folds, level.rope)
+    worse, equal, better = bayesian_t_test(difference, correlation, level.rope)
     if metric in LOWER_IS_BETTER:
         worse, better = better, worse
     return {

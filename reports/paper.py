@@ -8,6 +8,7 @@ import pandas as pd
 
 from reports.evaluation import Evaluation
 from reports.export import BEST, TIED, plain
+from reports.holdout import has_one_test_set, with_mcnemar
 from reports.pairwise import Level, against, best_model, pairs_as_text
 from reports.provenance import caption, counted
 from reports.results import Results
@@ -44,14 +45,7 @@ def paper_tables(evaluation: Evaluation, tables: dict[str, pd.DataFrame], level:
     results, summary = evaluation.results, tables["summary"]
     yield _summary(evaluation, summary, tables["pairwise"], level)
     yield PaperTable("timing", _timing(summary), f"Cost of each model on {_machine(results)}. {caption(results)}.")
-    pairs = tables["pairwise"]
-    yield PaperTable(
-        "pairwise",
-        pairs_as_text(pairs[pairs["metric"] == primary_metric(results)]),
-        f"{title(primary_metric(results), results)} of every pair of models: {_test(level)}; worse, equal and better by the Bayesian "
-        f"correlated t-test with a region of practical equivalence of {level.rope:g} on either side. {caption(results)}.",
-        wide=False,
-    )
+    yield _pairwise(results, tables, level)
     per_class = tables["per_class"]
     if len(per_class):
         best = best_model(evaluation, primary_metric(results))
@@ -63,6 +57,27 @@ def paper_tables(evaluation: Evaluation, tables: dict[str, pd.DataFrame], level:
         yield PaperTable(
             "per_class", text, f"Scores of each class for {best}, the best model. {caption(results)}.", wide=False
         )
+
+
+def _pairwise(results: Results, tables: dict[str, pd.DataFrame], level: Level) -> PaperTable:
+    metric, pairs = primary_metric(results), tables["pairwise"]
+    if has_one_test_set(results):
+        rows = with_mcnemar(pairs, tables["mcnemar"], metric)
+        how = (
+            f"intervals over draws of {results.data.get('group_noun') or 'group'}s; p of McNemar's exact test on the images whose labels are "
+            "all right"
+        )
+    else:
+        rows = pairs[pairs["metric"] == metric]
+        how = (
+            f"{_test(results, level)}; worse, equal and better by the Bayesian correlated t-test with a region of practical equivalence of "
+            f"{level.rope:g} on either side"
+        )
+    said = f"{title(metric, results)} of every pair of models: {how}. {caption(results)}."
+    text = pairs_as_text(rows)
+    if has_one_test_set(results):
+        text = text.drop(columns=["P(worse)", "P(equal)", "P(better)"])
+    return PaperTable("pairwise", text, said, wide=False)
 
 
 def _summary(evaluation: Evaluation, summary: pd.DataFrame, pairs: pd.DataFrame, level: Level) -> PaperTable:
@@ -79,8 +94,8 @@ def _summary(evaluation: Evaluation, summary: pd.DataFrame, pairs: pd.DataFrame,
             columns[cover] = [_interval(row[f"{metric}_low"], row[f"{metric}_high"]) for row in rows]
     said = (
         f"Mean ± standard deviation over {counted(results.n_planned, 'cell')}; {cover} over draws of "
-        f"{results.data.get('group_noun') or 'group'}s. Bold: best; †: not separable from the best ({_test(level)} over the "
-        f"comparisons with the best). {caption(results)}."
+        f"{results.data.get('group_noun') or 'group'}s. Bold: best; †: not separable from the best ({_test(results, level)}"
+        f"{'' if has_one_test_set(results) else ' over the comparisons with the best'}). {caption(results)}."
     )
     return PaperTable("summary", pd.DataFrame(columns, dtype=str), said, styles)
 
@@ -96,8 +111,14 @@ def _styles(
     for i, row in enumerate(rows):
         if row["model"] == best:
             yield i, BEST
-        elif row["model"] in tests.index and not tests.loc[row["model"], "p_holm_best"] < level.alpha:
+        elif row["model"] in tests.index and not _separable(tests.loc[row["model"]], evaluation.results, level):
             yield i, TIED
+
+
+def _separable(test: pd.Series, results: Results, level: Level) -> bool:
+    if has_one_test_set(results):
+        return not test["bootstrap_low"] <= 0 <= test["bootstrap_high"]
+    return test["p_holm_best"] < level.alpha
 
 
 def _timing(summary: pd.DataFrame) -> pd.DataFrame:
@@ -120,7 +141,10 @@ def _interval(low: float, high: float) -> str:
     return "–" if math.isnan(low) else f"{low:.3f}–{high:.3f}"
 
 
-def _test(level: Level) -> str:
+def _test(results: Results, level: Level) -> str:
+    if has_one_test_set(results):
+        noun = results.data.get("group_noun") or "group"
+        return f"the {100 * (1 - level.alpha):g} % interval of the difference over draws of {noun}s includes 0"
     return f"corrected resampled t-test, Holm, alpha {level.alpha:g}"
 
 

@@ -1,5 +1,6 @@
 """Write the report of a run: tables in three formats and one HTML page, under RUN/report/."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -9,6 +10,8 @@ from reports.citation.bibliography import bibtex
 from reports.citation.checklist import checklist
 from reports.evaluation import evaluate
 from reports.export import csv_text, latex_text, markdown_text, plain
+from reports.figures.files import figure_files
+from reports.figures.gallery import gallery
 from reports.page import html as html_text
 from reports.pairwise import Level, pairs_as_text
 from reports.paper import paper_tables
@@ -16,21 +19,34 @@ from reports.provenance import caption
 from reports.results import Results
 from reports.summary import as_text, columns, primary_metric
 from reports.tables import all_tables
+from reports.write import write_whole
 
 
-def write(results: Results, *, html: bool, csv: bool, md: bool, latex: bool, level: Level | None = None) -> list[Path]:
-    """Write the formats asked for, with tests read at `level`.
+def write(
+    results: Results,
+    *,
+    html: bool = False,
+    csv: bool = False,
+    md: bool = False,
+    latex: bool = False,
+    figures: Sequence[str] = (),
+    level: Level | None = None,
+) -> list[Path]:
+    """Write the formats asked for, with tests read at `level`; `figures` are file formats of `reports.figures.files`.
 
     Returns
     -------
     list of Path
-        The files written: report.html first, then the tables.
+        The files written: report.html first, then the tables, then the figures.
     """
     evaluation = evaluate(results)
     level = level or Level()
     tables = all_tables(evaluation, level)
     folder = results.path / "report"
-    texts = {folder / "report.html": html_text(evaluation, tables, level)} if html else {}
+    drawn = list(gallery(evaluation, tables["pairwise"], level)) if html or figures else []
+    texts: dict[Path, str | bytes] = {}
+    if html:
+        texts[folder / "report.html"] = html_text(evaluation, tables, drawn, level)
     for name, table in tables.items():
         path = folder / "tables" / name
         readable = _readable(name, table, results)
@@ -42,8 +58,9 @@ def write(results: Results, *, html: bool, csv: bool, md: bool, latex: bool, lev
         for each in paper_tables(evaluation, tables, level):
             path = folder / "tables" / f"{each.name}.tex"
             texts[path] = latex_text(each.text, each.caption, f"tab:{each.name}", wide=each.wide, styles=each.styles)
+    texts |= {folder / "figures" / name: content for name, content in figure_files(drawn, figures)}
     for path, text in texts.items():
-        _write_whole(path, text)
+        write_whole(path, text)
     return list(texts)
 
 
@@ -57,7 +74,7 @@ def write_citations(results: Results, level: Level) -> list[Path]:
         "checklist.md": checklist(results, level),
     }
     for name, text in texts.items():
-        _write_whole(folder / name, text)
+        write_whole(folder / name, text)
     return [folder / name for name in texts]
 
 
@@ -72,10 +89,3 @@ def _readable(name: str, table: pd.DataFrame, results: Results) -> pd.DataFrame:
 
 def _caption(name: str, results: Results) -> str:
     return f"{name.replace('_', ' ').capitalize()}. {caption(results)}."
-
-
-def _write_whole(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text, encoding="utf-8", newline="\n")
-    partial.replace(path)

@@ -141,6 +141,24 @@ def load(run: Path) -> Results:
     )
 
 
+def thumbnails(results: Results) -> dict[str, bytes]:
+    """Small pictures by image_id, WebP files; empty where the run keeps none. What is no WebP file is left out.
+
+    Raises
+    ------
+    ResultsError
+        If thumbnails.parquet is there and cannot be read.
+    """
+    if not _inside(results.path, "thumbnails.parquet").is_file():
+        return {}
+    table = _table(results.path, "thumbnails.parquet", ("image_id", "webp"))
+    return {
+        image: picture
+        for image, picture in zip(table["image_id"], table["webp"], strict=True)
+        if isinstance(picture, bytes) and picture[:4] == b"RIFF" and picture[8:12] == b"WEBP"
+    }
+
+
 def _cells(root: Path, run: dict[str, Any], splits: pd.DataFrame) -> tuple[pd.DataFrame, dict[CellKey, pd.DataFrame]]:
     members = {place: rows.set_index("image_id")["part"] for place, rows in splits.groupby(["repeat", "fold"])}
     rows, predictions = [], {}

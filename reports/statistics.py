@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import betainc, chdtrc, fdtrc, stdtr, stdtrit
 
 FloatArray = NDArray[np.float64]
+PERMUTATIONS = 20_000
 
 
 @dataclass(frozen=True)
@@ -167,6 +168,8 @@ class RankTest:
         Friedman's statistic with k - 1 degrees of freedom.
     f, f_p : float
         Iman and Davenport's correction with k - 1 and (k - 1)(N - 1) degrees of freedom.
+    permutation_p : float
+        Of Friedman's statistic, without an approximation: the share of random orders within the data sets that give as much.
     critical_difference : float
         Mean ranks further apart than this differ by the Nemenyi test.
     """
@@ -176,6 +179,7 @@ class RankTest:
     chi2_p: float
     f: float
     f_p: float
+    permutation_p: float
     critical_difference: float
 
 
@@ -196,7 +200,8 @@ def friedman_nemenyi(scores: ArrayLike, alpha: float = 0.05) -> RankTest:
     n, k = scores.shape
     if n < 2 or k < 2:
         raise ValueError(f"{n} data sets and {k} models: ranks need at least two of both")
-    ranks = np.array([_mean_ranks(-row) for row in scores]).mean(axis=0)
+    rows = np.array([_mean_ranks(-row) for row in scores])  # (n_datasets, n_models)
+    ranks = rows.mean(axis=0)
     chi2 = 12 * n / (k * (k + 1)) * (float((ranks**2).sum()) - k * (k + 1) ** 2 / 4)
     room = n * (k - 1) - chi2
     f = (n - 1) * chi2 / room if room > 1e-12 else math.inf
@@ -204,7 +209,16 @@ def friedman_nemenyi(scores: ArrayLike, alpha: float = 0.05) -> RankTest:
     from scipy.stats import studentized_range  # its module takes a second to import
 
     q = float(studentized_range.ppf(1 - alpha, k, np.inf)) / math.sqrt(2)
-    return RankTest(ranks, chi2, float(chdtrc(k - 1, chi2)), f, f_p, q * math.sqrt(k * (k + 1) / (6 * n)))
+    difference = q * math.sqrt(k * (k + 1) / (6 * n))
+    return RankTest(ranks, chi2, float(chdtrc(k - 1, chi2)), f, f_p, _permutation_p(rows), difference)
+
+
+def _permutation_p(ranks: FloatArray) -> float:
+    """Share of `PERMUTATIONS` random orders within each row, and of the order found, whose spread of mean ranks is as wide."""
+    rng = np.random.default_rng(0)
+    drawn = rng.permuted(np.broadcast_to(ranks, (PERMUTATIONS, *ranks.shape)), axis=2).sum(axis=1)
+    as_wide = (drawn**2).sum(axis=1) >= (ranks.sum(axis=0) ** 2).sum() - 1e-9
+    return float((1 + as_wide.sum()) / (1 + PERMUTATIONS))
 
 
 def _mean_ranks(values: FloatArray) -> FloatArray:

@@ -7,7 +7,9 @@ import numpy as np
 import pandas as pd
 
 from reports.bootstrap import bootstrap
+from reports.calibration import calibration
 from reports.evaluation import Decided, Evaluation
+from reports.holdout import has_one_test_set, mcnemar_table
 from reports.metrics import (
     class_average_precision,
     class_f1,
@@ -19,7 +21,8 @@ from reports.metrics import (
 from reports.pairwise import Level, pairwise
 from reports.results import Results, ResultsError
 from reports.summary import summary
-from reports.suspects import suspects
+from reports.suspects import hardest, suspects
+from reports.thresholds import decision_rules, thresholds
 
 
 def all_tables(evaluation: Evaluation, level: Level | None = None) -> dict[str, pd.DataFrame]:
@@ -39,11 +42,16 @@ def all_tables(evaluation: Evaluation, level: Level | None = None) -> dict[str, 
     return {
         "summary": summary(evaluation, draws, level.alpha),
         "pairwise": pairwise(evaluation, draws, level),
+        **({"mcnemar": mcnemar_table(evaluation)} if has_one_test_set(evaluation.results) else {}),
         "per_class": per_class(evaluation),
         "cells": cells(evaluation),
         "fold_balance": fold_balance(evaluation.results),
         "excluded": excluded(evaluation.results),
+        "calibration": calibration(evaluation),
+        "decision_rules": decision_rules(evaluation),
+        "thresholds": thresholds(evaluation),
         "suspects": suspects(evaluation),
+        "hardest": hardest(evaluation),
     }
 
 

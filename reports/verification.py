@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
+
 from reports.evaluation import Evaluation
 from reports.export import csv_text, latex_text
 from reports.pairwise import Level
@@ -18,11 +20,16 @@ from reports.tables import all_tables
 CSV_KEYS = {
     "summary": ("model",),
     "pairwise": ("model_a", "model_b", "metric"),
+    "mcnemar": ("model_a", "model_b"),
     "per_class": ("model", "class"),
     "cells": ("model", "repeat", "fold"),
     "fold_balance": ("repeat", "fold", "part", "class"),
     "excluded": ("image_id",),
+    "calibration": ("model", "repeat", "fold"),
+    "decision_rules": ("model", "repeat", "fold", "rule"),
+    "thresholds": ("model", "class"),
     "suspects": ("image_id",),
+    "hardest": ("image_id",),
 }
 LATEX_KEYS = {"summary": 1, "timing": 1, "pairwise": 2, "per_class": 1}  # leading columns that name a row
 LABEL = re.compile(r"\\label\{tab:(\w+)\}")
@@ -83,7 +90,8 @@ def check_table(evaluation: Evaluation, path: Path, level: Level) -> Finding:
         ) from None
     tables = all_tables(evaluation, level)
     if path.suffix == ".csv":
-        name, keys = _csv_table(path, text)
+        name = _csv_table(path, text, tables)
+        keys = CSV_KEYS[name]
         return _compare(path.name, _from_csv(text, keys), _from_csv(csv_text(tables[name]), keys))
     found = LABEL.search(text)
     if path.suffix != ".tex" or not found or found.group(1) not in LATEX_KEYS:
@@ -98,13 +106,15 @@ def check_table(evaluation: Evaluation, path: Path, level: Level) -> Finding:
     return _compare(path.name, _from_latex(text, LATEX_KEYS[name]), _from_latex(again, LATEX_KEYS[name]))
 
 
-def _csv_table(path: Path, text: str) -> tuple[str, tuple[str, ...]]:
-    """Name and keys of the table that a CSV file is, by its name, else by its columns."""
-    columns = next(csv.reader(io.StringIO(text)), [])
-    for name in (path.stem, *CSV_KEYS):
-        if name in CSV_KEYS and set(CSV_KEYS[name]) <= set(columns):
-            return name, CSV_KEYS[name]
-    raise ResultsError(f"{path}: is no table of `bench report`: it lacks the columns that name a row, such as 'model'")
+def _csv_table(path: Path, text: str, tables: dict[str, pd.DataFrame]) -> str:
+    """Name of the table that a CSV file is: by its name, else the one with most of its columns."""
+    columns = set(next(csv.reader(io.StringIO(text)), []))
+    possible = [name for name, keys in CSV_KEYS.items() if set(keys) <= columns and name in tables]
+    if not possible:
+        raise ResultsError(
+            f"{path}: is no table of `bench report`: it lacks the columns that name a row, such as 'model'"
+        )
+    return path.stem if path.stem in possible else max(possible, key=lambda name: len(columns & set(tables[name])))
 
 
 def _from_csv(text: str, keys: tuple[str, ...]) -> Grid:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import pandas as pd
 
 from reports.costs import SPREAD_LIMIT
+from reports.holdout import has_one_test_set, with_mcnemar
 from reports.pairwise import Level, against
-from reports.provenance import counted, groups_in_words
+from reports.provenance import counted
 from reports.results import Results
 from reports.summary import Row, mean_sd, primary_metric, quantity
 from reports.tables import rare_classes
@@ -40,11 +41,14 @@ class Headline:
     contenders: tuple[Contender, ...]
 
 
-def headline(table: pd.DataFrame, pairs: pd.DataFrame, results: Results, level: Level) -> Headline:
-    """Say who wins, by how much and how sure that is, from the summary and the pairwise comparisons.
+def headline(tables: dict[str, pd.DataFrame], results: Results, level: Level) -> Headline:
+    """Say who wins, by how much and how sure that is, from the summary and the comparisons in `reports.tables.all_tables`.
 
     Models with all their cells compete; where there are none, those with some.
     """
+    table, pairs = tables["summary"], tables["pairwise"]
+    if "mcnemar" in tables:
+        pairs = with_mcnemar(pairs, tables["mcnemar"], primary_metric(results))
     metric = f"{primary_metric(results)}_mean"
     scored = table[table[metric].notna()]
     complete = scored[scored["status"] == "done"]
@@ -134,7 +138,13 @@ def _details(best: Row, pairs: pd.DataFrame, results: Results, level: Level) -> 
         reference = against(pairs, level.reference, metric)
         lines += _claims(level.reference, reference, results, level, column="p_holm_reference")
     tested = int(tests["p"].notna().sum())
-    if tested:
+    if tested and has_one_test_set(results):
+        lines.append(
+            f"McNemar's exact test on the images whose labels are all right, p adjusted for all pairs (Holm); differences are in {name}, with "
+            f"their {cover} interval over draws of {results.data.get('group_noun') or 'group'}s. The test takes images as independent, and "
+            "says nothing of other training images."
+        )
+    elif tested:
         lines.append(
             f"Corrected resampled t-test over the cells (Nadeau and Bengio 2003), p adjusted for {counted(tested, 'comparison')} with "
             f"the best (Holm), intervals at {cover} not adjusted. The best was found on the same folds, which favours it."
@@ -149,7 +159,7 @@ def _claims(model: str, tests: pd.DataFrame, results: Results, level: Level, col
     tests = tests[tests["p"].notna()].sort_values("mean_difference", key=abs, kind="stable")
     sure = tests[tests[column] < level.alpha]
     unsure = tests[~(tests[column] < level.alpha)]
-    base = f"On {results.data['n_images']:,} images of {groups_in_words(results)}, {model} is"
+    base = f"On {_tested(results)}, {model} is"
     lines = []
     for word, rows in (("better", sure[sure["mean_difference"] > 0]), ("worse", sure[sure["mean_difference"] < 0])):
         if len(rows):
@@ -164,6 +174,13 @@ def _claims(model: str, tests: pd.DataFrame, results: Results, level: Level, col
             f"Equal in practice (within ± {level.rope:g} with a probability above {EQUAL:.0%}): {model} and {', '.join(equal.index)}."
         )
     return lines
+
+
+def _tested(results: Results) -> str:
+    """Count the images and groups of the test parts: "1,027 images of 445 patients"."""
+    ids = results.splits.loc[results.splits["part"] == "test", "image_id"].unique()
+    groups = int(results.groups.reindex(ids).nunique())
+    return f"{len(ids):,} images of {counted(groups, results.data.get('group_noun') or 'group')}"
 
 
 def _gap(row: pd.Series, column: str) -> str:

@@ -225,7 +225,8 @@ def check_splits(splits: pd.DataFrame, image_ids: list[str], groups: np.ndarray,
     ------
     SplitsError
         Unknown or missing images, an image twice in one fold, an unknown part name, an empty part, an image tested in more
-        or less than one fold of a repeat, or a group with images in two parts of one fold.
+        or less than one fold of a repeat (but where there is one fold, a fixed test set), or a group with images in two parts
+        of one fold.
     """
     known = set(image_ids)
     strange = sorted(set(splits["image_id"]) - known)
@@ -241,6 +242,8 @@ def check_splits(splits: pd.DataFrame, image_ids: list[str], groups: np.ndarray,
     group_of = dict(zip(image_ids, np.asarray(groups).astype(str), strict=True))
     for (repeat, fold), rows in splits.groupby(["repeat", "fold"]):
         _check_fold(rows, group_of, f"{name}: repeat {repeat}, fold {fold}", len(image_ids))
+    if splits["fold"].nunique() == 1:
+        return  # one fixed test set
     tested = splits[splits["part"] == "test"].groupby(["repeat", "image_id"]).size()
     if len(tested) != splits["repeat"].nunique() * len(image_ids) or (tested != 1).any():
         raise SplitsError(f"{name}: not every image is tested exactly once in each repeat")

@@ -6,6 +6,7 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
+from reports.holdout import has_one_test_set
 from reports.results import Results
 
 _ENTRY = re.compile(r"^@\w+\{(\w+),.*$", re.MULTILINE)
@@ -39,7 +40,8 @@ _ROOMS = {
     "baselines": {"scikit-learn": "pedregosa2011"},
     "deep": {"torch": "paszke2019"},
 }  # used by models of that room
-ALWAYS = ("sechidis2011", "nadeau2003", "holm1979", "corani2015", "maierhein2024")
+ALWAYS = ("holm1979", "maierhein2024", "guo2017")
+OVER_FOLDS, ONE_TEST_SET = ("sechidis2011", "nadeau2003", "corani2015"), ("mcnemar1947",)
 
 
 def bibtex(results: Results | None) -> str:
@@ -85,6 +87,7 @@ def references() -> dict[str, str]:
 
 def _keys(results: Results) -> Iterator[str]:
     yield from ALWAYS
+    yield from ONE_TEST_SET if has_one_test_set(results) else OVER_FOLDS
     rooms = set()
     for model in results.models.values():
         yield from _model_keys(model)

@@ -6,6 +6,7 @@ from importlib import resources
 import pandas as pd
 
 from reports.export import markdown_text
+from reports.holdout import has_one_test_set
 from reports.pairwise import Level
 from reports.provenance import DIGEST_LENGTH, counted, groups_in_words
 from reports.results import Results
@@ -59,7 +60,9 @@ def answers(results: Results, level: Level) -> dict[str, str]:
         "subsets": "None: all usable images",
         "missing": "Images without a label or that cannot be read are excluded and listed; no value is imputed",
         "reference": f"The labels of the data set ({'several' if data['task'] == 'multilabel' else 'one'} per image), as registered",
-        "partitions": f"{splits['folds']}-fold cross-validation x {splits['repeats']}, stratified over labels, seed {run['seed']}, {digests}",
+        "partitions": f"One fixed test set, seed {run['seed']}, {digests}"
+        if has_one_test_set(results)
+        else f"{splits['folds']}-fold cross-validation x {splits['repeats']}, stratified over labels, seed {run['seed']}, {digests}",
         "disjoint": f"{noun.capitalize()}: no {noun} is in two parts of a fold; identical images share a {noun}",
         "size": f"{size}; not determined beforehand by the run",
         "models": f"{counted(len(results.models), 'model')}; classes and parameters in run.json and methods.md",
@@ -69,7 +72,8 @@ def answers(results: Results, level: Level) -> dict[str, str]:
         "selection": "Parameters, epochs and thresholds on the validation part of each fold, never on the test part",
         "ensembling": "None, but for models of the family fusion, which join encodings",
         "metrics": f"{metric} decides; others in summary.csv",
-        "uncertainty": f"Corrected resampled t-test, Holm, alpha {level.alpha:g}; bootstrap over {noun}s",
+        "uncertainty": f"{'McNemar, exact' if has_one_test_set(results) else 'Corrected resampled t-test'}, Holm, alpha {level.alpha:g}; "
+        f"bootstrap over {noun}s",
         "internal": "Cross-validation on one data set: training and test data come from the same source",
         "numbers": f"{size}; {counted(n_excluded, 'file')} excluded; counts of each part in fold_balance.csv",
         "performance": "summary.csv and per_class.csv",

@@ -7,6 +7,7 @@ from typing import Any
 
 from reports.citation.bibliography import model_keys
 from reports.export import latex_escaped, markdown_escaped
+from reports.holdout import has_one_test_set
 from reports.pairwise import Level
 from reports.provenance import DIGEST_LENGTH, counted, groups_in_words
 from reports.results import Results
@@ -75,6 +76,16 @@ def _data(results: Results) -> Iterator[str]:
 def _splits(results: Results) -> Iterator[str]:
     splits = results.run["splits"]
     noun = results.data.get("group_noun") or "group"
+    if has_one_test_set(results):
+        parts = results.splits["part"].value_counts()
+        yield (
+            f"Models were compared on one fixed test set of {counted(int(parts['test']), 'image')}; no {noun} had images in two parts."
+        )
+        yield (
+            f"Parameters, epochs and thresholds were chosen on {counted(int(parts['valid']), 'validation image')}. All models saw the same "
+            f"parts (SHA-256 {splits['digest'][:DIGEST_LENGTH]}, seed {results.run['seed']})."
+        )
+        return
     often = f", {splits['repeats']} times with other folds" if splits["repeats"] > 1 else ""
     yield (
         f"Models were compared by {splits['folds']}-fold cross-validation{often}, with folds grouped by "
@@ -125,6 +136,13 @@ def _statistics(results: Results, level: Level) -> Iterator[str]:
         f"The metric that decides is {metric}; others are reported beside it [@maierhein2024]. Scores are mean and standard deviation "
         f"over the cells, with {100 * (1 - level.alpha):g} % bootstrap intervals over {noun}s (1,000 draws)."
     )
+    yield "Probabilities are judged before and after a temperature fitted on the validation part [@guo2017]."
+    if has_one_test_set(results):
+        yield (
+            f"Models were compared by McNemar's exact test on the images whose labels are all right [@mcnemar1947], p values adjusted by "
+            f"Holm's method [@holm1979] (alpha {level.alpha:g})."
+        )
+        return
     yield (
         "Models were compared by the corrected resampled t-test [@nadeau2003], p values adjusted by Holm's method [@holm1979] "
         f"(alpha {level.alpha:g}), and by the Bayesian correlated t-test with a region of practical equivalence of ± {level.rope:g} "

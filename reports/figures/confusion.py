@@ -49,12 +49,40 @@ def error_counts(part: Decided) -> np.ndarray:
     array of int, shape (n_classes + 1, n_classes + 1)
         The last column counts missed labels of images with nothing wrongly predicted, the last row the reverse.
     """
-    missed, wrong = part.truth & ~part.decided, part.decided & ~part.truth
-    missed = np.column_stack([missed, ~missed.any(axis=1)])  # (n, n_classes + 1)
-    wrong = np.column_stack([wrong, ~wrong.any(axis=1)])
+    missed, wrong = _sides(part)
     counts = missed.T.astype(int) @ wrong.astype(int)
     counts[-1, -1] = 0  # images without any error
     return counts
+
+
+def confused(evaluation: Evaluation, model: str) -> list[tuple[str, str, list[str]]]:
+    """List the images behind every filled cell of a model's matrix, errors first, then the cells with most images.
+
+    Returns
+    -------
+    list of (true class, predicted class, image_ids)
+        For several labels the classes are the missed one and the one wrongly given, as in `error_counts`.
+    """
+    results = evaluation.results
+    several = results.data["task"] == "multilabel"
+    names = [*results.classes, NOTHING] if several else results.classes
+    part = join(evaluation.parts(model))
+    true, said = _sides(part) if several else (part.truth, part.decided)
+    pairs = pd.merge(
+        *(pd.DataFrame(np.argwhere(side), columns=["row", k]) for k, side in enumerate((true, said))), on="row"
+    )
+    pairs["image_id"] = part.image_id[pairs["row"]]
+    found = {pair: list(dict.fromkeys(ids)) for pair, ids in pairs.groupby([0, 1])["image_id"]}
+    if several:
+        found.pop((len(names) - 1, len(names) - 1), None)  # images without any error
+    cells = [(names[i], names[j], ids) for (i, j), ids in found.items()]
+    return sorted(cells, key=lambda cell: (cell[0] == cell[1], -len(cell[2])))
+
+
+def _sides(part: Decided) -> tuple[np.ndarray, np.ndarray]:
+    """Missed and wrongly predicted labels with a last column for none, (n, n_classes + 1) each."""
+    missed, wrong = part.truth & ~part.decided, part.decided & ~part.truth
+    return np.column_stack([missed, ~missed.any(axis=1)]), np.column_stack([wrong, ~wrong.any(axis=1)])
 
 
 def _long(counts: np.ndarray, names: list[str]) -> pd.DataFrame:

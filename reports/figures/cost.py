@@ -23,9 +23,12 @@ def timing(evaluation: Evaluation) -> alt.LayerChart:
     )
     base = alt.Chart(inline(table)).encode(y=alt.Y("model:N", sort=order, title=None), color=family_color())
     log = alt.Scale(type="log", nice=False)
-    span = base.mark_rule(opacity=0.5).encode(x=alt.X("min:Q", scale=log, title="milliseconds per image"), x2="max:Q")
+    axis = alt.Axis(tickCount=6)
+    span = base.mark_rule(opacity=0.5).encode(
+        x=alt.X("min:Q", scale=log, title="milliseconds per image", axis=axis), x2="max:Q"
+    )
     points = base.mark_point(filled=True, size=80, opacity=0.9).encode(
-        x=alt.X("median:Q", scale=log, title="milliseconds per image"),
+        x=alt.X("median:Q", scale=log, title="milliseconds per image", axis=axis),
         shape=shape,
         tooltip=["model:N", "stage:N", alt.Tooltip("median:Q", title="median, ms per image"), "count:Q"],
     )

@@ -3,7 +3,7 @@
 import altair as alt
 import pandas as pd
 
-from reports.curves import ALL_CLASSES, GRID, Curve, bands, precision_recall, roc
+from reports.curves import ALL_CLASSES, GRID, Curve, bands, operating_rates, precision_recall, roc
 from reports.evaluation import Evaluation
 from reports.figures.comparison import ranked
 from reports.figures.theme import chooser, family_color, inline
@@ -11,18 +11,21 @@ from reports.figures.theme import chooser, family_color, inline
 
 def roc_chart(evaluation: Evaluation) -> alt.LayerChart:
     """Draw true positive rate over false positive rate, one class against the rest."""
-    return _chart(evaluation, roc, "False positive rate", "True positive rate")
+    return _chart(evaluation, roc, ("false_positive_rate", "False positive rate"), ("recall", "True positive rate"))
 
 
 def precision_recall_chart(evaluation: Evaluation) -> alt.LayerChart:
     """Draw precision over recall, one class against the rest."""
-    return _chart(evaluation, precision_recall, "Recall", "Precision")
+    return _chart(evaluation, precision_recall, ("recall", "Recall"), ("precision", "Precision"))
 
 
-def _chart(evaluation: Evaluation, curve: Curve, x_title: str, y_title: str) -> alt.LayerChart:
+def _chart(evaluation: Evaluation, curve: Curve, x_axis: tuple[str, str], y_axis: tuple[str, str]) -> alt.LayerChart:
+    """A curve per model; each axis is a column of the operating rates and its title."""
     results = evaluation.results
-    table = pd.DataFrame(bands(evaluation, curve))
-    table["family"] = [results.models[model]["family"] for model in table["model"]]
+    (x_rate, x_title), (y_rate, y_title) = x_axis, y_axis
+    table, used = pd.DataFrame(bands(evaluation, curve)), operating_rates(evaluation)
+    for frame in (table, used):
+        frame["family"] = [results.models[model]["family"] for model in frame["model"]]
     best_first = ranked(evaluation)
     model = chooser("model", "Model", best_first)
     label = chooser("label", "Class", [ALL_CLASSES, *results.classes])
@@ -42,5 +45,24 @@ def _chart(evaluation: Evaluation, curve: Curve, x_title: str, y_title: str) -> 
     others = base.mark_line(strokeWidth=1.5, opacity=0.35).encode(y=y, tooltip=tooltip)
     chosen = base.transform_filter("datum.model === model")
     band = chosen.mark_area(opacity=0.25).encode(y=alt.Y("low:Q", title=y_title), y2="high:Q")
-    line = chosen.mark_line(strokeWidth=3).encode(y=y, tooltip=tooltip)
-    return alt.layer(others, band, line).add_params(model, label).properties(width="container", height=360)
+    line = chosen.mark_line(strokeWidth=3).encode(y=y)
+    places = [("x", x_title), ("mean", y_title), ("low", "lowest fold"), ("high", "highest fold")]
+    read_off = [*tooltip, *(alt.Tooltip(f"{name}:Q", title=said, format=".3f") for name, said in places)]
+    hover = chosen.mark_circle(size=90, opacity=0).encode(y=y, tooltip=read_off)
+    rates = [("threshold", "threshold"), (x_rate, x_title), (y_rate, y_title)]
+    operating = (
+        alt.Chart(inline(used))
+        .transform_filter("datum.class === label && datum.model === model")
+        .mark_point(shape="diamond", size=130, filled=True, opacity=1, stroke="white")
+        .encode(
+            x=f"{x_rate}:Q",
+            y=f"{y_rate}:Q",
+            color=family_color(),
+            tooltip=[
+                *tooltip,
+                *(alt.Tooltip(f"{name}:Q", title=said, format=".3f") for name, said in dict(rates).items()),
+            ],
+        )
+    )
+    layers = alt.layer(others, band, line, hover, operating)
+    return layers.add_params(model, label).properties(width="container", height=360)

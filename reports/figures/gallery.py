@@ -14,6 +14,9 @@ from reports.figures.cost import timing
 from reports.figures.curves import precision_recall_chart, roc_chart
 from reports.figures.differences import differences
 from reports.figures.learning import learning_curves
+from reports.figures.reliability import reliability_diagram
+from reports.figures.tradeoff import tradeoff
+from reports.holdout import has_one_test_set
 from reports.pairwise import Level
 
 TEXTS = {
@@ -33,11 +36,12 @@ TEXTS = {
     "roc": (
         "ROC curves",
         "One class against the rest, mean over the folds; the chosen model's band reaches from the lowest fold to the "
-        "highest.",
+        "highest. Diamond: where the decisions of the results were made.",
     ),
     "precision-recall": (
         "Precision and recall",
-        "Mean over the folds; the chosen model's band reaches from the lowest fold to the highest.",
+        "Mean over the folds; the chosen model's band reaches from the lowest fold to the highest. Diamond: where the "
+        "decisions of the results were made.",
     ),
     "multilabel": (
         "What is said instead",
@@ -45,6 +49,17 @@ TEXTS = {
         "same image. Shade: share of the row.",
     ),
     "multiclass": ("Confusion matrix", "Counts over all test predictions. Shade: share of the row."),
+    "tradeoff": (
+        "Score and cost",
+        "Mean over the folds, with a line from the lowest to the highest. Large dots, joined by the dashed line: no other "
+        "model is both as good and as cheap. Cost on a log scale; models that do not look at the image are left out.",
+    ),
+    "calibration": (
+        "Calibration",
+        "Share of predictions that came true over the probability that was said for them, all test parts together, "
+        "{calibrated}; on the thin line they agree. Dashed: after one temperature, fitted on the validation part. "
+        "Larger dots stand for more predictions.",
+    ),
     "timing": (
         "Time per image",
         "Median of the raw samples, with a line from the fastest to the slowest. Preprocessing and encoding are done once "
@@ -59,6 +74,8 @@ TEXTS = {
         "Images · {noun}s of each class in each fold. Shade: images compared with the fold that has most of the class.",
     ),
 }
+
+CALIBRATED = {"multiclass": "of the most probable class of each image", "multilabel": "of every class of every image"}
 
 
 @dataclass(frozen=True)
@@ -90,19 +107,22 @@ def gallery(evaluation: Evaluation, pairs: pd.DataFrame, level: Level) -> Iterat
 
     def figure(name: str, chart: alt.LayerChart, *, min_width: int = 300, key: str | None = None) -> Figure:
         title, text = TEXTS[key or name]
-        return Figure(name, title, text.format(noun=noun, alpha=level.alpha, rope=level.rope), chart, min_width)
+        words = text.format(noun=noun, alpha=level.alpha, rope=level.rope, calibrated=CALIBRATED[results.data["task"]])
+        return Figure(name, title, words, chart, min_width)
 
     class_columns = 160 + 34 * len(results.classes)
     if evaluation.finished:
         yield figure("comparison", comparison(evaluation))
-        if len(evaluation.finished) > 1:
+        if len(evaluation.finished) > 1 and not has_one_test_set(results):
             yield figure(
                 "differences", differences(evaluation, pairs, level), min_width=200 + 62 * len(evaluation.finished)
             )
+        yield figure("tradeoff", tradeoff(evaluation), min_width=560)
         yield figure("class-f1", class_f1(evaluation), min_width=class_columns)
         yield figure("roc", roc_chart(evaluation))
         yield figure("precision-recall", precision_recall_chart(evaluation))
         yield figure("confusion", confusion(evaluation), min_width=class_columns, key=results.data["task"])
+        yield figure("calibration", reliability_diagram(evaluation))
         yield figure("timing", timing(evaluation), min_width=420)
     learning = learning_curves(results)
     if learning is not None:

@@ -21,7 +21,7 @@ def learning_curves(results: Results) -> alt.LayerChart | None:
     if table.empty:
         return None
     measure = chooser("measure", "Show", [title for title in MEASURES.values() if title in set(table["measure"])])
-    model = chooser("model", "Model", table["model"].drop_duplicates().tolist())
+    model = chooser("model", "Model", _deep_first(table))
     base = (
         alt.Chart(inline(table))
         .transform_filter("datum.measure === measure")
@@ -36,6 +36,12 @@ def learning_curves(results: Results) -> alt.LayerChart | None:
     others = base.mark_line(strokeWidth=1, opacity=0.35)
     chosen = base.transform_filter("datum.model === model").mark_line(strokeWidth=2.5, point=True)
     return alt.layer(others, chosen).add_params(measure, model).properties(width="container", height=320)
+
+
+def _deep_first(table: pd.DataFrame) -> list[str]:
+    """Models with epochs; networks before boosted trees, otherwise in their order."""
+    models = table[["model", "family"]].drop_duplicates("model")
+    return models.sort_values("family", key=lambda family: family != "deep", kind="stable")["model"].tolist()
 
 
 def _history(results: Results) -> pd.DataFrame:

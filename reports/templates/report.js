@@ -56,8 +56,68 @@ function filterByModel(select) {
   show();
 }
 
+function filterByFamily(select) {
+  const rows = [...document.getElementById(select.dataset.family).tBodies[0].rows];
+  for (const family of new Set(rows.map((row) => row.dataset.family))) select.append(new Option(family));
+  select.addEventListener("change", () => {
+    rows.forEach((row) => { row.hidden = select.value !== "" && row.dataset.family !== select.value; });
+  });
+}
+
+function picture(image, labels, webp) {
+  const figure = document.createElement("figure");
+  const img = figure.appendChild(document.createElement("img"));
+  img.src = `data:image/webp;base64,${webp}`;
+  img.alt = labels;
+  const caption = figure.appendChild(document.createElement("figcaption"));
+  caption.append(labels, document.createElement("br"), Object.assign(document.createElement("code"), { textContent: image }));
+  return figure;
+}
+
+// The list of cells follows the model of the chart, and a click on the chart chooses from the list.
+function followConfusion(view) {
+  const place = document.getElementById("confused");
+  if (!place) return;
+  const select = place.querySelector("select");
+  const cells = () => ALBUM.cells[view.signal("model")] ?? [];
+  const list = () => {
+    select.replaceChildren(...cells().map(([truth, said, n], i) => new Option(`${truth} → ${said}: ${n}`, i)));
+    show();
+  };
+  const show = () => {
+    const [, , n, images] = cells()[select.value] ?? ["", "", 0, []];
+    const some = images.length < n ? `${images.length} of ${n} images; the file names of all are in the predictions of the cells.` : "";
+    place.querySelector(".note").textContent = some;
+    place.querySelector(".pictures").replaceChildren(...images.map((i) => picture(...ALBUM.images[i])));
+  };
+  select.addEventListener("change", show);
+  view.addSignalListener("model", list);
+  view.addEventListener("click", (event, item) => {
+    const { true: truth, predicted } = item?.datum ?? {};
+    const found = cells().findIndex((cell) => cell[0] === truth && cell[1] === predicted);
+    if (found < 0) return;
+    select.value = found;
+    show();
+  });
+  list();
+}
+
+function fillPictures() {
+  const known = new Map(ALBUM.images.map(([image, labels, webp]) => [image, [labels, webp]]));
+  document.querySelectorAll("img[data-picture]").forEach((img) => {
+    const [labels, webp] = known.get(img.dataset.picture) ?? [];
+    if (webp) Object.assign(img, { src: `data:image/webp;base64,${webp}`, alt: labels, hidden: false });
+  });
+}
+
 document.querySelectorAll("table.sortable thead th").forEach((heading) => {
   heading.firstElementChild.addEventListener("click", () => sortBy(heading.closest("table"), heading));
 });
 document.querySelectorAll("select[data-filter]").forEach(filterByModel);
-Promise.all(CHARTS.map(draw)).then(() => { document.body.dataset.drawn = CHARTS.length; });
+document.querySelectorAll("select[data-family]").forEach(filterByFamily);
+fillPictures();
+Promise.all(CHARTS.map(draw)).then((views) => {
+  const confusion = CHARTS.findIndex((chart) => chart.name === "confusion");
+  if (confusion >= 0) followConfusion(views[confusion]);
+  document.body.dataset.drawn = CHARTS.length;
+});

@@ -18,7 +18,8 @@ from reports.evaluation import Decided, evaluate
 from reports.figures.confusion import confusion_counts, error_counts
 from reports.figures.gallery import gallery
 from reports.figures.theme import inline
-from reports.page import html, script_json
+from reports.offline import script_json
+from reports.page import html
 from reports.pairwise import Level
 from reports.results import Results, load
 from reports.tables import all_tables

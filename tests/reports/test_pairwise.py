@@ -107,7 +107,7 @@ def test_the_words_claim_what_the_numbers_bear(make_run: Callable[..., Path]) ->
     }
     results = load(make_run("multiclass", classes=("Hand", "Knee", "Chest"), models=models, n_images=900, folds=5))
     tables = all_tables(evaluate(results), Level(reference="hog-svm"))
-    said = headline(tables["summary"], tables["pairwise"], results, Level(reference="hog-svm"))
+    said = headline(tables, results, Level(reference="hog-svm"))
     text = " ".join([said.sentence, *said.details]).replace("\u00a0", " ")
     assert said.sentence.startswith("Deep is better than classical by 0.")
     best = max(("squeezenet-probe", "squeezenet-finetune"), key=lambda m: f"Best is {m} " in text)
@@ -123,7 +123,7 @@ def test_one_fold_or_one_model_is_no_test(make_run: Callable[..., Path]) -> None
     results = load(make_run("multiclass", models={"hog-svm": ("classical", 1.0)}))
     tables = all_tables(evaluate(results))
     assert len(tables["pairwise"]) == 0
-    assert "No test can be made" in headline(tables["summary"], tables["pairwise"], results, Level()).details[-1]
+    assert "No test can be made" in headline(tables, results, Level()).details[-1]
     write(results, html=True, csv=True, md=True, latex=True)
 
 

@@ -206,7 +206,7 @@ def test_a_report_written_twice_is_the_same_bytes(results: Results) -> None:
 
 def test_the_headline_compares_the_best_of_each_family(results: Results) -> None:
     tables = all_tables(evaluate(results))
-    said = headline(tables["summary"], tables["pairwise"], results, Level())
+    said = headline(tables, results, Level())
     assert [each.family for each in said.contenders] == ["classical", "deep", "fusion", "floor"]
     assert said.contenders[0].model == "hog-svm"
     assert sum(each.wins for each in said.contenders) == 1
@@ -233,7 +233,7 @@ def test_a_run_without_cells_still_has_every_table(make_run: Callable[..., Path]
     assert set(tables["cells"]["reason"]) == {""}
     assert list(tables["summary"].columns) == SUMMARY_COLUMNS
     assert set(as_text(tables["summary"], columns(results))["F1 per image"]) == {"–"}
-    assert headline(tables["summary"], tables["pairwise"], results, Level()).sentence == "No model has a result yet"
+    assert headline(tables, results, Level()).sentence == "No model has a result yet"
     assert len(write(results, html=True, csv=True, md=True, latex=True)) == 18
 
 

@@ -1,0 +1,46 @@
+"""Whether what is said with 80 % comes true in 80 % of the cases."""
+
+import altair as alt
+import pandas as pd
+
+from reports.calibration import VERSIONS, reliability
+from reports.evaluation import Evaluation
+from reports.figures.comparison import ranked
+from reports.figures.theme import chooser, family_color, inline
+
+
+def reliability_diagram(evaluation: Evaluation) -> alt.LayerChart:
+    """Draw the share that came true over the probability that was said, in bins, before and after temperature scaling."""
+    results = evaluation.results
+    table = reliability(evaluation)
+    table["family"] = [results.models[model]["family"] for model in table["model"]]
+    model = chooser("model", "Model", ranked(evaluation))
+    base = (
+        alt.Chart(inline(table))
+        .transform_filter("datum.model === model")
+        .encode(
+            x=alt.X("said:Q", title="Probability said", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(tickCount=5)),
+            y=alt.Y("came:Q", title="Share that came true", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(tickCount=5)),
+            color=family_color(),
+            tooltip=[
+                *("model:N", "version:N", alt.Tooltip("said:Q", format=".3f"), alt.Tooltip("came:Q", format=".3f")),
+                alt.Tooltip("n:Q", title="predictions"),
+            ],
+        )
+    )
+    dash = alt.StrokeDash(
+        "version:N",
+        title=None,
+        scale=alt.Scale(domain=list(VERSIONS), range=[[1, 0], [5, 4]]),
+        legend=alt.Legend(orient="top", symbolType="stroke", symbolStrokeColor="#888"),
+    )
+    lines = base.mark_line(strokeWidth=2).encode(strokeDash=dash)
+    points = base.mark_circle(opacity=0.8).encode(
+        size=alt.Size("n:Q", scale=alt.Scale(type="sqrt", range=[15, 300]), legend=None)
+    )
+    perfect = (
+        alt.Chart(inline(pd.DataFrame({"at": [0.0, 1.0]})))
+        .mark_line(color="#888", strokeWidth=1, opacity=0.8)
+        .encode(x="at:Q", y="at:Q")
+    )
+    return alt.layer(perfect, lines, points).add_params(model).properties(width="container", height=360)
