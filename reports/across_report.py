@@ -56,7 +56,7 @@ def write_across(
             texts[path.with_suffix(".md")] = markdown_text(readable, said)
         if latex:
             texts[path.with_suffix(".tex")] = latex_text(readable, said, f"tab:across-{name}", wide=True)
-    texts |= {folder / "figures" / name: content for name, content in figure_files(drawn, figures)}
+    texts |= {folder / "figures" / name: content for name, content in figure_files(drawn, figures, said)}
     for path, text in texts.items():
         write_whole(path, text)
     return words, list(texts)
@@ -66,13 +66,11 @@ def _page(
     found: Across, words: list[str], tables: dict[str, pd.DataFrame], metric: str, figures: Sequence[Figure]
 ) -> str:
     runs = found.runs
-    grids = {
-        name: {
-            "titles": [plain(table).columns[0].capitalize(), *plain(table).columns[1:]],
-            "rows": plain(table).to_numpy().tolist(),
-        }
-        for name, table in tables.items()
-    }
+    grids = {}
+    for name, table in tables.items():
+        first, *others = plain(table).columns
+        titles = [first.capitalize(), *(others if name == "scores" else (title.capitalize() for title in others))]
+        grids[name] = {"titles": titles, "rows": plain(table).to_numpy().tolist()}
     return render(
         "across.html.j2",
         figures,

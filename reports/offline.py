@@ -42,6 +42,7 @@ def script_json(value: Any) -> str:
 def _chart(figure: Figure) -> dict[str, Any]:
     spec = figure.chart.to_dict()
     del spec["$schema"], spec["config"]  # an address, and a size that the page decides
+    spec["description"] = f"{figure.title}. {figure.text}"  # what a screen reader says of the picture
     return {"name": figure.name, "spec": spec}
 
 

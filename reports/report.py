@@ -58,7 +58,7 @@ def write(
         for each in paper_tables(evaluation, tables, level):
             path = folder / "tables" / f"{each.name}.tex"
             texts[path] = latex_text(each.text, each.caption, f"tab:{each.name}", wide=each.wide, styles=each.styles)
-    texts |= {folder / "figures" / name: content for name, content in figure_files(drawn, figures)}
+    texts |= {folder / "figures" / name: content for name, content in figure_files(drawn, figures, caption(results))}
     for path, text in texts.items():
         write_whole(path, text)
     return list(texts)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 
 import vl_convert
 
+from reports.export import markdown_escaped
 from reports.figures.gallery import Figure
 from reports.results import ResultsError
 
@@ -53,28 +54,42 @@ def parse_formats(text: str | None) -> tuple[str, ...]:
     return names
 
 
-def figure_files(figures: Iterable[Figure], formats: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+def figure_files(figures: Iterable[Figure], formats: Iterable[str], provenance: str) -> Iterator[tuple[str, bytes]]:
     """Draw every figure at each column width in which it can be read.
 
     Yields
     ------
     (str, bytes)
-        Name of the file, such as "roc-single.pdf", and its content.
+        Name of the file, such as "roc-single.pdf", and its content; last captions.md: what each shows, and `provenance`.
     """
-    formats = tuple(formats)
+    formats, captions = tuple(formats), []
     for figure in figures if formats else ():
+        captions.append(_caption(figure))
         for column, width in COLUMN_WIDTHS.items():
             if column == "single" and figure.min_width > width / SHRUNK:
                 continue
             svg = _svg(figure, width)
             for name in formats:
                 yield f"{figure.name}-{column}.{name}", _converted(svg, name)
+    if captions:
+        yield "captions.md", "\n\n".join([*captions, f"{markdown_escaped(provenance)}."]).encode() + b"\n"
+
+
+def _caption(figure: Figure) -> str:
+    chosen = "; ".join(f"{name.lower()}: {value}" for name, value in figure.chosen.items())
+    said = f"{figure.text} Shown: {chosen}." if chosen else figure.text
+    return f"**{figure.name}**: {figure.title}. {markdown_escaped(said)}"
 
 
 def _svg(figure: Figure, width: float) -> str:
     """Draw a figure so many points wide; its size has no unit, which stands for points here."""
     spec = figure.chart.to_dict()
     spec |= {"width": round(width / SHRUNK), "autosize": {"type": "fit-x", "contains": "padding"}, "config": CONFIG}
+    if figure.axis:
+        for layer in spec["layer"]:
+            place = layer["encoding"].get(figure.axis)
+            if place and place.get("title", "") is None:
+                place["title"] = next(iter(figure.chosen.values()))
     svg = vl_convert.vegalite_to_svg(spec)
     return re.sub(r'(width|height)="([\d.]+)"', lambda m: f'{m[1]}="{float(m[2]) * SHRUNK:.2f}"', svg, count=2)
 

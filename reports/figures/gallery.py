@@ -91,6 +91,8 @@ class Figure:
     chart : alt.LayerChart
     min_width : int
         Pixels below which the page scrolls the figure sideways rather than squeeze it.
+    axis : str
+        The channel ("x" or "y") whose meaning the page gives in a list to choose from, so that only a file needs a title there.
     """
 
     name: str
@@ -98,6 +100,13 @@ class Figure:
     text: str
     chart: alt.LayerChart
     min_width: int
+    axis: str = ""
+
+    @property
+    def chosen(self) -> dict[str, str]:
+        """What the lists of the chart show at first: "Model" -> "hog-svm"."""
+        parameters = self.chart.to_dict().get("params", [])
+        return {each["bind"]["name"].strip(): each["value"] for each in parameters if "bind" in each}
 
 
 def gallery(evaluation: Evaluation, pairs: pd.DataFrame, level: Level) -> Iterator[Figure]:
@@ -105,19 +114,21 @@ def gallery(evaluation: Evaluation, pairs: pd.DataFrame, level: Level) -> Iterat
     results = evaluation.results
     noun = results.data.get("group_noun") or "group"
 
-    def figure(name: str, chart: alt.LayerChart, *, min_width: int = 300, key: str | None = None) -> Figure:
+    def figure(
+        name: str, chart: alt.LayerChart, *, min_width: int = 300, key: str | None = None, axis: str = ""
+    ) -> Figure:
         title, text = TEXTS[key or name]
         words = text.format(noun=noun, alpha=level.alpha, rope=level.rope, calibrated=CALIBRATED[results.data["task"]])
-        return Figure(name, title, words, chart, min_width)
+        return Figure(name, title, words, chart, min_width, axis)
 
     class_columns = 160 + 34 * len(results.classes)
     if evaluation.finished:
-        yield figure("comparison", comparison(evaluation))
+        yield figure("comparison", comparison(evaluation), axis="x")
         if len(evaluation.finished) > 1 and not has_one_test_set(results):
             yield figure(
                 "differences", differences(evaluation, pairs, level), min_width=200 + 62 * len(evaluation.finished)
             )
-        yield figure("tradeoff", tradeoff(evaluation), min_width=560)
+        yield figure("tradeoff", tradeoff(evaluation), min_width=560, axis="x")
         yield figure("class-f1", class_f1(evaluation), min_width=class_columns)
         yield figure("roc", roc_chart(evaluation))
         yield figure("precision-recall", precision_recall_chart(evaluation))
@@ -126,5 +137,5 @@ def gallery(evaluation: Evaluation, pairs: pd.DataFrame, level: Level) -> Iterat
         yield figure("timing", timing(evaluation), min_width=420)
     learning = learning_curves(results)
     if learning is not None:
-        yield figure("learning", learning)
+        yield figure("learning", learning, axis="y")
     yield figure("balance", balance(results), min_width=200 + 70 * results.n_planned)

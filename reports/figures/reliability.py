@@ -21,7 +21,7 @@ def reliability_diagram(evaluation: Evaluation) -> alt.LayerChart:
         .encode(
             x=alt.X("said:Q", title="Probability said", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(tickCount=5)),
             y=alt.Y("came:Q", title="Share that came true", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(tickCount=5)),
-            color=family_color(),
+            color=family_color().legend(None),
             tooltip=[
                 *("model:N", "version:N", alt.Tooltip("said:Q", format=".3f"), alt.Tooltip("came:Q", format=".3f")),
                 alt.Tooltip("n:Q", title="predictions"),

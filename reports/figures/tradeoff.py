@@ -52,9 +52,9 @@ def score_over_cost(table: pd.DataFrame, y_title: str, x_title: str | None) -> a
     size = alt.condition("datum.front", alt.value(130), alt.value(55))
     dots = base.mark_circle(opacity=1).encode(x=x, y=y, color=family_color(), tooltip=tooltip, size=size)
     names = [
-        base.transform_filter(f"datum.anchor === '{anchor}'")
+        base.transform_calculate(name=f"datum.anchor === '{anchor}' ? datum.model : ''")
         .mark_text(align=align, dx=dx, dy=dy, fontSize=11)
-        .encode(x=x, y=y, text="model:N")
+        .encode(x=x, y=y, text="name:N")
         for anchor, (align, dx, dy) in ANCHORS.items()
     ]
     layers = alt.layer(steps.encode(x=x, y=y), spread, dots, *names)

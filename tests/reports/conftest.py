@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -81,7 +82,14 @@ def write_run(
                 probability = _probability(rng, truth, signal, task)
                 _write_cell(root, model, family, repeat, fold, image_id, part, truth, probability, classes)
     _write_samples(root, image_id, truth, classes)
+    pd.DataFrame({"image_id": image_id, "webp": [_picture(rng) for _ in image_id]}).to_parquet(
+        root / "thumbnails.parquet"
+    )
     return root
+
+
+def _picture(rng):
+    return cv2.imencode(".webp", rng.integers(0, 256, (16, 16), np.uint8))[1].tobytes()
 
 
 def _truth(rng, n_images, classes, task):
@@ -120,15 +128,27 @@ def _manifest(image_id, group, truth, classes):
             "labels": [list(names[row == 1]) for row in truth],
             "group": group,
             "sha256": [hashlib.sha256(name.encode()).hexdigest() for name in image_id],
+            "pixels_sha256": [hashlib.sha256(f"pixels of {name}".encode()).hexdigest() for name in image_id],
             "width": 512,
             "height": 640,
             "mode": "L",
+            "grey_mean": 96.0,
+            "grey_sd": 40.0,
             "status": "ok",
             "reason": None,
         }
     )
     broken = {"image_id": "broken", "file": "images/<b>cut.png", "labels": [], "group": "patient-x", "sha256": "0" * 64}
-    broken |= {"width": 0, "height": 0, "mode": "", "status": "excluded", "reason": "truncated: 120 of 4,096 bytes"}
+    broken |= {
+        "pixels_sha256": "",
+        "grey_mean": np.nan,
+        "grey_sd": np.nan,
+        "width": 0,
+        "height": 0,
+        "mode": "",
+        "status": "excluded",
+        "reason": "truncated: 120 of 4,096 bytes",
+    }
     return pd.concat([table, pd.DataFrame([broken])], ignore_index=True)
 
 

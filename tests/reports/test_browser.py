@@ -1,6 +1,7 @@
 """What a reader sees: the page opened from a file in headless Chromium, driven over the WebDriver protocol."""
 
 import http.client
+import importlib.util
 import json
 import shutil
 import socket
@@ -9,13 +10,24 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
+from reports.across_report import write_across
+from reports.evaluation import evaluate
+from reports.figures.confusion import confused
+from reports.pairwise import Level
+from reports.pictures import MAX_IN_CELL
 from reports.report import write
 from reports.results import load
+from tests.reports.conftest import write_run
 
 pytestmark = pytest.mark.browser
 
+AXE = """const done = arguments[0];
+const report = (found) => done({ violations: found.violations.map(({ id, impact, nodes }) => ({ id, impact, html: nodes[0].html })), passes: found.passes.length });
+axe.run(document).then(report, (error) => done({ violations: [{ impact: "critical", id: String(error) }], passes: 0 }));"""
+WEAK = {"hog-svm": ("classical", 0.4), "squeezenet-probe": ("deep", 0.6)}
 SWITCHES = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync")
 SWITCHES += ("--disable-background-networking", "--disable-component-update", "--window-size=1280,1000")
 
@@ -84,20 +96,20 @@ def test_the_page_draws_its_charts_without_an_error_or_a_request(
     browser: Browser, make_run: Callable[..., Path]
 ) -> None:
     results = load(make_run("multilabel"))
-    browser.open(write(results, html=True, csv=False, md=False, latex=False)[0])
+    browser.open(write(results, html=True)[0])
     assert browser.log("browser") == []
     events = [json.loads(entry["message"])["message"] for entry in browser.log("performance")]
     requests = [each["params"] for each in events if each["method"] == "Network.requestWillBeSent"]
     of_page = [each for each in requests if each["documentURL"].startswith("file:")]
     assert {each["request"]["url"].split(":")[0] for each in of_page} == {"file", "data"}
-    assert browser.run("return CHARTS.length") == 9
+    assert browser.run("return CHARTS.length") == 11
     drawn = "return [...document.querySelectorAll('.chart')].map(chart => chart.querySelectorAll('svg path').length)"
     assert min(browser.run(drawn)) > 5
 
 
 def test_hostile_names_stay_text_in_the_page(browser: Browser, make_run: Callable[..., Path]) -> None:
     results = load(make_run("multiclass"))
-    browser.open(write(results, html=True, csv=False, md=False, latex=False)[0])
+    browser.open(write(results, html=True)[0])
     assert browser.run("return document.scripts.length") == 3
     assert "<script>alert(1)</script>" in browser.run("return document.getElementById('classes').textContent")
     assert "{{7*7}}" in browser.run("return document.getElementById('classes').textContent")
@@ -106,7 +118,7 @@ def test_hostile_names_stay_text_in_the_page(browser: Browser, make_run: Callabl
 
 def test_a_click_on_a_heading_sorts_the_table_both_ways(browser: Browser, make_run: Callable[..., Path]) -> None:
     results = load(make_run("multilabel"))
-    browser.open(write(results, html=True, csv=False, md=False, latex=False)[0])
+    browser.open(write(results, html=True)[0])
     click = "document.querySelectorAll('#summary thead button')[4].click();"
     values = (
         "return [...document.querySelectorAll('#summary .sortable tbody tr')].map(row => row.cells[4].dataset.value)"
@@ -123,7 +135,7 @@ def test_a_click_on_a_heading_sorts_the_table_both_ways(browser: Browser, make_r
 
 def test_the_class_table_shows_one_model_at_a_time(browser: Browser, make_run: Callable[..., Path]) -> None:
     results = load(make_run("multiclass"))
-    browser.open(write(results, html=True, csv=False, md=False, latex=False)[0])
+    browser.open(write(results, html=True)[0])
     rows = "[...document.querySelectorAll('#per-class tbody tr')]"
     visible = f"return {rows}.filter(row => !row.hidden).map(row => row.dataset.model)"
     assert set(browser.run(visible)) == {"squeezenet-finetune"}
@@ -131,6 +143,117 @@ def test_the_class_table_shows_one_model_at_a_time(browser: Browser, make_run: C
         "const s = document.querySelector('[data-filter]'); s.value = 'hog-svm'; s.dispatchEvent(new Event('change'));"
     )
     assert browser.run(choose + visible) == ["hog-svm"] * len(results.classes)
+
+
+def test_the_summary_shows_one_family_at_a_time(browser: Browser, make_run: Callable[..., Path]) -> None:
+    browser.open(write(load(make_run("multiclass")), html=True)[0])
+    choose = (
+        "const s = document.querySelector('[data-family]'); s.value = arguments; s.dispatchEvent(new Event('change'));"
+    )
+    rows = "return [...document.querySelectorAll('#summary-table tbody tr')].filter(row => !row.hidden).map(row => row.cells[1].textContent);"
+    assert browser.run(choose.replace("arguments", "'classical'") + rows) == ["classical", "classical"]
+    assert len(browser.run(choose.replace("arguments", "''") + rows)) == 8
+
+
+@pytest.mark.parametrize("task", ["multilabel", "multiclass"])
+def test_a_click_on_the_confusion_matrix_shows_the_images_behind_it(
+    browser: Browser, make_run: Callable[..., Path], task: str
+) -> None:
+    evaluation = evaluate(load(make_run(task, classes=("Hand", "Knee", "<b>Hip</b>"), models=WEAK)))
+    browser.open(write(evaluation.results, html=True)[0])
+    clicked = browser.run(
+        "const cell = [...document.querySelectorAll('#confusion .mark-rect path')].pop();"
+        "const box = cell.getBoundingClientRect(), at = { clientX: box.x + box.width / 2, clientY: box.y + box.height / 2, bubbles: true };"
+        "cell.dispatchEvent(new MouseEvent('click', at));"
+        "return [cell.__data__.datum.model, cell.__data__.datum.true, cell.__data__.datum.predicted];"
+    )
+    shown = browser.run("return [...document.querySelectorAll('#confused figure code')].map(code => code.textContent)")
+    cells = {(true, said): ids for true, said, ids in confused(evaluation, clicked[0])}
+    behind = cells[clicked[1], clicked[2]]
+    assert shown == behind[:MAX_IN_CELL]
+    heading = browser.run("return document.querySelector('#confused select').selectedOptions[0].textContent")
+    assert heading == f"{clicked[1]} → {clicked[2]}: {len(behind)}"
+    loaded = (
+        "return [...document.querySelectorAll('#confused img')].every(img => img.complete && img.naturalWidth === 16)"
+    )
+    assert browser.run(loaded)
+    assert browser.log("browser") == []
+
+
+def test_another_model_has_other_images(browser: Browser, make_run: Callable[..., Path]) -> None:
+    evaluation = evaluate(load(make_run("multilabel", classes=("Hand", "Knee", "Hip"))))
+    browser.open(write(evaluation.results, html=True)[0])
+    browser.run(
+        "const s = [...document.querySelectorAll('#confusion .vega-bindings select')][0]; s.value = 'lbp-xgboost';"
+        "s.dispatchEvent(new Event('input')); s.dispatchEvent(new Event('change'));"
+    )
+    time.sleep(0.5)
+    options = browser.run("return [...document.querySelectorAll('#confused option')].map(option => option.textContent)")
+    assert options == [f"{true} → {said}: {len(ids)}" for true, said, ids in confused(evaluation, "lbp-xgboost")]
+
+
+def test_doubtful_and_hard_images_are_shown_beside_their_labels(
+    browser: Browser, make_run: Callable[..., Path]
+) -> None:
+    browser.open(write(load(make_run("multilabel", models=WEAK)), html=True)[0])
+    for section in ("suspects", "hardest"):
+        pictures = f"[...document.querySelectorAll('#{section} img')]"
+        assert browser.run(f"return {pictures}.length") > 0
+        assert browser.run(f"return {pictures}.every(img => !img.hidden && img.naturalWidth === 16 && img.alt !== '')")
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_pages_are_accessible(browser: Browser, make_run: Callable[..., Path], width: int) -> None:
+    package = importlib.util.find_spec("axe_playwright_python")
+    if package is None:
+        pytest.skip("needs axe-playwright-python")
+    axe = Path(package.submodule_search_locations[0], "axe.min.js").read_text(encoding="utf-8")
+    browser.ask("window/rect", {"width": width, "height": 900})
+    browser.open(write(load(make_run("multilabel")), html=True)[0])
+    browser.run(f"{axe}; window.axe = axe;")
+    found = browser.ask("execute/async", {"script": AXE, "args": []})
+    assert found["passes"] > 40
+    assert [each for each in found["violations"] if each["impact"] in ("serious", "critical")] == []
+    assert browser.run("return document.documentElement.scrollWidth <= window.innerWidth")
+
+
+def test_hostile_text_of_every_kind_stays_text(browser: Browser, make_run: Callable[..., Path]) -> None:
+    names = (
+        "<img src=x onerror=alert(1)>",
+        "\u202egnp.exe\u2066",
+        "x" * 5000,
+        "]]>--><svg onload=alert(1)>",
+        "'; alert(1); '",
+    )
+    browser.open(write(load(make_run("multilabel", classes=("Hand", *names), models=WEAK)), html=True)[0])
+    assert browser.log("browser") == []
+    assert browser.run("return document.scripts.length") == 3
+    assert browser.run("return document.querySelectorAll('[onerror], [onload]').length") == 0
+    text = browser.run("return document.getElementById('per-class').textContent")
+    assert all(name in text for name in names)
+    assert browser.run("return document.documentElement.scrollWidth <= window.innerWidth")
+    options = "return [...document.querySelectorAll('#confused option')].map(option => option.textContent).join(' ')"
+    assert names[0] in browser.run(options)
+    assert browser.run("return document.querySelectorAll('#confused svg, #confused option *').length") == 0
+
+
+def test_the_page_of_several_data_sets_draws_and_is_accessible(browser: Browser, tmp_path: Path) -> None:
+    runs = []
+    for k in range(3):
+        path = write_run(tmp_path / f"set-{k}", "multilabel", ("Hand", "Knee"), seed=k)
+        description = json.loads((path / "run.json").read_text())
+        description["data"] |= {"name": f"<i>set {k}</i>", "digest": str(k)}
+        (path / "run.json").write_text(json.dumps(description))
+        manifest = pd.read_parquet(path / "manifest.parquet")
+        manifest.assign(sha256=[f"{k}{digest}" for digest in manifest["sha256"]]).to_parquet(path / "manifest.parquet")
+        runs.append(load(path))
+    formats = {"html": True, "csv": False, "md": False, "latex": False, "figures": (), "level": Level()}
+    browser.open(write_across(runs, tmp_path / "out", **formats)[1][0])
+    assert browser.log("browser") == []
+    assert browser.run(
+        "return [...document.querySelectorAll('.chart')].map(c => c.querySelectorAll('svg').length)"
+    ) == [1, 1]
+    assert "<i>set 1</i>" in browser.run("return document.getElementById('scores').textContent")
 
 
 def _wait_for(port: int) -> None:

@@ -14,7 +14,7 @@ import pytest
 import vl_convert
 
 from reports.curves import GRID, precision_recall, roc
-from reports.evaluation import Decided, evaluate
+from reports.evaluation import Decided, Evaluation, evaluate
 from reports.figures.confusion import confusion_counts, error_counts
 from reports.figures.gallery import gallery
 from reports.figures.theme import inline
@@ -28,7 +28,12 @@ from reports.tables import all_tables
 @pytest.fixture
 def page(make_run: Callable[..., Path]) -> str:
     evaluation = evaluate(load(make_run("multilabel", synthetic=True)))
-    return html(evaluation, all_tables(evaluation), Level())
+    return _html(evaluation)
+
+
+def _html(evaluation: Evaluation) -> str:
+    tables = all_tables(evaluation)
+    return html(evaluation, tables, list(gallery(evaluation, tables["pairwise"], Level())), Level())
 
 
 class Outline(HTMLParser):
@@ -116,7 +121,7 @@ def test_a_picture_that_is_no_png_is_left_out(make_run: Callable[..., Path]) -> 
     run = make_run("multiclass")
     (run / "samples/0-after.png").write_bytes(b"<svg onload=alert(1)>")
     evaluation = evaluate(load(run))
-    assert Outline(html(evaluation, all_tables(evaluation), Level())).tags.count("img") == 2
+    assert Outline(_html(evaluation)).tags.count("img") == 2
 
 
 @pytest.mark.parametrize(

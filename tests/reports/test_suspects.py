@@ -8,7 +8,7 @@ import pytest
 
 from reports.evaluation import evaluate
 from reports.results import load
-from reports.suspects import COLUMNS, suspects
+from reports.suspects import HARD_COLUMNS, SUSPECT_COLUMNS, hardest, suspects
 
 MODELS = {"prior": ("floor", 0.0), "hog-svm": ("classical", 2.6), "squeezenet-probe": ("deep", 3.0)}
 
@@ -28,7 +28,7 @@ def test_wrong_labels_come_first_and_the_right_one_is_suggested(make_run: Callab
         assert key[0] in MODELS
     assert len(wrong) > 4
     table = suspects(evaluate(results))
-    assert list(table.columns) == list(COLUMNS)
+    assert list(table.columns) == list(SUSPECT_COLUMNS)
     found = table.head(len(wrong) + 2).set_index("image_id")
     assert len(set(wrong) & set(found.index)) >= 0.8 * len(wrong)
     assert set(table["n_models"]) == {2}
@@ -43,3 +43,21 @@ def test_without_a_whole_model_nobody_is_suspected(make_run: Callable[..., Path]
     for model in ("hog-svm", "squeezenet-probe"):
         shutil.rmtree(run / "cells" / model / "r0-f0")
     assert len(suspects(evaluate(load(run)))) == 0
+
+
+@pytest.mark.parametrize("task", ["multilabel", "multiclass"])
+def test_the_hardest_images_are_those_that_models_got_wrong(make_run: Callable[..., Path], task: str) -> None:
+    evaluation = evaluate(load(make_run(task, classes=("Hand", "Knee", "Chest", "Hip"), models=MODELS)))
+    table = hardest(evaluation)
+    assert list(table.columns) == list(HARD_COLUMNS)
+    assert table["f1"].is_monotonic_increasing
+    assert set(table.loc[table["suspect"], "image_id"]) == set(suspects(evaluation)["image_id"])
+    wrong = dict.fromkeys(evaluation.results.manifest["image_id"], 0)
+    for model in ("hog-svm", "squeezenet-probe"):
+        for part in evaluation.parts(model):
+            for image, error in zip(part.image_id, (part.truth != part.decided).any(axis=1), strict=True):
+                wrong[image] += int(error)
+    counted = table.set_index("image_id")["models_wrong"]
+    assert counted.to_dict() == {image: n for image, n in wrong.items() if n}
+    for row in table.to_dict("records"):
+        assert row["taken_for"] not in row["labels"].split("; ")

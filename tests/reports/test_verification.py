@@ -25,6 +25,7 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> tuple[Evaluation, dict[s
 
 NAMES = (
     *("summary.csv", "pairwise.csv", "per_class.csv", "cells.csv", "fold_balance.csv", "excluded.csv", "suspects.csv"),
+    *("calibration.csv", "decision_rules.csv", "thresholds.csv", "hardest.csv"),
     *("summary.tex", "timing.tex", "pairwise.tex", "per_class.tex"),
 )
 
