@@ -157,8 +157,11 @@ def report(
         results = load(folders[0] if folders else _latest_run())
         out.print(summary_table(results, out.width))
         paths = write(results, **formats, level=level)
-    for path in paths:
+    drawn = [path for path in paths if path.parent.name == "figures"]
+    for path in paths[: len(paths) - len(drawn)]:
         out.print(f"wrote {escape(str(path))}")
+    if drawn:
+        out.print(f"wrote {len(drawn) - 1} figures and their captions in {escape(str(drawn[0].parent))}")
 
 
 @app.command()

@@ -142,6 +142,18 @@ def test_a_file_that_does_not_fit_is_refused(how: str, message: str) -> None:
         check_splits(broken(splits, how), ids, groups, "file")
 
 
+def test_one_fixed_test_set_is_a_split_too_and_may_not_leak() -> None:
+    ids, y, _ = data(40, 10, 3, 0)
+    groups = np.repeat(np.arange(10), 4).astype(str)
+    one = make_splits(ids, y, groups, folds=4, repeats=1, seed=0).query("fold == 0")
+    check_splits(one, ids, groups, "file")
+    with pytest.raises(SplitsError, match="leaks"):
+        check_splits(broken(one, "leak"), ids, groups, "file")
+    two = make_splits(ids, y, groups, folds=4, repeats=1, seed=0).query("fold < 2")
+    with pytest.raises(SplitsError, match="not every image is tested exactly once"):
+        check_splits(two, ids, groups, "file")
+
+
 def test_an_unreadable_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text("image_id,fold\na,0\n")
     with pytest.raises(SplitsError, match="no column repeat, part"):

@@ -145,6 +145,16 @@ def test_ranks_are_those_of_demsars_example() -> None:
     assert found.f_p == pytest.approx(stats.f.sf(found.f, 3, 39))
 
 
+def test_the_permutation_p_is_exact_where_it_can_be_counted() -> None:
+    same_order = friedman_nemenyi([[4, 3, 2, 1], [40, 30, 20, 10]])
+    assert same_order.permutation_p == pytest.approx(1 / 24, abs=0.005)  # one order in 4! agrees
+    opposed = friedman_nemenyi([[3, 2, 1], [1, 2, 3]])
+    assert opposed.permutation_p == 1
+    assert friedman_nemenyi([[1, 1, 1], [2, 2, 2]]).permutation_p == 1
+    many = friedman_nemenyi(np.random.default_rng(3).normal([0, 0, 0.3, 0.5], size=(30, 4)))
+    assert many.permutation_p == pytest.approx(many.f_p, abs=0.01)
+
+
 def test_friedman_is_scipys_where_no_ranks_are_equal_and_needs_two_of_both() -> None:
     scores = np.random.default_rng(0).normal(size=(9, 4))
     found = friedman_nemenyi(scores)

@@ -191,6 +191,7 @@ def test_markdown_cells_cannot_break_the_table_or_become_markup() -> None:
 def test_every_table_is_written_in_every_format(results: Results) -> None:
     paths = write(results, html=False, csv=True, md=True, latex=True)
     names = {"summary", "pairwise", "per_class", "cells", "fold_balance", "excluded", "suspects"}
+    names |= {"calibration", "decision_rules", "thresholds", "hardest"}
     expected = {f"{name}.{kind}" for name in names for kind in ("csv", "md")}
     assert {path.name for path in paths} == expected | {
         f"{n}.tex" for n in ("summary", "timing", "pairwise", "per_class")
@@ -234,7 +235,7 @@ def test_a_run_without_cells_still_has_every_table(make_run: Callable[..., Path]
     assert list(tables["summary"].columns) == SUMMARY_COLUMNS
     assert set(as_text(tables["summary"], columns(results))["F1 per image"]) == {"–"}
     assert headline(tables, results, Level()).sentence == "No model has a result yet"
-    assert len(write(results, html=True, csv=True, md=True, latex=True)) == 18
+    assert len(write(results, html=True, csv=True, md=True, latex=True)) == 26
 
 
 def test_the_means_over_two_repeats_pool_each_repeat_apart(make_run: Callable[..., Path]) -> None:
