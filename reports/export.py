@@ -2,7 +2,8 @@
 
 import math
 import re
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Iterable, Mapping
 
 import pandas as pd
 
@@ -21,8 +22,20 @@ LATEX = {
     "×": r"$\times$",
     "–": "--",
     "†": r"$^{\dagger}$",
+    "→": r"$\rightarrow$",
+    "χ": r"$\chi$",
+    "²": "$^2$",
+    "—": "---",
+    "…": r"\ldots{}",
+    "‘": "`",
+    "’": "'",
+    "“": "``",
+    "”": "''",
     "[": "{[}",
 } | {character: f"\\{character}" for character in "&%$#_{}"}
+LATEX_LETTERS = "ßæøœłıÆØŒŁ"  # beside accented ones; pdflatex sets them in its default encoding
+LONGEST_CELL = 60
+OGONEK = "\u0328"
 MARKDOWN = {character: f"\\{character}" for character in r"\`*_[]|~$#"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
 
 
@@ -34,9 +47,9 @@ def csv_text(table: pd.DataFrame) -> str:
 
 def markdown_text(table: pd.DataFrame, caption: str) -> str:
     """Write a table of text as a GitHub-flavoured Markdown table under its caption."""
-    rows = [_cells(table.columns, MARKDOWN), ["---"] * table.shape[1]]
-    rows += [_cells(row, MARKDOWN) for row in table.itertuples(index=False)]
-    return f"{_escape(caption, MARKDOWN)}\n\n" + "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
+    rows = [_markdown_cells(table.columns), ["---"] * table.shape[1]]
+    rows += [_markdown_cells(row) for row in table.itertuples(index=False)]
+    return f"{markdown_escaped(caption)}\n\n" + "\n".join(f"| {' | '.join(row)} |" for row in rows) + "\n"
 
 
 def latex_text(
@@ -47,13 +60,13 @@ def latex_text(
     A wide table is a float over both columns, no wider than the page; another one is a longtable, which breaks over pages. `styles`
     has a template of `STYLES` for cells by row and column.
     """
-    head = " & ".join(_cells(table.columns, LATEX)) + r" \\"
+    head = " & ".join(_latex_cells(table.columns)) + r" \\"
     body = []
     for i, row in enumerate(table.itertuples(index=False)):
-        cells = [(styles or {}).get((i, j), "{}").replace("{}", text, 1) for j, text in enumerate(_cells(row, LATEX))]
+        cells = [(styles or {}).get((i, j), "{}").replace("{}", text, 1) for j, text in enumerate(_latex_cells(row))]
         body.append(" & ".join(cells) + r" \\")
     alignment = "l" * table.shape[1]
-    title = rf"\caption{{{_escape(caption, LATEX)}}}\label{{{label}}}"
+    title = rf"\caption{{{latex_escaped(caption)}}}\label{{{label}}}"
     if wide:
         lines = [
             "% needs \\usepackage{booktabs,graphicx}",
@@ -77,13 +90,13 @@ def latex_text(
 
 
 def latex_escaped(text: str) -> str:
-    """Write any text so that LaTeX sets it as it stands."""
-    return _escape(text, LATEX)
+    """Write any text so that LaTeX sets it as it stands; a character that pdflatex has no letter for becomes [U+624B]."""
+    return "".join(_latex_character(character) for character in CONTROL.sub(" ", text))
 
 
 def markdown_escaped(text: str) -> str:
     """Write any text so that Markdown shows it as it stands."""
-    return _escape(text, MARKDOWN)
+    return CONTROL.sub(" ", text).translate(str.maketrans(MARKDOWN))
 
 
 def plain(table: pd.DataFrame) -> pd.DataFrame:
@@ -101,9 +114,21 @@ def _neutral(value: object) -> object:
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_START) else value
 
 
-def _cells(values, table: dict[str, str]) -> list[str]:
-    return [_escape(str(value), table) for value in values]
+def _latex_character(character: str) -> str:
+    if character in LATEX:
+        return LATEX[character]
+    if character.isascii() or character in LATEX_LETTERS:
+        return character
+    base, *marks = unicodedata.normalize("NFD", character)
+    accented = base.isascii() and base.isalpha() and len(marks) == 1 and OGONEK not in marks
+    return character if accented and ord(character) < 0x180 else f"{{[}}U+{ord(character):04X}{{]}}"
 
 
-def _escape(text: str, table: dict[str, str]) -> str:
-    return CONTROL.sub(" ", text).translate(str.maketrans(table))
+def _latex_cells(values: Iterable[object]) -> list[str]:
+    """Cells of a row; no longer than a line, for TeX refuses what is wider than five metres."""
+    texts = (str(value) for value in values)
+    return [latex_escaped(text if len(text) <= LONGEST_CELL else f"{text[: LONGEST_CELL - 3]}...") for text in texts]
+
+
+def _markdown_cells(values: Iterable[object]) -> list[str]:
+    return [markdown_escaped(str(value)) for value in values]

@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 from reports.calibration import calibration_as_text
+from reports.citation.bibliography import bibtex
 from reports.datacard import data_card
 from reports.evaluation import Evaluation
 from reports.export import plain
@@ -68,6 +69,7 @@ def html(evaluation: Evaluation, tables: dict[str, pd.DataFrame], figures: Seque
         calibration=_grid(calibration_as_text(tables["calibration"])) if len(tables["calibration"]) else None,
         rules=_grid(rules_as_text(tables["decision_rules"])) if len(tables["decision_rules"]) else None,
         card=data_card(results),
+        bibtex=bibtex(results),
         failures=_records(results.cells[results.cells["traceback"].notna()]),
         best=next(iter(ranked(evaluation)), ""),
         per_class=_texts(tables["per_class"]),

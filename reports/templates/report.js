@@ -10,7 +10,7 @@ function chartConfig() {
   return {
     background: "transparent", font: getComputedStyle(document.body).fontFamily, view: { stroke: "transparent" }, axis, axisBand: { grid: false, labelOverlap: false },
     text: { fill: "var(--ink)" },
-    legend: { labelColor: "var(--ink)", titleColor: "var(--quiet)", labelFontSize: 12, symbolFillColor: "var(--quiet)" },
+    legend: { labelColor: "var(--ink)", titleColor: "var(--quiet)", labelFontSize: 12, symbolFillColor: "var(--quiet)", ...(narrow && { columns: 2 }) },
   };
 }
 

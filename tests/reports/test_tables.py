@@ -168,8 +168,26 @@ def test_the_paper_marks_the_best_and_what_cannot_be_told_from_it(make_run: Call
         assert "textbf" not in scores[other]
 
 
+ALPHABETS = (
+    "手",
+    "Колено",
+    "Mão",
+    "Œil, Łódź, ąę",
+    "\u202egnp\u2066",
+    "α² → β",
+    "x" * 5000,
+    "“quoted” – ½ ¿",
+    "e\u0301",
+    "😀",
+)
+
+
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="no pdflatex")
-def test_the_tables_compile_whatever_the_names(results: Results, tmp_path: Path) -> None:
+@pytest.mark.parametrize("classes", [None, ALPHABETS], ids=["hostile", "alphabets"])
+def test_the_tables_compile_whatever_the_names(
+    make_run: Callable[..., Path], tmp_path: Path, classes: tuple[str, ...] | None
+) -> None:
+    results = load(make_run("multilabel", classes=classes))
     paths = write(results, html=False, csv=False, md=False, latex=True)
     inputs = "".join(rf"\input{{{path.as_posix()}}}" + "\n" for path in paths)
     (tmp_path / "paper.tex").write_text(
