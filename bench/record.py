@@ -18,7 +18,8 @@ from bench.store import SCHEMA, RunFolder, StoreError
 from bench.suite import Suite
 
 MANIFEST_COLUMNS = (
-    *("image_id", "file", "labels", "group", "sha256", "pixels_sha256", "width", "height", "mode"),
+    *("image_id", "file", "frame", "labels", "group", "sha256", "pixels_sha256", "width", "height", "mode"),
+    *("body_part", "view", "laterality", "modality", "photometric", "study", "series", "accession"),
     *("grey_mean", "grey_sd", "status", "reason"),
 )
 

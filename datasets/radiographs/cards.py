@@ -42,8 +42,9 @@ class Card(BaseModel):
     task: Literal["auto", "multiclass", "multilabel"] = "auto"
     at_least_one: bool = True
     group: str = "patient"
-    layout: Literal["kaggle", "folders", "table"] = "table"
+    layout: Literal["kaggle", "folders", "table", "paths", "dicom"] = "table"
     table: str | None = None  # the CSV file inside the data folder, for the layout "table"
+    pattern: str = ""  # for the layout "paths": what finds (?P<label>...) and (?P<group>...) in a file's path
     columns: Columns = Field(default_factory=Columns)
     classes: dict[str, str] = Field(default_factory=dict)
     licence: str = "not stated"

@@ -12,7 +12,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,11 +21,14 @@ import numpy as np
 import pandas as pd
 
 from radiographs import preprocess
+from radiographs.listing import Listing, SourceError
 from radiographs.preprocess import Preprocessing
 from radiographs.read import Picture, UnreadableImageError, read_picture
-from radiographs.sources import Listing, SourceError
 
-_FORMAT = 1
+_FORMAT = 2
+_BLOCK = 64  # images handed to the threads at a time
+_KEPT = ("body_part", "view", "laterality", "modality", "photometric")  # of a DICOM header, as they stand there
+_CODED = {"study": "s", "series": "r", "accession": "a"}  # identifiers, of which only which are equal is kept
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,8 @@ class Pixels:
     """Preprocessed images and the manifest they belong to.
 
     `images` is (n, side, side) uint8, mapped from disk; row i belongs to row i of `manifest` where status is "ok".
-    `manifest` has every image that was listed: image_id, file, labels, group, sha256, width, height, mode, status, reason.
+    `manifest` has every image that was listed: image_id, file, frame, labels, group, sha256, pixels_sha256, width, height, mode; of
+    DICOM files body_part, view, laterality, modality, photometric, and study, series, accession as pseudonyms; status, reason.
     """
 
     images: np.ndarray
@@ -104,10 +108,10 @@ def load_pixels(
 def _key(listing: Listing, settings: Preprocessing) -> str:
     """Key of the cache: file names, sizes and times, and everything that decides the pixels."""
     rows = []
-    for file in listing.items["file"]:
+    for file, frame, expected in zip(*(listing.items[name] for name in ("file", "frame", "expected")), strict=True):
         try:
             facts = (listing.root / file).stat()
-            rows.append(f"{file}\0{facts.st_size}\0{facts.st_mtime_ns}")
+            rows.append(f"{file}\0{frame}\0{expected}\0{facts.st_size}\0{facts.st_mtime_ns}")
         except OSError:
             rows.append(f"{file}\0absent")
     recipe = json.dumps(
@@ -121,26 +125,27 @@ def _decode(
 ) -> pd.DataFrame:
     """Write the pixels of every readable image to `target`, in order, and return the manifest."""
 
-    def one(file: str) -> tuple[dict[str, object], bytes]:
+    inside = None if listing.allow_outside else listing.root.resolve()
+
+    def one(item: tuple[str, int, str]) -> tuple[dict[str, object], bytes]:
+        file, frame, expected = item
         try:
-            picture = read_picture(listing.root / file, file)
+            path = listing.root / file
+            if inside is not None and not path.resolve().is_relative_to(inside):
+                raise UnreadableImageError(f"{file}: leads out of the data folder (--allow-outside)")
+            picture = read_picture(path, file, frame=frame)
+            if expected and picture.sha256 != expected:
+                raise UnreadableImageError(f"{file}: was changed since its manifest was written (other SHA-256)")
             return _facts(picture), settings.apply(picture.grey).tobytes()
         except UnreadableImageError as error:
             reason = str(error).removeprefix(f"{file}: ")
-            return {
-                "sha256": "",
-                "width": 0,
-                "height": 0,
-                "mode": "",
-                "pixels_sha256": "",
-                "status": "excluded",
-                "reason": reason,
-            }, b""
+            return {**_NOTHING, "status": "excluded", "reason": reason}, b""
 
+    items = list(zip(*(listing.items[name] for name in ("file", "frame", "expected")), strict=True))
     facts = []
     with target.open("wb") as stream, ThreadPoolExecutor(workers) as pool:
         try:
-            for done, (fact, pixels) in enumerate(pool.map(one, listing.items["file"]), start=1):
+            for done, (fact, pixels) in enumerate(_in_blocks(pool, one, items), start=1):
                 facts.append(fact)
                 stream.write(pixels)
                 progress(done)
@@ -149,12 +154,23 @@ def _decode(
             raise
         stream.flush()
         os.fsync(stream.fileno())
-    manifest = pd.concat([listing.items, pd.DataFrame(facts)], axis=1)
+    manifest = pd.concat([listing.items.drop(columns="expected"), pd.DataFrame(facts)], axis=1)
+    for name, letter in _CODED.items():
+        manifest[name] = _coded(manifest[name], letter)
     if not (manifest["status"] == "ok").any():
         raise SourceError(
             f"{listing.root}: none of the {len(manifest)} images can be read; the first: {manifest['reason'].iloc[0]}"
         )
     return manifest
+
+
+_NOTHING = {"width": 0, "height": 0, **dict.fromkeys(("sha256", "pixels_sha256", "mode", *_KEPT, *_CODED), "")}
+
+
+def _in_blocks(pool: ThreadPoolExecutor, one: Callable, items: list) -> Iterator:
+    """Map in order, a block at a time, so that finished pictures do not pile up in memory behind a slow one."""
+    for start in range(0, len(items), _BLOCK):
+        yield from pool.map(one, items[start : start + _BLOCK])
 
 
 def _facts(picture: Picture) -> dict[str, object]:
@@ -168,9 +184,16 @@ def _facts(picture: Picture) -> dict[str, object]:
         "height": height,
         "mode": picture.mode,
         "pixels_sha256": pixels,
+        **{name: picture.tags.get(name, "") for name in (*_KEPT, *_CODED)},
         "status": "ok",
         "reason": None,
     }
+
+
+def _coded(values: pd.Series, letter: str) -> list[str]:
+    """Give equal values equal names that do not give them away; nothing stays nothing."""
+    codes, _ = pd.factorize(values.where(values != "", None))
+    return [f"{letter}{code + 1:06d}" if code >= 0 else "" for code in codes]
 
 
 def _read_cache(folder: Path, listing: Listing) -> Pixels | None:

@@ -1,7 +1,9 @@
 """Reading one image file into a grey-level array, or saying in one line why it must not be used.
 
-Pillow in strict mode: only the formats named here, truncated files refused, decompression bombs refused before a pixel is
-decoded. Modes are converted on purpose, one by one: Pillow's own ``convert("L")`` saturates 16-bit pictures.
+What a file is, its content says, not its name: "DICM" at byte 128 comes first, for some such files have a TIFF header too. Pillow reads
+the rest in strict mode: only the formats named here, truncated files refused, decompression bombs refused before a pixel is decoded.
+TIFF files of kinds that Pillow does not know go to tifffile. Modes are converted on purpose, one by one: Pillow's own ``convert("L")``
+saturates 16-bit pictures, and it does not turn 16-bit TIFFs around in which 0 is white.
 """
 
 from __future__ import annotations
@@ -11,17 +13,22 @@ import io
 import stat
 import struct
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from radiographs.dicom import DicomError, is_dicom, read_dicom
+
 FORMATS = ("PNG", "JPEG", "TIFF")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+DICOM_SUFFIXES = (".dcm", ".dicom", ".dic", ".ima", "")  # in hospital trees often none
 MAX_PIXELS = 100_000_000
 
 _GREY_16 = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
+_TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0  # TIFF 6.0
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601, as in JPEG
 
 
@@ -35,10 +42,12 @@ class Picture:
 
     grey: np.ndarray  # (h, w) uint8, uint16 or float32, larger is brighter
     sha256: str  # of the file's bytes
-    mode: str  # "PNG L", "JPEG RGB", ...
+    mode: str  # "PNG L", "JPEG RGB", "DICOM MONOCHROME1 12 bit", ...
+    tags: dict[str, str] = field(default_factory=dict)  # of a DICOM file: see radiographs.dicom.TAGS
+    frames: int = 1
 
 
-def read_picture(path: Path, name: str | None = None) -> Picture:
+def read_picture(path: Path, name: str | None = None, *, frame: int = 0, max_pixels: int = MAX_PIXELS) -> Picture:
     """Read an image file.
 
     Parameters
@@ -47,25 +56,32 @@ def read_picture(path: Path, name: str | None = None) -> Picture:
         The file to open. Anything but a regular file (or a link to one) is refused unopened.
     name
         What to call the file in errors; by default `path`.
+    frame
+        Of a DICOM file with several, from 0.
+    max_pixels
+        Of all frames together, above which nothing is decoded.
 
     Raises
     ------
     UnreadableImageError
-        Where the file is missing, not a picture of a known format, truncated, larger than 100 megapixels or without
-        finite values.
+        Where the file is missing, not a picture of a known format, truncated, larger than `max_pixels` or without finite values.
     """
     name = name or str(path)
     data = _bytes_of(path, name)
+    if is_dicom(data):
+        return _dicom_picture(data, name, frame, max_pixels)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            grey, mode = _decode(data, name)
+            grey, mode = _decode(data, name, max_pixels)
     except UnreadableImageError:
         raise
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-        raise UnreadableImageError(f"{name}: has more pixels than the limit of {MAX_PIXELS:,}") from None
+        raise UnreadableImageError(f"{name}: has more pixels than the limit of {max_pixels:,}") from None
     except UnidentifiedImageError:
-        raise UnreadableImageError(f"{name}: not a {', '.join(FORMATS)} picture") from None
+        if data.startswith(_TIFF_MAGIC):
+            return _other_tiff(data, name, max_pixels)
+        raise UnreadableImageError(f"{name}: not a {', '.join(FORMATS)} or DICOM picture") from None
     # Pillow's decoders raise these for damaged files; all of them mean that the picture is not whole.
     except (
         OSError,
@@ -82,6 +98,47 @@ def read_picture(path: Path, name: str | None = None) -> Picture:
     return Picture(grey, hashlib.sha256(data).hexdigest(), mode)
 
 
+def _dicom_picture(data: bytes, name: str, frame: int, max_pixels: int) -> Picture:
+    try:
+        image = read_dicom(data, max_pixels=max_pixels, frame=frame)
+    except DicomError as error:
+        raise UnreadableImageError(f"{name}: {error}") from None
+    except ModuleNotFoundError:
+        raise UnreadableImageError(f"{name}: is DICOM, which needs: pip install 'xraybench[dicom]'") from None
+    return Picture(image.grey, hashlib.sha256(data).hexdigest(), image.mode, image.tags, image.frames)
+
+
+def _other_tiff(data: bytes, name: str, max_pixels: int) -> Picture:
+    """First page of a TIFF of a kind that Pillow does not know, such as 16-bit colour."""
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(io.BytesIO(data)) as file:
+            page = file.pages[0]
+            if page.imagewidth * page.imagelength > max_pixels:
+                raise UnreadableImageError(f"{name}: is over the limit of {max_pixels:,} pixels")
+            values = page.asarray()
+            white_is_zero, mode = page.photometric == _WHITE_IS_ZERO, f"TIFF {page.photometric.name} {page.dtype}"
+    except UnreadableImageError:
+        raise
+    except Exception as error:  # noqa: BLE001 - tifffile raises what it pleases on damaged data
+        raise UnreadableImageError(f"{name}: damaged or of an unknown kind ({type(error).__name__})") from None
+    if values.ndim == 3 and values.shape[2] in (3, 4):
+        values = values[..., :3].astype(np.float32) @ _LUMA  # (h, w)
+    if values.ndim != 2 or values.size == 0 or not np.isfinite(values).all():
+        raise UnreadableImageError(f"{name}: has NaN or infinite values, or is no plain picture")
+    return Picture(_turned(values, white_is_zero=white_is_zero), hashlib.sha256(data).hexdigest(), mode)
+
+
+def _turned(values: np.ndarray, *, white_is_zero: bool) -> np.ndarray:
+    """Grey levels of which larger is brighter, as uint8, uint16 or float32."""
+    if values.dtype in (np.uint8, np.uint16):
+        values = values.astype(values.dtype.newbyteorder("="))
+        return np.iinfo(values.dtype).max - values if white_is_zero else values
+    values = values.astype(np.float32)
+    return values.min() + values.max() - values if white_is_zero and values.size else values
+
+
 def _bytes_of(path: Path, name: str) -> bytes:
     try:
         if not stat.S_ISREG(path.stat().st_mode):
@@ -94,17 +151,20 @@ def _bytes_of(path: Path, name: str) -> bytes:
     return data
 
 
-def _decode(data: bytes, name: str) -> tuple[np.ndarray, str]:
+def _decode(data: bytes, name: str, max_pixels: int) -> tuple[np.ndarray, str]:
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
         image.verify()  # checks what decoding passes over, such as a PNG's checksums and its end
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-        if image.width * image.height > MAX_PIXELS:
+        if image.width * image.height > max_pixels:
             raise UnreadableImageError(
-                f"{name}: {image.width} x {image.height} is over the limit of {MAX_PIXELS:,} pixels"
+                f"{name}: {image.width} x {image.height} is over the limit of {max_pixels:,} pixels"
             )
         mode = f"{image.format} {image.mode}"
+        white_is_zero = image.format == "TIFF" and image.tag_v2.get(_PHOTOMETRIC) == _WHITE_IS_ZERO
         image.load()
         grey = _grey_levels(ImageOps.exif_transpose(image))
+        if white_is_zero and image.mode not in ("1", "L"):  # those Pillow turns around by itself
+            grey = _turned(grey, white_is_zero=True)
     if grey.size == 0 or not np.isfinite(grey).all():
         raise UnreadableImageError(f"{name}: has NaN or infinite values")
     return grey, mode

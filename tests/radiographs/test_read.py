@@ -68,7 +68,7 @@ def test_a_file_cut_anywhere_is_refused_in_one_line(tmp_path: Path, suffix: str)
 
 def test_what_is_no_picture_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "page.png").write_text("<html>")
-    with pytest.raises(UnreadableImageError, match=r"page\.png: not a PNG, JPEG, TIFF picture"):
+    with pytest.raises(UnreadableImageError, match=r"page\.png: not a PNG, JPEG, TIFF or DICOM picture"):
         read_picture(tmp_path / "page.png")
     with pytest.raises(UnreadableImageError, match=r"gone\.png: cannot be opened"):
         read_picture(tmp_path / "gone.png")

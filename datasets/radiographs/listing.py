@@ -1,0 +1,111 @@
+"""What a source lists: image ids, files, label sets and groups, before any picture is opened."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from radiographs.cards import Card, Columns
+
+COLUMNS = ("image_id", "file", "labels", "group", "frame", "expected")
+
+
+class SourceError(ValueError):
+    """Data that cannot be used as asked; one line that names the path or key and the way out."""
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Images to read, in the order of their names.
+
+    Attributes
+    ----------
+    root : Path
+        The data folder.
+    card : Card
+    layout : str
+    items : DataFrame
+        image_id; file (relative to root); labels (list of str, as shown); group (a pseudonym); frame (of a DICOM file, from 0);
+        expected (the file's SHA-256 where the source states one, else empty).
+    grouped : bool
+        Whether the groups are known, or each image had to be its own.
+    notes : tuple of str
+    allow_outside : bool
+        Whether files may lie outside of root.
+    """
+
+    root: Path
+    card: Card
+    layout: str
+    items: pd.DataFrame
+    grouped: bool
+    notes: tuple[str, ...] = ()
+    allow_outside: bool = False
+
+
+@dataclass(frozen=True)
+class Hints:
+    """What the user said about a source; None where nothing was said.
+
+    Attributes
+    ----------
+    file, label, group, separator
+        Columns of a table, and what stands between several labels.
+    frames : {"first", "each"}
+        Of DICOM files with several frames: the first one, or an image for each.
+    allow_outside : bool
+        Whether files may lie outside of the data folder.
+    """
+
+    file: str | None = None
+    label: str | None = None
+    group: str | None = None
+    separator: str | None = None
+    frames: str = "first"
+    allow_outside: bool = False
+
+    def columns(self, default: Columns) -> Columns:
+        """Return the columns of a card with the user's words put over them."""
+        said = {
+            name: value for name, value in asdict(self).items() if name in Columns.model_fields and value is not None
+        }
+        return default.model_copy(update=said)
+
+
+def finish(root: Path, card: Card, layout: str, items: pd.DataFrame, notes: Iterable[str], hints: Hints) -> Listing:
+    """Sort by id and give every group a name that does not give the patient away.
+
+    Parameters
+    ----------
+    items : DataFrame
+        image_id, file, labels, group (a patient, or empty); frame and expected where they are known.
+    """
+    items = items.sort_values("image_id", ignore_index=True)
+    known = items["group"].notna() & (items["group"] != "")
+    own = items["group"].where(known, "image " + items["image_id"])
+    codes, _ = pd.factorize(own)
+    items["group"] = "g" + pd.Series(codes + 1).astype(str).str.zfill(6)
+    for name, default in (("frame", 0), ("expected", "")):
+        items[name] = items[name].fillna(default) if name in items else default
+    notes = list(notes)
+    if known.any() and not known.all():
+        notes.append(f"{(~known).sum()} images have no {card.group} and are each a group of their own")
+    return Listing(root, card, layout, items[list(COLUMNS)], bool(known.any()), tuple(notes), hints.allow_outside)
+
+
+def limited(listing: Listing, limit: int, seed: int) -> Listing:
+    """Return at most `limit` images, whole groups drawn by `seed`."""
+    if limit < 1:
+        raise SourceError(f"--limit {limit}: give 1 or more images")
+    if limit >= len(listing.items):
+        return listing
+    groups = listing.items["group"].unique()
+    rank = pd.Series(np.random.default_rng(seed).permutation(len(groups)), index=groups)
+    order = listing.items["group"].map(rank).sort_values(kind="stable")
+    kept = listing.items.loc[sorted(order.index[:limit])].reset_index(drop=True)
+    note = f"--limit {limit}: {len(kept)} of {len(listing.items)} images, drawn by {listing.card.group}"
+    return replace(listing, items=kept, notes=(*listing.notes, note))

@@ -1,0 +1,80 @@
+"""Tables of labels as text: nothing becomes a number, a date or NaN, and every error names the row and the value."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+
+import pandas as pd
+
+from radiographs.cards import Card
+from radiographs.listing import SourceError
+
+_SEPARATORS = (";", "\t", ",")
+_OUTSIDE = r"^(?:$|/|\\|[A-Za-z]:)|(?:^|[/\\])\.\.(?:[/\\]|$)|\x00"
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Read a CSV or TSV as text: UTF-8 with or without a mark, else Latin-1; the separator is the commonest of the header."""
+    for encoding in ("utf-8-sig", "latin-1"):
+        try:
+            with path.open(encoding=encoding) as stream:
+                header = stream.readline()
+            separator = max(_SEPARATORS, key=header.count)
+            return pd.read_csv(
+                path, sep=separator, dtype=str, keep_default_na=False, encoding=encoding, skip_blank_lines=True
+            )
+        except UnicodeDecodeError:
+            continue
+        except (OSError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+            raise SourceError(f"{path}: cannot be read as a table ({' '.join(str(error).split())[:150]})") from None
+    raise SourceError(f"{path}: neither UTF-8 nor Latin-1 text")
+
+
+def label_sets(values: pd.Series, separator: str, card: Card, path: Path) -> list[list[str]]:
+    """Label sets in the order of the card's classes, duplicates dropped; each distinct text is looked at once."""
+    codes, texts = pd.factorize(values)
+    order = {name: k for k, name in enumerate(card.classes.values())}
+    sets = []
+    for code, text in enumerate(texts):
+        parts = [p for p in (q.strip() for q in (text.split(separator) if separator else [text])) if p]
+        unknown = [p for p in parts if card.classes and p not in card.classes]
+        if unknown or (not parts and card.at_least_one):
+            row = int((codes == code).argmax()) + 2
+            wrong = (
+                f"label {unknown[0]!r} is not one of the {len(card.classes)} classes of {card.name}"
+                if unknown
+                else "no label"
+            )
+            raise SourceError(f"{path}: row {row}: {wrong}")
+        shown = {card.classes.get(p, p) for p in parts}
+        sets.append(sorted(shown, key=lambda name: (order.get(name, len(order)), name)))
+    return [sets[code] for code in codes]
+
+
+def require(table: pd.DataFrame, columns: list[str], path: Path) -> None:
+    """Refuse a table that lacks a column, naming those it has."""
+    for column in columns:
+        if column not in table.columns:
+            close = difflib.get_close_matches(column, table.columns, n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            raise SourceError(
+                f"{path}: no column {column!r}; it has {', '.join(map(repr, table.columns[:12]))}{hint} (name them with --file-column, --label-column, --group-column)"
+            )
+
+
+def refuse_repeats(names: pd.Series, path: Path) -> None:
+    """Refuse a table in which a name stands twice."""
+    repeated = names.duplicated()
+    if repeated.any():
+        raise SourceError(
+            f"{path}: row {int(repeated.idxmax()) + 2}: {names[repeated.idxmax()]!r} stands in an earlier row too"
+        )
+
+
+def refuse_outside(names: pd.Series, path: Path, root: Path) -> None:
+    """Refuse names that lead out of the data folder; links are looked at when a file is opened."""
+    outside = names.str.contains(_OUTSIDE, regex=True)
+    if outside.any():
+        row = int(outside.idxmax())
+        raise SourceError(f"{path}: row {row + 2}: {names[row]!r} is not a path inside {root} (--allow-outside)")
