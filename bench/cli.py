@@ -21,7 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Classical vision against deep learning on radiographs.",
 )
-data_app = typer.Typer(no_args_is_help=True, help="Make data sets.")
+data_app = typer.Typer(no_args_is_help=True, help="Check data sets, and make them.")
 app.add_typer(data_app, name="data")
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -33,6 +33,13 @@ class Device(StrEnum):
     auto = "auto"
     cpu = "cpu"
     cuda = "cuda"
+
+
+class Frames(StrEnum):
+    """Which frames of a DICOM file are images."""
+
+    first = "first"
+    each = "each"
 
 
 class What(StrEnum):
@@ -80,6 +87,10 @@ def run(
     label_column: Annotated[str | None, typer.Option(help="Column of a table with the labels.")] = None,
     group_column: Annotated[str | None, typer.Option(help="Column of a table with the patients.")] = None,
     label_separator: Annotated[str | None, typer.Option(help="What stands between several labels of an image.")] = None,
+    frames: Annotated[Frames, typer.Option(help="Of DICOM files with several frames.")] = Frames.first,
+    allow_outside: Annotated[
+        bool, typer.Option("--allow-outside", help="Follow links and paths that lead out of the data folder.")
+    ] = False,
 ) -> None:
     """Train and test models on identical, leak-free folds. The same command again does only what is missing."""
     from radiographs.sources import Hints
@@ -104,7 +115,7 @@ def run(
         limit=limit,
         settings=tuple(settings or ()),
         pictures=pictures,
-        hints=Hints(file_column, label_column, group_column, label_separator),
+        hints=Hints(file_column, label_column, group_column, label_separator, frames.value, allow_outside),
         command=shlex.join(["bench", *sys.argv[1:]]),
     )
     raise typer.Exit(run_session(request, out))
@@ -282,6 +293,32 @@ def phantom(
     out.print(
         f"{n} synthetic images in {escape(str(folder))}; truth.csv says what is on them. Next: bench run --all --data {escape(str(folder))}"
     )
+
+
+@data_app.command(name="check")
+def check_(
+    data: Annotated[str, typer.Argument(metavar="PATH", help="Folder, table, manifest, card, or a known name.")],
+    html: Annotated[Path | None, typer.Option(help="Write the page, with the pictures, to this file.")] = None,
+    json: Annotated[Path | None, typer.Option(help="Write everything to this file.")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit 1 for warnings too.")] = False,
+    folds: Annotated[int, typer.Option(help="That every class should fill.")] = 5,
+    splits: Annotated[Path | None, typer.Option(help="Look for duplicates in two parts of these splits.")] = None,
+    file_column: Annotated[str | None, typer.Option(help="Column of a table with the file names.")] = None,
+    label_column: Annotated[str | None, typer.Option(help="Column of a table with the labels.")] = None,
+    group_column: Annotated[str | None, typer.Option(help="Column of a table with the patients.")] = None,
+    label_separator: Annotated[str | None, typer.Option(help="What stands between several labels of an image.")] = None,
+    frames: Annotated[Frames, typer.Option(help="Of DICOM files with several frames.")] = Frames.first,
+    allow_outside: Annotated[
+        bool, typer.Option("--allow-outside", help="Follow links and paths that lead out of the data folder.")
+    ] = False,
+) -> None:
+    """Say what is wrong with a data set before anything is trained on it. Exit 1 if there are errors."""
+    from radiographs.sources import Hints
+
+    from bench.check import CheckRequest, check_data
+
+    hints = Hints(file_column, label_column, group_column, label_separator, frames.value, allow_outside)
+    raise typer.Exit(check_data(CheckRequest(data, hints, folds, splits, html, json, strict), out))
 
 
 @app.command()

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from radiographs import splits as splitting
+from radiographs.audit.duplicates import known_near_duplicates
 from radiographs.cards import known_cards
 from radiographs.pixels import Pixels, load_pixels, merge_duplicates
 from radiographs.sources import Hints, Listing, SourceError, limited, open_source
@@ -83,8 +84,11 @@ def prepare(
         listing = limited(listing, limit, seed)
     with view.counting("decoding and preprocessing", len(listing.items)) as progress:
         pixels = load_pixels(listing, suite.preprocessing, cache, workers=environment.threads(), progress=progress)
-    manifest, duplicates = merge_duplicates(pixels.manifest)
+    near = known_near_duplicates(pixels.images, pixels.digest, cache, workers=environment.threads())
+    manifest, duplicates = merge_duplicates(pixels.manifest, near)
     usable = manifest[manifest["status"] == "ok"].reset_index(drop=True)
+    same = usable["pixels_sha256"]
+    changed = sum(same.iloc[pair.a] != same.iloc[pair.b] for pair in near)
     classes, y, task = _labels(listing, usable)
     groups = usable["group"].to_numpy(str)
     ids = usable["image_id"].tolist()
@@ -105,7 +109,7 @@ def prepare(
         splits_digest=splitting.digest(table),
         preprocess_seconds=pixels.seconds,
     )
-    notes = (*listing.notes, *_notes(listing, manifest, duplicates, classes, y, groups, table))
+    notes = (*listing.notes, *_notes(listing, manifest, duplicates, changed, classes, y, groups, table))
     return Prepared(data, pixels, manifest, listing, notes)
 
 
@@ -134,6 +138,7 @@ def _notes(
     listing: Listing,
     manifest: pd.DataFrame,
     duplicates: int,
+    near: int,
     classes: tuple[str, ...],
     y: np.ndarray,
     groups: np.ndarray,
@@ -149,6 +154,10 @@ def _notes(
         )
     if duplicates:
         notes.append(f"{duplicates} images have the same pixels as another one; such images share a group")
+    if near > duplicates:
+        notes.append(
+            f"{near - duplicates} pairs of images are near-duplicates and share a group; see them with: bench data check"
+        )
     for _, row in manifest[manifest["status"] != "ok"].iterrows():
         notes.append(f"excluded: {row['file']}: {row['reason']}")
     folds = table["fold"].nunique()

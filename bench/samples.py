@@ -41,7 +41,7 @@ def write_samples(
         for k, row in enumerate(rows):
             item = manifest.iloc[row]
             pictures = {
-                f"{k}-before.png": _small(to_uint8(read_picture(root / item["file"]).grey)),
+                f"{k}-before.png": _small(to_uint8(read_picture(root / item["file"], frame=int(item["frame"])).grey)),
                 f"{k}-after.png": images[row],
             }
             versions = {
@@ -76,11 +76,12 @@ def write_thumbnails(folder: RunFolder, manifest: pd.DataFrame, images: np.ndarr
     if folder.thumbnails.exists():
         return
     with ThreadPoolExecutor(workers) as pool:
-        pictures = list(pool.map(_thumbnail, images))
+        pictures = list(pool.map(thumbnail, images))
     folder.write_table("thumbnails", pd.DataFrame({"image_id": manifest["image_id"], "webp": pictures}))
 
 
-def _thumbnail(image: np.ndarray) -> bytes:
+def thumbnail(image: np.ndarray) -> bytes:
+    """Bytes of a WebP file of a preprocessed image (side, side) uint8."""
     side = min(_THUMBNAIL_SIDE, *image.shape)
     small = cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)
     return cv2.imencode(".webp", small, [cv2.IMWRITE_WEBP_QUALITY, _THUMBNAIL_QUALITY])[1].tobytes()

@@ -27,7 +27,7 @@ def render(template: str, figures: Iterable[Figure], album: dict[str, Any] = NO_
     """
     charts = [_chart(figure) for figure in figures]
     constants = f"const CHARTS = {script_json(charts)}, ALBUM = {script_json(album)};"
-    scripts = [_bundle(), constants, _file("report.js")]
+    scripts = [*([_bundle()] if charts else []), constants, _file("report.js")]
     style = _file("report.css")
     page = _environment().get_template(template)
     return page.render(figures=figures, style=style, scripts=scripts, policy=_policy(scripts), **values)

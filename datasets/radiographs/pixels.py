@@ -12,7 +12,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,8 @@ import numpy as np
 import pandas as pd
 
 from radiographs import preprocess
+from radiographs.audit.duplicates import Pair, merge_groups
+from radiographs.audit.pictures import letters
 from radiographs.listing import Listing, SourceError
 from radiographs.preprocess import Preprocessing
 from radiographs.read import Picture, UnreadableImageError, read_picture
@@ -37,7 +39,8 @@ class Pixels:
 
     `images` is (n, side, side) uint8, mapped from disk; row i belongs to row i of `manifest` where status is "ok".
     `manifest` has every image that was listed: image_id, file, frame, labels, group, sha256, pixels_sha256, width, height, mode; of
-    DICOM files body_part, view, laterality, modality, photometric, and study, series, accession as pseudonyms; status, reason.
+    DICOM files body_part, view, laterality, modality, photometric, and study, series, accession as pseudonyms; letters (the most that
+    seem to stand in a row), coloured (share of the pixels); status, reason.
     """
 
     images: np.ndarray
@@ -164,7 +167,13 @@ def _decode(
     return manifest
 
 
-_NOTHING = {"width": 0, "height": 0, **dict.fromkeys(("sha256", "pixels_sha256", "mode", *_KEPT, *_CODED), "")}
+_NOTHING = {
+    "width": 0,
+    "height": 0,
+    "letters": 0,
+    "coloured": 0.0,
+    **dict.fromkeys(("sha256", "pixels_sha256", "mode", *_KEPT, *_CODED), ""),
+}
 
 
 def _in_blocks(pool: ThreadPoolExecutor, one: Callable, items: list) -> Iterator:
@@ -184,6 +193,8 @@ def _facts(picture: Picture) -> dict[str, object]:
         "height": height,
         "mode": picture.mode,
         "pixels_sha256": pixels,
+        "letters": letters(grey),
+        "coloured": picture.coloured,
         **{name: picture.tags.get(name, "") for name in (*_KEPT, *_CODED)},
         "status": "ok",
         "reason": None,
@@ -213,35 +224,27 @@ def _read_cache(folder: Path, listing: Listing) -> Pixels | None:
     return Pixels(images, manifest, facts["sha256"], facts["seconds"], cached=True)
 
 
-def merge_duplicates(manifest: pd.DataFrame) -> tuple[pd.DataFrame, int]:
-    """Put images with identical pixels into one group, so that no picture is trained on and tested.
+def merge_duplicates(manifest: pd.DataFrame, near: Sequence[Pair] = ()) -> tuple[pd.DataFrame, int]:
+    """Put images with identical pixels, and near-duplicates, into one group, so that no picture is trained on and tested.
 
     Parameters
     ----------
     manifest
-        With the columns group and pixels_sha256; rows with an empty pixels_sha256 are left alone.
+        With the columns group, status and pixels_sha256.
+    near
+        Near-duplicates, by rows of the usable images.
 
     Returns
     -------
     The manifest with groups joined, and the number of images that have an identical earlier one.
     """
-    parent = {group: group for group in manifest["group"]}
-
-    def root(group: str) -> str:
-        while parent[group] != group:
-            parent[group] = parent[parent[group]]
-            group = parent[group]
-        return group
-
-    first: dict[str, str] = {}
-    repeated = 0
-    for group, pixels in zip(manifest["group"], manifest["pixels_sha256"], strict=True):
-        if not pixels:
-            continue
-        repeated += pixels in first
-        a, b = root(first.setdefault(pixels, group)), root(group)
-        parent[max(a, b)] = min(a, b)
-    return manifest.assign(group=[root(group) for group in manifest["group"]]), repeated
+    used = np.flatnonzero(manifest["status"] == "ok")
+    pixels = manifest["pixels_sha256"].iloc[used]
+    repeated = pixels.duplicated()
+    first = {value: row for row, value in zip(used[::-1], pixels[::-1], strict=True)}
+    same = [Pair(int(first[value]), int(row), 1.0) for row, value in zip(used[repeated], pixels[repeated], strict=True)]
+    pairs = same + [Pair(int(used[pair.a]), int(used[pair.b]), pair.likeness) for pair in near]
+    return manifest.assign(group=merge_groups(manifest["group"], pairs)), int(repeated.sum())
 
 
 def _sha256(path: Path) -> str:

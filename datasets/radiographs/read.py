@@ -45,6 +45,7 @@ class Picture:
     mode: str  # "PNG L", "JPEG RGB", "DICOM MONOCHROME1 12 bit", ...
     tags: dict[str, str] = field(default_factory=dict)  # of a DICOM file: see radiographs.dicom.TAGS
     frames: int = 1
+    coloured: float = 0.0  # share of the pixels that have a colour
 
 
 def read_picture(path: Path, name: str | None = None, *, frame: int = 0, max_pixels: int = MAX_PIXELS) -> Picture:
@@ -73,7 +74,7 @@ def read_picture(path: Path, name: str | None = None, *, frame: int = 0, max_pix
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            grey, mode = _decode(data, name, max_pixels)
+            grey, mode, coloured = _decode(data, name, max_pixels)
     except UnreadableImageError:
         raise
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
@@ -95,7 +96,7 @@ def read_picture(path: Path, name: str | None = None, *, frame: int = 0, max_pix
         Warning,
     ) as error:
         raise UnreadableImageError(f"{name}: damaged or truncated ({_one_line(error)})") from None
-    return Picture(grey, hashlib.sha256(data).hexdigest(), mode)
+    return Picture(grey, hashlib.sha256(data).hexdigest(), mode, coloured=coloured)
 
 
 def _dicom_picture(data: bytes, name: str, frame: int, max_pixels: int) -> Picture:
@@ -151,7 +152,7 @@ def _bytes_of(path: Path, name: str) -> bytes:
     return data
 
 
-def _decode(data: bytes, name: str, max_pixels: int) -> tuple[np.ndarray, str]:
+def _decode(data: bytes, name: str, max_pixels: int) -> tuple[np.ndarray, str, float]:
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
         image.verify()  # checks what decoding passes over, such as a PNG's checksums and its end
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
@@ -162,12 +163,21 @@ def _decode(data: bytes, name: str, max_pixels: int) -> tuple[np.ndarray, str]:
         mode = f"{image.format} {image.mode}"
         white_is_zero = image.format == "TIFF" and image.tag_v2.get(_PHOTOMETRIC) == _WHITE_IS_ZERO
         image.load()
+        coloured = _coloured(image) if image.mode in ("RGB", "RGBA", "P", "CMYK", "YCbCr") else 0.0
         grey = _grey_levels(ImageOps.exif_transpose(image))
         if white_is_zero and image.mode not in ("1", "L"):  # those Pillow turns around by itself
             grey = _turned(grey, white_is_zero=True)
     if grey.size == 0 or not np.isfinite(grey).all():
         raise UnreadableImageError(f"{name}: has NaN or infinite values")
-    return grey, mode
+    return grey, mode, coloured
+
+
+def _coloured(image: Image.Image) -> float:
+    """Share of the pixels whose red, green and blue differ by more than 24."""
+    few = np.asarray(image.convert("RGB"))[:: max(1, image.height // 256), :: max(1, image.width // 256)].astype(
+        np.int16
+    )
+    return float((few.max(axis=2) - few.min(axis=2) > 24).mean())
 
 
 def _grey_levels(image: Image.Image) -> np.ndarray:

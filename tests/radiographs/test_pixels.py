@@ -72,7 +72,13 @@ def test_a_folder_without_one_readable_image_is_refused(tmp_path: Path) -> None:
 
 
 def test_identical_pixels_share_a_group_through_a_chain() -> None:
-    manifest = pd.DataFrame({"group": ["a", "b", "b", "c", "d", "e"], "pixels_sha256": ["1", "1", "2", "2", "3", ""]})
+    manifest = pd.DataFrame(
+        {
+            "group": ["a", "b", "b", "c", "d", "e"],
+            "pixels_sha256": ["1", "1", "2", "2", "3", ""],
+            "status": [*["ok"] * 5, "excluded"],
+        }
+    )
     merged, repeated = merge_duplicates(manifest)
     assert merged["group"].tolist() == ["a", "a", "a", "a", "d", "e"]
     assert repeated == 2

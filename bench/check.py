@@ -1,0 +1,92 @@
+"""``bench data check``: what is wrong with a data set, in the terminal, as a page and as JSON."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from radiographs import splits as splitting
+from radiographs.audit.check import Audit, check
+from radiographs.audit.duplicates import known_near_duplicates
+from radiographs.pixels import Pixels, load_pixels
+from radiographs.preprocess import Preprocessing
+from radiographs.sources import Hints
+from rich.console import Console
+from rich.text import Text
+
+from bench import environment, prepare
+from bench.live import View
+from bench.samples import thumbnail
+
+SHOWN = 8  # cases of a finding in the terminal
+STYLES = {"error": "bold red", "warning": "yellow", "note": "dim"}
+
+
+@dataclass(frozen=True)
+class CheckRequest:
+    """What the user asked for."""
+
+    data: str
+    hints: Hints
+    folds: int = 5
+    splits: Path | None = None
+    html: Path | None = None
+    json: Path | None = None
+    strict: bool = False
+
+
+def check_data(request: CheckRequest, console: Console) -> int:
+    """Check a data set; exit code 1 if there are errors, with `strict` also for warnings.
+
+    Raises
+    ------
+    SourceError, SplitsError
+        If the data or the splits cannot be read at all.
+    """
+    view, cache = View(console), environment.cache_folder()
+    listing = prepare.find_data(request.data, request.hints, cache, view)
+    settings = Preprocessing()
+    with view.counting("decoding and preprocessing", len(listing.items)) as progress:
+        pixels = load_pixels(listing, settings, cache, workers=environment.threads(), progress=progress)
+    near = known_near_duplicates(pixels.images, pixels.digest, cache, workers=environment.threads())
+    given = splitting.read_splits(request.splits) if request.splits else None
+    found = check(listing, pixels.manifest, pixels.images, near, folds=request.folds, splits=given)
+    _print(found, console)
+    if request.json:
+        request.json.write_text(json.dumps(found.as_dict(), indent=1), encoding="utf-8")
+        console.print(Text(f"wrote {request.json}"))
+    if request.html:
+        from reports.check_page import html
+
+        request.html.write_text(html(found.as_dict(), _pictures(found, pixels)), encoding="utf-8")
+        console.print(Text(f"wrote {request.html}"))
+    return int(bool(found.count("error")) or (request.strict and bool(found.count("warning"))))
+
+
+def _print(found: Audit, console: Console) -> None:
+    console.print(
+        Text(
+            f"{found.name} ({found.layout} layout): {found.n_images} images of {found.n_groups} groups, {len(found.classes)} classes, "
+            f"{found.n_excluded} files that cannot be used"
+        )
+    )
+    for finding in found.findings:
+        facts = finding.as_dict()
+        console.print(
+            Text(f"{finding.code} {finding.level}: {facts['title']}: {facts['n']}", style=STYLES[finding.level])
+        )
+        for row in finding.rows[:SHOWN]:
+            console.print(Text(f"     {row.text}"))
+        if len(finding.rows) > SHOWN:
+            console.print(Text(f"     and {len(finding.rows) - SHOWN} more (--json, --html)"))
+        console.print(Text(f"     {facts['remedy']}", style="dim"))
+    counts = [f"{found.count(level)} kinds of {level}s" for level in ("error", "warning", "note")]
+    console.print(Text("; ".join(counts) if found.findings else "nothing found"))
+
+
+def _pictures(found: Audit, pixels: Pixels) -> dict[str, bytes]:
+    """A small picture of every image that a finding is about."""
+    wanted = {image for finding in found.findings for row in finding.rows for image in row.images}
+    ids = pixels.usable["image_id"]
+    return {image: thumbnail(pixels.images[row]) for row, image in enumerate(ids) if image in wanted}

@@ -1,0 +1,205 @@
+"""Pictures that repeat another one: re-encoded, resized, made brighter or darker, or cropped a little.
+
+A fingerprint of 128 bits (which of two neighbouring blocks is brighter, along rows and down columns; Krawetz's difference hash) finds
+candidates by bit sampling (Indyk and Motwani 1998): images that agree in a random set of bits, drawn again and again, are compared.
+The bits in a set grow with the logarithm of the number of images, so that the work does not grow with its square. Every candidate is
+then looked at: the middle of one picture is searched in the other at several sizes, and both must agree in fine detail.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+
+VERSION = 1  # of what follows: results are kept under it
+BLOCKS = 8
+TABLES = 24  # sets of bits
+MAX_DISTANCE = 30  # of 128 bits, for a candidate
+MAX_BUCKET = 200  # images of one key that are all compared; in a larger one only neighbours by fingerprint
+NEAREST = 8  # candidates of each image, by distance
+MIDDLE = 0.7  # share of a side that is searched in the other picture
+SCALES = (1.0, 0.97, 1.03, 0.94, 1.06, 0.91, 1.10, 0.87, 1.15)
+COARSE, FINE = (32, 1.5), (96, 4.0)  # pixels of a side, and sigma of what counts as detail there
+PASSES = 0.7  # coarse likeness from which a pair is looked at finely
+THRESHOLD = 0.92  # fine likeness from which two pictures are the same; measured in docs/benchmarks.md
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two images that show one picture: their rows, and the correlation of their fine detail."""
+
+    a: int
+    b: int
+    likeness: float
+
+
+def fingerprints(images: np.ndarray) -> np.ndarray:
+    """Difference hash of each image, (n, h, w) uint8 -> (n, 128) bool."""
+    bits = np.empty((len(images), 2 * BLOCKS * BLOCKS), dtype=bool)
+    for i, image in enumerate(images):
+        rows = cv2.resize(image, (BLOCKS + 1, BLOCKS), interpolation=cv2.INTER_AREA).astype(np.int16)
+        columns = cv2.resize(image, (BLOCKS, BLOCKS + 1), interpolation=cv2.INTER_AREA).astype(np.int16)
+        bits[i] = np.concatenate([(np.diff(rows, axis=1) > 0).ravel(), (np.diff(columns, axis=0) > 0).ravel()])
+    return bits
+
+
+def near_duplicates(images: np.ndarray, *, seed: int = 0, workers: int = 1) -> list[Pair]:
+    """Find the pairs of images that show one picture.
+
+    Parameters
+    ----------
+    images : array, shape (n, side, side)
+        uint8, preprocessed: of one brightness range, cropped to the exposed field.
+    seed : int
+        Draws the sets of bits.
+    workers : int
+        Threads that look at candidates.
+
+    Returns
+    -------
+    list of Pair
+        a < b, in order. Images of one grey level have no likeness and are left out.
+    """
+    if workers < 1:
+        raise ValueError(f"{workers} workers cannot look at anything: give 1 or more")
+    found = sorted(candidates(fingerprints(images), seed=seed))
+    coarse = _Details(images, *COARSE)
+    fine = _Details(images, *FINE)
+
+    def look(pair: tuple[int, int]) -> Pair | None:
+        if coarse.likeness(*pair) < PASSES:
+            return None
+        likeness = fine.likeness(*pair)
+        return Pair(*pair, likeness) if likeness >= THRESHOLD else None
+
+    with ThreadPoolExecutor(workers) as pool:
+        return [pair for pair in pool.map(look, found) if pair is not None]
+
+
+def known_near_duplicates(images: np.ndarray, digest: str, cache: Path, *, workers: int) -> list[Pair]:
+    """Near-duplicates of the pixels with this SHA-256, from the cache if they are there."""
+    path = cache / "near" / f"v{VERSION}-{digest}.json"
+    try:
+        return [
+            Pair(int(a), int(b), float(likeness)) for a, b, likeness in json.loads(path.read_text(encoding="utf-8"))
+        ]
+    except (OSError, ValueError, TypeError):
+        pairs = near_duplicates(images, workers=workers)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial.write_text(json.dumps([[pair.a, pair.b, pair.likeness] for pair in pairs]), encoding="utf-8")
+    partial.replace(path)
+    return pairs
+
+
+def candidates(bits: np.ndarray, *, seed: int = 0) -> set[tuple[int, int]]:
+    """Pairs of rows of (n, 128) bool: the nearest of each among those that agree with it in one of the sets of bits."""
+    n = len(bits)
+    if n < 2:
+        return set()
+    width = int(np.clip(np.ceil(np.log2(n)), 8, 24))
+    rng = np.random.default_rng(seed)
+    packed = np.packbits(bits, axis=1)  # (n, 16) uint8
+    found = [np.empty((3, 0), dtype=np.int64)]  # distance, first, second
+    for _ in range(TABLES):
+        chosen = rng.choice(bits.shape[1], width, replace=False)
+        keys = bits[:, chosen] @ (1 << np.arange(width, dtype=np.int64))
+        order = np.lexsort((packed[:, 0], packed[:, 8], keys))
+        for first, second in _together(keys[order], order):
+            distance = np.bitwise_count(packed[first] ^ packed[second]).sum(axis=1, dtype=np.int64)
+            close = distance <= MAX_DISTANCE
+            found.append(
+                np.stack([distance[close], np.minimum(first, second)[close], np.maximum(first, second)[close]])
+            )
+        found = [_nearest(np.concatenate(found, axis=1))]
+    return set(zip(*found[0][1:].tolist(), strict=True))
+
+
+def _nearest(found: np.ndarray) -> np.ndarray:
+    """Keep of (3, n_pairs) each pair once, if it is among the `NEAREST` of either image."""
+    found = np.unique(found, axis=1)  # sorted by distance
+    kept = np.zeros(found.shape[1], dtype=bool)
+    image = np.concatenate([found[1], found[2]])
+    pair = np.tile(np.arange(found.shape[1]), 2)
+    order = np.lexsort((pair, image))  # by image, and for each by distance
+    starts = np.flatnonzero(np.diff(image[order], prepend=-1))
+    place = np.arange(len(order)) - np.repeat(starts, np.diff(np.append(starts, len(order))))
+    kept[pair[order[place < NEAREST]]] = True
+    return found[:, kept]
+
+
+def _together(keys: np.ndarray, order: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Rows that stand in one bucket, as two arrays: each with the next, with the next but one, ... up to `MAX_BUCKET` places on."""
+    for step in range(1, min(MAX_BUCKET, len(keys))):
+        same = keys[step:] == keys[:-step]
+        if not same.any():
+            return
+        yield order[step:][same], order[:-step][same]
+
+
+def merge_groups(groups: pd.Series, pairs: list[Pair]) -> pd.Series:
+    """Put both images of every pair into one group, and with them all that share their groups; the earlier name stays."""
+    parent = {group: group for group in groups}
+
+    def root(group: str) -> str:
+        while parent[group] != group:
+            parent[group] = parent[parent[group]]
+            group = parent[group]
+        return group
+
+    names = groups.tolist()
+    for pair in pairs:
+        a, b = root(names[pair.a]), root(names[pair.b])
+        parent[max(a, b)] = min(a, b)
+    return groups.map(root)
+
+
+class _Details:
+    """Fine detail of every image at one size, and its middle at several scales; worked out when first asked for."""
+
+    def __init__(self, images: np.ndarray, side: int, sigma: float) -> None:
+        self.images = images
+        self.side = side
+        self.sigma = sigma
+        self.known: dict[int, tuple[np.ndarray, list[np.ndarray]] | None] = {}
+
+    def likeness(self, a: int, b: int) -> float:
+        """Highest correlation of detail when the middle of either image is searched in the other."""
+        one, other = self._of(a), self._of(b)
+        if one is None or other is None:
+            return 0.0
+        best = 0.0
+        for (_, patches), (whole, _) in ((one, other), (other, one)):
+            for patch in patches:
+                best = max(best, float(cv2.matchTemplate(whole, patch, cv2.TM_CCOEFF_NORMED).max()))
+                if best >= 0.995:
+                    return best
+        return best
+
+    def _of(self, row: int) -> tuple[np.ndarray, list[np.ndarray]] | None:
+        """Detail (side, side) float32 and the patches to search for; None for a picture of one grey level."""
+        if row not in self.known:
+            image = np.asarray(self.images[row])
+            small = cv2.resize(image, (self.side, self.side), interpolation=cv2.INTER_AREA).astype(np.float32)
+            self.known[row] = (
+                None if small.std() < 2 else self._patches(small - cv2.GaussianBlur(small, (0, 0), self.sigma))
+            )
+        return self.known[row]
+
+    def _patches(self, detail: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
+        size = round(MIDDLE * self.side)
+        start = (self.side - size) // 2
+        middle = detail[start : start + size, start : start + size]
+        sizes = dict.fromkeys(round(size * scale) for scale in SCALES)
+        resized = [
+            cv2.resize(middle, (k, k), interpolation=cv2.INTER_AREA if k < size else cv2.INTER_LINEAR) for k in sizes
+        ]
+        return detail, resized

@@ -1,0 +1,125 @@
+"""What single pictures look like: blank, inverted, tiny, long, divided, with text or colours. Each is a suspicion, not a proof."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import cv2
+import numpy as np
+import pandas as pd
+
+TINY, LONG = 64, 4.0  # pixels of the shorter side; longer over shorter side
+BLANK = 3.0  # standard deviation of grey levels
+LIKE, UNLIKE = 0.25, -0.25  # correlation of a negative, and of the picture itself, with its class
+FEW = 10  # images of a class below which its mean says nothing
+LETTERS = 8  # in one row
+COLOURED = 0.02  # share of pixels with colour
+RADIOGRAPHY = ("", "DX", "CR", "RG", "RF", "XA", "MG", "IO", "PX")
+
+
+def suspicious(manifest: pd.DataFrame, images: np.ndarray) -> Iterator[tuple[str, int, str]]:
+    """Give code, row and words for every suspicion.
+
+    Parameters
+    ----------
+    manifest : DataFrame
+        The usable images' rows, with labels, width, height, and where they are known letters, coloured and modality.
+    images : array, shape (n, side, side)
+        uint8, preprocessed, in the same order.
+    """
+    for row, (width, height) in enumerate(zip(manifest["width"], manifest["height"], strict=True)):
+        if min(width, height) < TINY:
+            yield "D042", row, f"{width} x {height} pixels"
+        if max(width, height) > LONG * max(min(width, height), 1):
+            yield "D043", row, f"{width} x {height} pixels"
+        image = np.asarray(images[row])
+        if image.std() < BLANK:
+            yield "D040", row, f"standard deviation {image.std():.1f} of 255"
+        elif (line := _divided(image)) is not None:
+            yield "D044", row, line
+    for name, code, limit in (("letters", "D045", LETTERS), ("coloured", "D046", COLOURED)):
+        for row in np.flatnonzero(manifest[name].to_numpy(float) >= limit) if name in manifest else ():
+            value = manifest[name].iloc[row]
+            yield (
+                code,
+                int(row),
+                f"{value:.0f} letters in a row" if name == "letters" else f"{value:.0%} of its pixels have colour",
+            )
+    for row, modality in enumerate(manifest.get("modality", ())):
+        if modality not in RADIOGRAPHY:
+            yield "D046", row, f"modality {modality}"
+    yield from (("D041", row, words) for row, words in _inverted(manifest, images))
+
+
+def letters(grey: np.ndarray) -> int:
+    """Count the shapes like letters in the row that has most of them.
+
+    Letters are among the brightest pixels, of one height, on one line, and stand close together. Side markers have one or two.
+
+    Parameters
+    ----------
+    grey : array (h, w)
+        Of any kind, at full size.
+    """
+    low, high = float(grey.min()), float(grey.max())
+    if high <= low:
+        return 0
+    bright = (grey >= low + 0.97 * (high - low)).astype(np.uint8)
+    n, _, stats, centers = cv2.connectedComponentsWithStats(bright, connectivity=8)
+    if not 1 < n <= 20_000:
+        return 0
+    width, height, area = (
+        stats[1:, k].astype(float) for k in (cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT, cv2.CC_STAT_AREA)
+    )
+    fits = (
+        (height >= 7)
+        & (height <= 60)
+        & (width >= 2)
+        & (width <= 1.3 * height)
+        & (area >= 0.15 * width * height)
+        & (area <= 0.9 * width * height)
+    )
+    x, y, tall = centers[1:, 0][fits], centers[1:, 1][fits], height[fits]
+    best = 0
+    for k in np.argsort(y)[:200]:
+        row = (np.abs(y - y[k]) < 0.35 * tall[k]) & (np.abs(tall - tall[k]) < 0.3 * tall[k])
+        place = np.sort(x[row])
+        gaps = np.diff(place) < 2.5 * tall[k]
+        runs = np.diff(np.flatnonzero(np.concatenate([[True], ~gaps, [True]])))
+        best = max(best, int(runs.max()) if len(place) > 1 else 0)
+    return best
+
+
+def _divided(image: np.ndarray) -> str | None:
+    """Where a line of one grey level, black or white, divides a picture into two that are not of one level themselves."""
+    side = len(image)
+    inner = slice(side // 4, side - side // 4)
+    for axis, name in ((0, "upright"), (1, "level")):
+        lines = image if axis == 0 else image.T  # columns of `lines` are looked at
+        plain = (lines.std(axis=0) < 4) & ((lines.mean(axis=0) < 12) | (lines.mean(axis=0) > 243))
+        for k in np.flatnonzero(plain[inner]) + side // 4:
+            beside = [lines[:, max(0, k - side // 8) : k], lines[:, k + 1 : k + 1 + side // 8]]
+            if min(part.std() for part in beside) > 25 and plain.mean() < 0.5:
+                return f"{'an' if name[0] in 'aeiou' else 'a'} {name} line at {k / side:.0%}"
+    return None
+
+
+def _inverted(manifest: pd.DataFrame, images: np.ndarray) -> Iterator[tuple[int, str]]:
+    """Pictures whose negative is like the mean of their class while they themselves are unlike it."""
+    sets = manifest["labels"].map(lambda labels: "; ".join(labels)).to_numpy()
+    small = np.stack(
+        [cv2.resize(np.asarray(image), (32, 32), interpolation=cv2.INTER_AREA) for image in images]
+    ).astype(np.float64)
+    small = small.reshape(len(small), -1)
+    small -= small.mean(axis=1, keepdims=True)
+    small /= np.maximum(np.linalg.norm(small, axis=1, keepdims=True), 1e-9)  # (n, 1024)
+    for name in np.unique(sets):
+        rows = np.flatnonzero(sets == name)
+        if len(rows) < FEW:
+            continue
+        total = small[rows].sum(axis=0)
+        for row in rows:
+            others = total - small[row]  # not the picture itself
+            like = float(small[row] @ others / max(np.linalg.norm(others), 1e-9))
+            if like < UNLIKE and -like > LIKE:
+                yield int(row), f"correlation {like:.2f} with the other images of {name}"
