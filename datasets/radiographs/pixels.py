@@ -27,7 +27,7 @@ from radiographs.listing import Listing, SourceError
 from radiographs.preprocess import Preprocessing
 from radiographs.read import Picture, UnreadableImageError, read_picture
 
-_FORMAT = 2
+_FORMAT = 3
 _BLOCK = 64  # images handed to the threads at a time
 _KEPT = ("body_part", "view", "laterality", "modality", "photometric")  # of a DICOM header, as they stand there
 _CODED = {"study": "s", "series": "r", "accession": "a"}  # identifiers, of which only which are equal is kept
