@@ -18,6 +18,7 @@ READ_AT, STROKE, CONTRAST = (
     21,
     0.3,
 )  # pixels of the longer side, and of what a stroke is thinner than; share of the grey levels
+BLACK = 0.24  # share of the pixels inside of the border
 COLOURED = 0.02  # share of pixels with colour
 RADIOGRAPHY = ("", "DX", "CR", "RG", "RF", "XA", "MG", "IO", "PX")
 
@@ -40,6 +41,9 @@ def suspicious(manifest: pd.DataFrame, images: np.ndarray) -> Iterator[tuple[str
         image = np.asarray(images[row])
         if image.std() < BLANK:
             yield "D040", row, f"standard deviation {image.std():.1f} of 255"
+            continue
+        if (share := _black_share(image)) >= BLACK:
+            yield "D047", row, f"{share:.0%} of what is not border is black"
         elif (line := _divided(image)) is not None:
             yield "D044", row, line
     for name, code, limit in (("letters", "D045", LETTERS), ("coloured", "D046", COLOURED)):
@@ -102,6 +106,14 @@ def _longest_row(bright: np.ndarray) -> int:
             runs = np.diff(np.flatnonzero(np.concatenate([[True], ~together, [True]])))
             best = max(best, int(runs.max()))
     return best
+
+
+def _black_share(image: np.ndarray) -> float:
+    """Share of black pixels inside of the border: on radiographs even air is grey, on bone densitometry and fluoroscopy it is not."""
+    rows, columns = np.flatnonzero(image.max(axis=1) > 8), np.flatnonzero(image.max(axis=0) > 8)
+    if not len(rows):
+        return 0.0
+    return float((image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] <= 3).mean())
 
 
 def _divided(image: np.ndarray) -> str | None:
