@@ -243,6 +243,32 @@ def list_(what: Annotated[What, typer.Argument(help="models, datasets, suites or
     }[what](out)
 
 
+@app.command()
+def splits(
+    data: Annotated[str, typer.Argument(metavar="PATH", help="Folder, table, manifest, card, or a known name.")],
+    output: Annotated[Path, typer.Option("--out", help="File to write: .json, .csv or .parquet.")] = Path(
+        "splits.json"
+    ),
+    folds: Annotated[int, typer.Option(help="Folds of the cross-validation.")] = 5,
+    repeats: Annotated[int, typer.Option(help="Repeats with other folds.")] = 1,
+    seed: Annotated[int, typer.Option(help="Decides between splits that are equally good.")] = 0,
+    limit: Annotated[int | None, typer.Option(help="Use at most so many images, drawn by patient.")] = None,
+    file_column: Annotated[str | None, typer.Option(help="Column of a table with the file names.")] = None,
+    label_column: Annotated[str | None, typer.Option(help="Column of a table with the labels.")] = None,
+    group_column: Annotated[str | None, typer.Option(help="Column of a table with the patients.")] = None,
+    label_separator: Annotated[str | None, typer.Option(help="What stands between several labels of an image.")] = None,
+) -> None:
+    """Publish leak-free splits without running anything; bench run --splits FILE uses them."""
+    from radiographs.sources import Hints
+
+    from bench.publish import publish_splits
+
+    if folds < 2:
+        raise _wrong(f"--folds {folds}: give 2 or more")
+    hints = Hints(file_column, label_column, group_column, label_separator)
+    publish_splits(data, hints, output, folds=folds, repeats=repeats, seed=seed, limit=limit, console=out)
+
+
 @data_app.command()
 def phantom(
     folder: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to make.")],

@@ -15,6 +15,7 @@ import pandas as pd
 
 PARTS = ("train", "valid", "test")
 COLUMNS = ("image_id", "repeat", "fold", "part")
+_MOVES = 100_000
 
 
 class SplitsError(ValueError):
@@ -45,9 +46,20 @@ class GroupedMultilabelKFold:
         self.n_splits = n_splits
         self.seed = seed
 
-    def split(self, X: object, y: np.ndarray, groups: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:  # noqa: ARG002 - scikit-learn's signature
-        """Yield (train, test) positions for each fold; `X` is not looked at, `y` is (n, n_classes) of 0 and 1."""
-        fold = self.assign(y, groups)
+    def split(
+        self,
+        X: object,  # noqa: ARG002 - scikit-learn's signature
+        y: np.ndarray,
+        groups: np.ndarray | None = None,
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Yield (train, test) positions for each fold.
+
+        `X` is not looked at; `y` is (n, n_classes) of 0 and 1, or (n,) labels of any kind; `groups` (n,), without them each image is its own.
+        """
+        y = np.asarray(y)
+        if y.ndim == 1:
+            y = (y[:, None] == np.unique(y)).astype(np.int8)  # (n, n_classes)
+        fold = self.assign(y, np.arange(len(y)) if groups is None else groups)
         for k in range(self.n_splits):
             yield np.flatnonzero(fold != k), np.flatnonzero(fold == k)
 
@@ -55,11 +67,15 @@ class GroupedMultilabelKFold:
         """Return the number of folds."""
         return self.n_splits
 
+    def __repr__(self) -> str:
+        """Return the call that makes this splitter."""
+        return f"GroupedMultilabelKFold(n_splits={self.n_splits}, seed={self.seed})"
+
     def assign(self, y: np.ndarray, groups: np.ndarray) -> np.ndarray:
         """Fold number of each image, (n,) int64, for y (n, n_classes) and groups (n,)."""
         if self.n_splits < 2:
             raise SplitsError(f"{self.n_splits} fold(s) cannot be split into training and test parts: give 2 or more")
-        names, member = np.unique(np.asarray(groups).astype(str), return_inverse=True)
+        member, names = pd.factorize(np.asarray(groups).astype(str), sort=True)
         if len(names) < self.n_splits:
             raise SplitsError(f"{len(names)} groups cannot fill {self.n_splits} folds: give at most {len(names)} folds")
         counts = _group_counts(np.asarray(y), member, len(names), self.n_splits)  # (n_groups, n_columns)
@@ -69,13 +85,21 @@ class GroupedMultilabelKFold:
 
 def _group_counts(y: np.ndarray, member: np.ndarray, n_groups: int, n_splits: int) -> np.ndarray:
     """How many images of each label, of each frequent label set, and in all, every group holds."""
-    label_sets, which, sizes = np.unique(y, axis=0, return_inverse=True, return_counts=True)
+    which, label_sets, sizes = _label_sets(y)
     frequent = np.flatnonzero((sizes >= n_splits) & (label_sets.sum(axis=1) > 1))
-    columns = [y, which.reshape(-1, 1) == frequent, np.ones((len(y), 1))]
-    per_image = np.concatenate([np.asarray(c, np.float64) for c in columns], axis=1)
-    counts = np.zeros((n_groups, per_image.shape[1]))
-    np.add.at(counts, member, per_image)
+    columns = [*y.T, *(which == number for number in frequent), np.ones(len(y))]
+    counts = np.stack([np.bincount(member, column, n_groups) for column in columns], axis=1)
     return counts[:, counts.sum(axis=0) > 0]
+
+
+def _label_sets(y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Number of the label set of each image (n,), the sets (n_sets, n_classes) in the order of their rows, and their sizes."""
+    if y.shape[1] > 62:  # more than fit into one integer
+        label_sets, which, sizes = np.unique(y, axis=0, return_inverse=True, return_counts=True)
+        return which.ravel(), label_sets, sizes
+    codes = y.astype(np.int64) @ (1 << np.arange(y.shape[1])[::-1])
+    _, first, which, sizes = np.unique(codes, return_index=True, return_inverse=True, return_counts=True)
+    return which, y[first], sizes
 
 
 def _place(counts: np.ndarray, n_splits: int, rng: np.random.Generator) -> np.ndarray:
@@ -97,11 +121,14 @@ def _place(counts: np.ndarray, n_splits: int, rng: np.random.Generator) -> np.nd
 
 
 def _refine(
-    fold: np.ndarray, have: np.ndarray, counts: np.ndarray, wanted: np.ndarray, order: np.ndarray, sweeps: int = 10
+    fold: np.ndarray, have: np.ndarray, counts: np.ndarray, wanted: np.ndarray, order: np.ndarray
 ) -> np.ndarray:
-    """Move single groups between folds while that lowers the chi-squared distance; no fold is emptied."""
+    """Move single groups between folds while that lowers the chi-squared distance; no fold is emptied.
+
+    Many groups are even after the first placement already: of more than `_MOVES` moves in all none is tried.
+    """
     sizes = np.bincount(fold, minlength=len(have))
-    for _ in range(sweeps):
+    for _ in range(min(10, max(1, _MOVES // len(order)))):
         moved = False
         for group in order:
             home, own = fold[group], counts[group]
@@ -216,6 +243,27 @@ _READERS = {
     ".csv": lambda path: pd.read_csv(path, dtype=str, keep_default_na=False),
     ".json": lambda path: pd.DataFrame(json.loads(path.read_text(encoding="utf-8"))),
 }
+
+
+def write_splits(splits: pd.DataFrame, path: Path) -> None:
+    """Write a splits file that `read_splits` reads; the ending decides its format.
+
+    Raises
+    ------
+    SplitsError
+        For another ending, or where it cannot be written.
+    """
+    writers = {
+        ".parquet": lambda: splits.to_parquet(path, index=False),
+        ".csv": lambda: splits.to_csv(path, index=False, lineterminator="\n"),
+        ".json": lambda: splits.to_json(path, orient="records", indent=0),
+    }
+    if path.suffix.lower() not in writers:
+        raise SplitsError(f"{path}: splits are written to .parquet, .csv or .json files")
+    try:
+        writers[path.suffix.lower()]()
+    except OSError as error:
+        raise SplitsError(f"{path}: cannot be written ({error.strerror or error})") from None
 
 
 def check_splits(splits: pd.DataFrame, image_ids: list[str], groups: np.ndarray, name: str) -> None:

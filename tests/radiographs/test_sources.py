@@ -134,3 +134,140 @@ def test_a_wrong_card_is_refused_by_key(tmp_path: Path) -> None:
     (tmp_path / "card.toml").write_text('name = "x"\ntitle = "y"\ntask = "guess"\n')
     with pytest.raises(CardError, match=r"card\.toml: task: "):
         read_card(tmp_path / "card.toml")
+
+
+@pytest.fixture
+def dicom_folder(tmp_path: Path) -> Path:
+    """Thirty simulated radiographs as a hospital keeps them: a tree of DICOM files, train.csv beside it."""
+    pytest.importorskip("pydicom")
+    from radiographs.phantom import Recipe, write_folder
+
+    write_folder(
+        tmp_path / "tree", Recipe(30, 1, 120, ("Hand", "Knee", "Chest"), layout="dicom", masks=False), workers=2
+    )
+    return tmp_path / "tree"
+
+
+def test_kaggles_dicom_version_takes_the_patients_from_the_headers(dicom_folder: Path) -> None:
+    with_table = open_source(dicom_folder)
+    (dicom_folder / "metadata.csv").unlink()
+    listing = open_source(dicom_folder)
+    assert (listing.layout, listing.grouped) == ("kaggle", True)
+    assert listing.items["group"].tolist() == with_table.items["group"].tolist()
+    assert listing.items["file"].str.endswith("-c.dcm").all()
+
+
+def test_a_tree_of_dicom_files_is_labelled_by_its_headers(dicom_folder: Path) -> None:
+    known = open_source(dicom_folder)
+    for table in ("train.csv", "metadata.csv", "truth.csv"):
+        (dicom_folder / table).unlink()
+    some = next((dicom_folder / "images").rglob("*.dcm"))
+    (dicom_folder / "images" / "DICOMDIR").write_bytes(b"x")
+    (dicom_folder / "images" / "._x.dcm").write_bytes(b"x")
+    (dicom_folder / "images" / "notes.doc").write_bytes(b"x")
+    some.rename(some.with_name("1.2.840.113"))
+    (dicom_folder / "images" / "cut.dcm").write_bytes(some.with_name("1.2.840.113").read_bytes()[:300])
+    listing = open_source(dicom_folder)
+    assert listing.layout == "dicom"
+    assert set(listing.items["labels"].map(tuple)) == {("HAND",), ("KNEE",), ("CHEST",)}
+    assert listing.items["group"].nunique() == known.items["group"].nunique() + 1  # the broken one is its own
+    assert "images/cut.dcm" in set(listing.items["file"])
+    notes = " ".join(listing.notes)
+    for reason in ("DICOMDIR", "resource fork", "no picture by their ending"):
+        assert reason in notes
+
+
+def test_dicom_files_without_a_body_part_are_left_out_and_counted(dicom_folder: Path) -> None:
+    pydicom = pytest.importorskip("pydicom")
+    for table in ("train.csv", "metadata.csv", "truth.csv"):
+        (dicom_folder / table).unlink()
+    files = sorted((dicom_folder / "images").rglob("*.dcm"))
+    for file in files[:4]:
+        dataset = pydicom.dcmread(file)
+        dataset.BodyPartExamined = ""
+        dataset.save_as(file)
+    listing = open_source(dicom_folder)
+    assert len(listing.items) == 26
+    assert "4 DICOM files have no BodyPartExamined and are left alone" in listing.notes
+
+
+def test_every_frame_is_an_image_where_asked(tmp_path: Path) -> None:
+    pytest.importorskip("pydicom")
+    from radiographs.pixels import load_pixels
+    from radiographs.preprocess import Preprocessing
+
+    from tests.radiographs.test_dicom import PICTURE, twin
+
+    two = np.stack([PICTURE, PICTURE[::-1]])
+    for name, part in (("a", "HAND"), ("b", "KNEE")):
+        (tmp_path / f"{name}.dcm").write_bytes(twin(two, NumberOfFrames="2", BodyPartExamined=part))
+    assert open_source(tmp_path).items["image_id"].tolist() == ["a.dcm", "b.dcm"]
+    listing = open_source(tmp_path, Hints(frames="each"))
+    assert listing.items["image_id"].tolist() == ["a.dcm#0", "a.dcm#1", "b.dcm#0", "b.dcm#1"]
+    pixels = load_pixels(listing, Preprocessing(side=64), tmp_path / "cache", workers=1)
+    assert not (pixels.images[0] == pixels.images[1]).all()
+    assert (pixels.images[0] == pixels.images[2]).all()
+
+
+def test_mura_is_labelled_and_grouped_by_its_paths(tmp_path: Path) -> None:
+    for split, part, patient in (("train", "XR_ELBOW", "patient00011"), ("valid", "XR_WRIST", "patient11185")):
+        for image in (1, 2):
+            picture(tmp_path / f"MURA-v1.1/{split}/{part}/{patient}/study1_negative/image{image}.png")
+    picture(tmp_path / "MURA-v1.1/other.png")
+    listing = open_source(tmp_path / "MURA-v1.1")
+    assert (listing.card.name, listing.layout) == ("mura", "paths")
+    assert listing.items["labels"].tolist() == [["Elbow"], ["Elbow"], ["Wrist"], ["Wrist"]]
+    assert listing.items["group"].nunique() == 2
+    assert "1 images have another kind of path and are left alone" in listing.notes
+
+
+def test_a_manifest_is_compared_with_its_files(tmp_path: Path, phantom_folder: Path) -> None:
+    import shutil
+
+    from radiographs.pixels import load_pixels
+    from radiographs.preprocess import Preprocessing
+
+    folder = shutil.copytree(phantom_folder, tmp_path / "data")
+    first = load_pixels(open_source(folder), Preprocessing(side=64), tmp_path / "cache", workers=2)
+    first.manifest.to_parquet(folder / "manifest.parquet")
+    listing = open_source(folder / "manifest.parquet")
+    assert listing.items["group"].tolist() == open_source(folder).items["group"].tolist()
+    changed = folder / listing.items["file"].iloc[3]
+    Image.fromarray(np.full((80, 80), 9, np.uint8)).save(changed)
+    again = load_pixels(listing, Preprocessing(side=64), tmp_path / "cache", workers=2)
+    excluded = again.manifest[again.manifest["status"] == "excluded"]
+    assert excluded["image_id"].tolist() == [listing.items["image_id"].iloc[3]]
+    assert "was changed since its manifest was written" in excluded["reason"].iloc[0]
+
+
+def test_files_outside_are_read_only_where_allowed(tmp_path: Path) -> None:
+    from radiographs.pixels import load_pixels
+    from radiographs.preprocess import Preprocessing
+
+    picture(tmp_path / "elsewhere/a.png", 10)
+    for name in ("x", "y"):
+        picture(tmp_path / f"data/{name}/1.png", 30)
+    (tmp_path / "data/labels.csv").write_text("file,label\nx/1.png,x\ny/1.png,y\n../elsewhere/a.png,x\n")
+    with pytest.raises(SourceError, match=r"row 4: '\.\./elsewhere/a\.png' is not a path inside"):
+        open_source(tmp_path / "data")
+    listing = open_source(tmp_path / "data", Hints(allow_outside=True))
+    assert (load_pixels(listing, Preprocessing(side=64), tmp_path / "c", workers=1).manifest["status"] == "ok").all()
+    (tmp_path / "data/labels.csv").write_text("file,label\nx/1.png,x\ny/1.png,y\nlink/a.png,x\n")
+    (tmp_path / "data/link").symlink_to(tmp_path / "elsewhere")
+    manifest = load_pixels(open_source(tmp_path / "data"), Preprocessing(side=64), tmp_path / "c", workers=1).manifest
+    assert manifest.set_index("file").loc["link/a.png", "reason"] == "leads out of the data folder (--allow-outside)"
+
+
+def test_special_files_are_never_opened(tmp_path: Path) -> None:
+    import os
+    import socket
+
+    picture(tmp_path / "data/x/a.png")
+    picture(tmp_path / "data/y/b.png")
+    os.mkfifo(tmp_path / "data/x/pipe.png")
+    server = socket.socket(socket.AF_UNIX)
+    server.bind(str(tmp_path / "data/y/socket.png"))
+    listing = open_source(tmp_path / "data")
+    server.close()
+    assert listing.items["file"].tolist() == ["x/a.png", "y/b.png"]
+    assert "2 files passed over: not a regular file" in listing.notes

@@ -163,3 +163,49 @@ def test_an_unreadable_file_is_refused(tmp_path: Path) -> None:
         read_splits(tmp_path / "x.parquet")
     with pytest.raises(SplitsError, match=r"are read from \.parquet"):
         read_splits(tmp_path / "x.txt")
+
+
+def test_scikit_learn_takes_it_for_one_of_its_own() -> None:
+    selection = pytest.importorskip("sklearn.model_selection")
+    from sklearn.dummy import DummyClassifier
+
+    ids, y, groups = data(200, 60, 4, 0)
+    X, labels = np.zeros((len(ids), 2)), np.array(["a", "b", "c", "d"])[y.argmax(axis=1)]
+    splitter = GroupedMultilabelKFold(4, seed=3)
+    assert selection.check_cv(splitter) is splitter
+    assert splitter.get_n_splits(X, labels, groups) == 4
+    assert repr(splitter) == "GroupedMultilabelKFold(n_splits=4, seed=3)"
+    for target in (y, labels):
+        tested = np.zeros(len(ids), int)
+        for train, test in splitter.split(X, target, groups):
+            assert not set(groups[train]) & set(groups[test])
+            assert sorted([*train, *test]) == list(range(len(ids)))
+            tested[test] += 1
+        assert (tested == 1).all()
+    scores = selection.cross_val_score(DummyClassifier(), X, labels, groups=groups, cv=splitter)
+    assert len(scores) == 4
+    search = selection.GridSearchCV(DummyClassifier(), {"strategy": ["prior", "uniform"]}, cv=splitter)
+    assert search.fit(X, labels, groups=groups).n_splits_ == 4
+    assert len(list(splitter.split(X, labels))) == 4
+
+
+def test_more_labels_than_an_integer_has_bits_are_split_too() -> None:
+    rng = np.random.default_rng(0)
+    y = (rng.random((300, 70)) < 0.05).astype(np.int8)
+    fold = GroupedMultilabelKFold(3).assign(y, rng.integers(0, 90, 300))
+    assert set(fold) == {0, 1, 2}
+
+
+def test_splits_are_published_as_a_run_would_make_them(bench_command, phantom_folder: Path, tmp_path: Path) -> None:
+    done = bench_command("splits", phantom_folder, "--folds", 3, "--out", tmp_path / "s.json")
+    assert done.returncode == 0, done.stderr
+    table = read_splits(tmp_path / "s.json")
+    assert digest(table) in done.stdout
+    run = bench_command("run", "prior", "--data", phantom_folder, "--folds", 3, "--out", tmp_path / "run")
+    assert run.returncode == 0
+    assert digest(pd.read_parquet(tmp_path / "run" / "splits.parquet")) == digest(table)
+    again = bench_command(
+        "run", "prior", "--data", phantom_folder, "--splits", tmp_path / "s.json", "--out", tmp_path / "again"
+    )
+    assert again.returncode == 0, again.stderr
+    assert bench_command("splits", phantom_folder, "--out", tmp_path / "s.xlsx").returncode == 2
