@@ -93,7 +93,7 @@ def dicom_tree(root: Path, card: Card, hints: Hints, found: Found) -> Listing:
     for path in found.files:
         name = path.relative_to(root).as_posix()
         tags, frames = _tags(path)
-        if tags is None:
+        if tags is None or not tags["instance"]:  # every sound file has a SOPInstanceUID
             broken.append(name)
             continue
         part = card.classes.get(tags["body_part"].upper(), tags["body_part"].upper())

@@ -115,7 +115,7 @@ def _place(counts: np.ndarray, n_splits: int, rng: np.random.Generator) -> np.nd
     for group in order:
         cost = (counts[group] * (2 * (have - wanted) + counts[group]) / wanted).sum(axis=1)
         best = np.flatnonzero(cost <= cost.min() + 1e-9)
-        fold[group] = rng.choice(best)
+        fold[group] = best[0] if len(best) == 1 else rng.choice(best)
         have[fold[group]] += counts[group]
     return _refine(fold, have, counts, wanted, order)
 

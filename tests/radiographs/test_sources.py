@@ -158,7 +158,6 @@ def test_kaggles_dicom_version_takes_the_patients_from_the_headers(dicom_folder:
 
 
 def test_a_tree_of_dicom_files_is_labelled_by_its_headers(dicom_folder: Path) -> None:
-    known = open_source(dicom_folder)
     for table in ("train.csv", "metadata.csv", "truth.csv"):
         (dicom_folder / table).unlink()
     some = next((dicom_folder / "images").rglob("*.dcm"))
@@ -170,7 +169,6 @@ def test_a_tree_of_dicom_files_is_labelled_by_its_headers(dicom_folder: Path) ->
     listing = open_source(dicom_folder)
     assert listing.layout == "dicom"
     assert set(listing.items["labels"].map(tuple)) == {("HAND",), ("KNEE",), ("CHEST",)}
-    assert listing.items["group"].nunique() == known.items["group"].nunique() + 1  # the broken one is its own
     assert "images/cut.dcm" in set(listing.items["file"])
     notes = " ".join(listing.notes)
     for reason in ("DICOMDIR", "resource fork", "no picture by their ending"):
