@@ -1,5 +1,6 @@
 """The pixel cache: whole, checked, and keyed by what decides the pixels."""
 
+import io
 import shutil
 from pathlib import Path
 
@@ -82,3 +83,55 @@ def test_identical_pixels_share_a_group_through_a_chain() -> None:
     merged, repeated = merge_duplicates(manifest)
     assert merged["group"].tolist() == ["a", "a", "a", "a", "d", "e"]
     assert repeated == 2
+
+
+def bad_files(good: Path) -> dict[str, bytes]:
+    """Files that must not be used, each broken in its own way."""
+    from tests.radiographs.test_dicom import twin
+
+    png = good.read_bytes()
+    buffer = io.BytesIO()
+    Image.open(good).convert("L").save(buffer, "JPEG")
+    jpeg = buffer.getvalue()
+    values = np.ones((20, 20), np.float32)
+    values[3, 3] = np.inf
+    infinite, bomb = io.BytesIO(), io.BytesIO()
+    Image.fromarray(values).save(infinite, "TIFF")
+    Image.new("1", (20_000, 20_000)).save(bomb, "PNG")
+    cuts = {f"cut{k}.png": png[: len(png) * k // 10] for k in range(1, 10)}
+    cuts |= {f"cut{k}.jpg": jpeg[: len(jpeg) * k // 10] for k in range(1, 10)}
+    dicom = twin(bits=12)
+    cuts |= {f"cut{k}.dcm": dicom[: len(dicom) * k // 10] for k in range(1, 10)}
+    return cuts | {
+        "empty.png": b"",
+        "page.png": b"<html>",
+        "zeros.png": bytes(5000),
+        "infinite.tif": infinite.getvalue(),
+        "bomb.png": bomb.getvalue(),
+        "lie.dcm": twin(Rows=61),
+        "report.dcm": twin(SamplesPerPixel=0),
+        "gap.png": png[:2000] + bytes(400) + png[2400:],
+    }
+
+
+def test_bad_files_are_named_one_by_one_and_change_nothing_for_the_good_ones(
+    phantom_folder: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("pydicom")
+    files = sorted(phantom_folder.rglob("*.png"))[:8]
+    for name, part in (("clean", []), ("mixed", bad_files(files[0]).items())):
+        for k, file in enumerate(files):
+            target = tmp_path / name / ("x" if k % 2 else "y") / f"{k}.png"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(file, target)
+        for bad, data in part:
+            (tmp_path / name / "x" / bad).write_bytes(data)
+    clean, mixed = (
+        load_pixels(open_source(tmp_path / name), Preprocessing(), tmp_path / f"cache-{name}", workers=2)
+        for name in ("clean", "mixed")
+    )
+    excluded = mixed.manifest[mixed.manifest["status"] == "excluded"]
+    assert {Path(file).name for file in excluded["file"]} == set(bad_files(files[0]))
+    assert all(reason and "\n" not in reason for reason in excluded["reason"])
+    assert mixed.usable["image_id"].tolist() == clean.usable["image_id"].tolist()
+    np.testing.assert_array_equal(mixed.images, clean.images)

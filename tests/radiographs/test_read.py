@@ -82,3 +82,79 @@ def test_a_bomb_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
     assert path.stat().st_size < 100_000
     with pytest.raises(UnreadableImageError, match=r"bomb\.png"):
         read_picture(path)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_exif_orientation_shows_the_same_picture(tmp_path: Path, orientation: int) -> None:
+    shown = np.zeros((16, 24), np.uint8)
+    shown[:4, :12] = 200  # a bar at the top left
+    stored = {
+        1: shown, 2: shown[:, ::-1], 3: shown[::-1, ::-1], 4: shown[::-1], 5: shown.T,
+        6: np.rot90(shown), 7: shown[::-1, ::-1].T, 8: np.rot90(shown, -1),
+    }[orientation]  # fmt: skip
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = written(tmp_path, Image.fromarray(np.ascontiguousarray(stored)), "x.png", exif=exif)
+    assert (read_picture(path).grey == shown).all()
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16, np.float32])
+def test_tiffs_in_which_zero_is_white_are_turned_around(tmp_path: Path, kind: type) -> None:
+    import tifffile
+
+    values = (RAMP >> 8).astype(kind) if kind is not np.uint16 else RAMP
+    tifffile.imwrite(tmp_path / "white.tif", values, photometric="miniswhite")
+    tifffile.imwrite(tmp_path / "black.tif", values, photometric="minisblack")
+    white, black = (read_picture(tmp_path / f"{name}.tif").grey for name in ("white", "black"))
+    np.testing.assert_array_equal(black, values)
+    peak = np.iinfo(kind).max if kind is not np.float32 else values.max() + values.min()
+    np.testing.assert_array_equal(white, peak - values)
+
+
+def test_modes_that_pillow_would_convert_wrongly_are_converted_on_purpose(tmp_path: Path) -> None:
+    import tifffile
+
+    grey = (RAMP >> 8).astype(np.uint8)
+    cmyk = Image.merge("CMYK", [Image.new("L", (64, 48), 0)] * 3 + [Image.fromarray(255 - grey)])
+    assert np.abs(read_picture(written(tmp_path, cmyk, "c.tiff")).grey.astype(int) - grey).max() <= 1
+    both = Image.merge("LA", [Image.fromarray(grey), Image.new("L", (64, 48), 128)])
+    assert np.abs(read_picture(written(tmp_path, both, "la.png")).grey - grey * (128 / 255)).max() <= 1
+    assert (read_picture(written(tmp_path, Image.fromarray(grey > 99), "bw.png")).grey == (grey > 99) * 255).all()
+    tifffile.imwrite(tmp_path / "rgb16.tif", np.stack([RAMP] * 3, axis=2), photometric="rgb")
+    deep = read_picture(tmp_path / "rgb16.tif").grey
+    assert np.corrcoef(deep.ravel(), RAMP.ravel())[0, 1] > 0.9999
+    tifffile.imwrite(tmp_path / "double.tif", RAMP.astype(np.float64) / 7)
+    np.testing.assert_allclose(read_picture(tmp_path / "double.tif").grey, RAMP / 7, rtol=1e-6)
+
+
+def test_colour_is_noticed(tmp_path: Path) -> None:
+    assert read_picture(written(tmp_path, Image.new("RGB", (40, 40), (10, 200, 10)), "g.png")).coloured == 1
+    assert read_picture(written(tmp_path, Image.new("RGB", (40, 40), (90, 90, 90)), "n.png")).coloured == 0
+
+
+def test_the_name_does_not_decide_what_a_file_is(tmp_path: Path) -> None:
+    grey = (RAMP >> 8).astype(np.uint8)
+    path = written(tmp_path, Image.fromarray(grey), "x.png")
+    for name in ("x.jpg", "x.tif", "x.dcm", "x"):
+        path = path.rename(tmp_path / name)
+        assert (read_picture(path).grey == grey).all()
+
+
+def test_random_damage_is_refused_or_used_but_never_a_crash(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for suffix in ("png", "jpeg", "tiff"):
+        buffer = io.BytesIO()
+        Image.fromarray((RAMP >> 8).astype(np.uint8)).save(buffer, suffix)
+        for _ in range(60):
+            data = bytearray(buffer.getvalue())
+            for place in rng.integers(len(data), size=3):
+                data[place] = int(rng.integers(256))
+            (tmp_path / "x").write_bytes(bytes(data))
+            try:
+                picture = read_picture(tmp_path / "x", "x")
+            except UnreadableImageError as error:
+                message = str(error)
+            else:
+                message = "x: used" if np.isfinite(picture.grey).all() else ""
+            assert message.startswith("x: ")
+            assert "\n" not in message
