@@ -321,6 +321,17 @@ def phantom(
     )
 
 
+@data_app.command()
+def get(
+    name: Annotated[str, typer.Argument(help="Known data set (bench list datasets), or a card file.")],
+    output: Annotated[Path | None, typer.Option("--out", help="Folder to make. Default: the data set's name.")] = None,
+) -> None:
+    """Fetch a data set where its licence lets a program do so; else print the steps that a person takes."""
+    from bench.get import get_data
+
+    raise typer.Exit(get_data(name, output, out))
+
+
 @data_app.command(name="check")
 def check_(
     data: Annotated[str, typer.Argument(metavar="PATH", help="Folder, table, manifest, card, or a known name.")],

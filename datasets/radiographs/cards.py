@@ -26,6 +26,15 @@ class Columns(BaseModel):
     separator: str = ""
 
 
+class Download(BaseModel):
+    """An archive that a program may fetch: its address, and its hash as "sha256:..." or "md5:..."."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    url: str
+    checksum: str = Field(pattern=r"^(sha256:[0-9a-f]{64}|md5:[0-9a-f]{32})$")
+
+
 class Card(BaseModel):
     """Description of a data set.
 
@@ -51,6 +60,7 @@ class Card(BaseModel):
     citation: str = ""
     url: str = ""
     obtain: str = ""  # what a person does to get the images
+    download: Download | None = None  # where the licence lets a program get them
 
 
 def read_card(path: Path) -> Card:

@@ -1,0 +1,120 @@
+"""Fetch a data set whose licence lets a program do so: resumed where it stopped, checked, unpacked so that nothing lands elsewhere."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tarfile
+import tempfile
+import urllib.error
+import urllib.request
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+from radiographs.listing import SourceError
+
+CHUNK = 1 << 20
+TIMEOUT = 60  # seconds without a byte
+PARTIAL = 206  # HTTP: the rest of a file, as asked for
+
+
+def fetch(url: str, target: Path, checksum: str, progress: Callable[[int, int], object] = max) -> Path:
+    """Download a file; what an interrupted download left is gone on with.
+
+    Parameters
+    ----------
+    url : str
+    target : Path
+        Where it goes when it is whole and its hash is right; until then it stands beside it with the ending ".part".
+    checksum : str
+        Such as "sha256:9f86..." or "md5:0bc7...".
+    progress : callable
+        Called with the bytes that are there and the bytes in all (0 where the server does not say).
+
+    Raises
+    ------
+    SourceError
+        If the server cannot be reached or the content is not what it must be.
+    """
+    kind, _, wanted = checksum.partition(":")
+    if target.is_file() and _hash(target, kind) == wanted:
+        return target
+    part = target.with_name(f"{target.name}.part")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _receive(url, part, progress)
+    except (urllib.error.URLError, OSError) as error:
+        reason = getattr(error, "reason", None) or error
+        raise SourceError(f"{url}: the download failed ({reason}); the same command goes on where it stopped") from None
+    found = _hash(part, kind)
+    if found != wanted:
+        part.unlink()
+        raise SourceError(
+            f"{url}: the download is damaged or was changed ({kind} {found[:12]}, not {wanted[:12]}); it was removed"
+        )
+    part.replace(target)
+    return target
+
+
+def unpack(archive: Path, folder: Path) -> Path:
+    """Unpack a .zip or .tar.* file into a folder that appears when it is whole.
+
+    Raises
+    ------
+    SourceError
+        If it is no archive, is damaged, or holds a path that leads out of the folder.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        if zipfile.is_zipfile(archive):
+            with zipfile.ZipFile(archive) as file:
+                for member in file.infolist():
+                    if not (fresh / member.filename).resolve().is_relative_to(fresh.resolve()):
+                        raise SourceError(
+                            f"{archive}: holds {member.filename!r}, which leads out of the folder; nothing was unpacked"
+                        )
+                file.extractall(fresh)  # noqa: S202 - every name was looked at
+        else:
+            with tarfile.open(archive) as file:
+                file.extractall(fresh, filter="data")  # refuses what leads out, links and devices included
+        inner = [path for path in fresh.iterdir() if not path.name.startswith(".")]
+        whole = inner[0] if len(inner) == 1 and inner[0].is_dir() else fresh
+        whole.rename(folder)
+    except tarfile.FilterError as error:
+        raise SourceError(
+            f"{archive}: {type(error).__name__}: a path leads out of the folder; nothing was unpacked"
+        ) from None
+    except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as error:
+        raise SourceError(f"{archive}: cannot be unpacked ({' '.join(str(error).split())[:150]})") from None
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+    return folder
+
+
+def _receive(url: str, part: Path, progress: Callable[[int, int], object]) -> None:
+    have = part.stat().st_size if part.is_file() else 0
+    if not url.startswith(("https://", "http://")):
+        raise OSError(f"{url.split(':')[0]} is not http")
+    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})  # noqa: S310 - http alone, above
+    try:
+        answer = urllib.request.urlopen(request, timeout=TIMEOUT)  # noqa: S310 - as above
+    except urllib.error.HTTPError as error:
+        if error.code == 416:  # nothing is left to send
+            return
+        raise
+    with answer, part.open("ab" if answer.status == PARTIAL else "wb") as stream:
+        have = stream.tell()
+        total = have + int(answer.headers.get("Content-Length") or 0)
+        while chunk := answer.read(CHUNK):
+            stream.write(chunk)
+            have += len(chunk)
+            progress(have, total)
+    if total and have < total:
+        raise OSError(f"{have:,} of {total:,} bytes came")
+
+
+def _hash(path: Path, kind: str) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, lambda: hashlib.new(kind, usedforsecurity=False)).hexdigest()
