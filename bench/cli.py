@@ -91,6 +91,7 @@ def run(
     allow_outside: Annotated[
         bool, typer.Option("--allow-outside", help="Follow links and paths that lead out of the data folder.")
     ] = False,
+    max_megapixels: Annotated[float, typer.Option(help="Larger files are not decoded; all frames count.")] = 100,
 ) -> None:
     """Train and test models on identical, leak-free folds. The same command again does only what is missing."""
     from radiographs.sources import Hints
@@ -115,7 +116,15 @@ def run(
         limit=limit,
         settings=tuple(settings or ()),
         pictures=pictures,
-        hints=Hints(file_column, label_column, group_column, label_separator, frames.value, allow_outside),
+        hints=Hints(
+            file_column,
+            label_column,
+            group_column,
+            label_separator,
+            frames.value,
+            allow_outside,
+            int(max_megapixels * 1e6),
+        ),
         command=shlex.join(["bench", *sys.argv[1:]]),
     )
     raise typer.Exit(run_session(request, out))
@@ -348,13 +357,16 @@ def check_(
     allow_outside: Annotated[
         bool, typer.Option("--allow-outside", help="Follow links and paths that lead out of the data folder.")
     ] = False,
+    max_megapixels: Annotated[float, typer.Option(help="Larger files are not decoded; all frames count.")] = 100,
 ) -> None:
     """Say what is wrong with a data set before anything is trained on it. Exit 1 if there are errors."""
     from radiographs.sources import Hints
 
     from bench.check import CheckRequest, check_data
 
-    hints = Hints(file_column, label_column, group_column, label_separator, frames.value, allow_outside)
+    hints = Hints(
+        file_column, label_column, group_column, label_separator, frames.value, allow_outside, int(max_megapixels * 1e6)
+    )
     raise typer.Exit(check_data(CheckRequest(data, hints, folds, splits, html, json, strict), out))
 
 

@@ -33,7 +33,7 @@ def datasets(console: Console) -> None:
             ("what", card.description),
             ("licence", card.licence),
             ("home", card.url),
-            ("get it", card.obtain),
+            ("get it", f"bench data get {card.name}" if card.download else card.obtain),
         ):
             if value:
                 console.print(Text(f"  {label}: " + value.replace("\n", "\n    ")))

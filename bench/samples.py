@@ -41,7 +41,9 @@ def write_samples(
         for k, row in enumerate(rows):
             item = manifest.iloc[row]
             pictures = {
-                f"{k}-before.png": _small(to_uint8(read_picture(root / item["file"], frame=int(item["frame"])).grey)),
+                f"{k}-before.png": _small(
+                    to_uint8(read_picture(root / item["file"], frame=int(item["frame"]), max_pixels=10**12).grey)
+                ),
                 f"{k}-after.png": images[row],
             }
             versions = {

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from radiographs.cards import Card, Columns
+from radiographs.read import MAX_PIXELS
 
 COLUMNS = ("image_id", "file", "labels", "group", "frame", "expected")
 
@@ -36,6 +37,8 @@ class Listing:
     notes : tuple of str
     allow_outside : bool
         Whether files may lie outside of root.
+    max_pixels : int
+        Of one file, above which it is not decoded.
     """
 
     root: Path
@@ -45,6 +48,7 @@ class Listing:
     grouped: bool
     notes: tuple[str, ...] = ()
     allow_outside: bool = False
+    max_pixels: int = MAX_PIXELS
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,8 @@ class Hints:
         Of DICOM files with several frames: the first one, or an image for each.
     allow_outside : bool
         Whether files may lie outside of the data folder.
+    max_pixels : int
+        Of one file, above which it is not decoded.
     """
 
     file: str | None = None
@@ -67,6 +73,7 @@ class Hints:
     separator: str | None = None
     frames: str = "first"
     allow_outside: bool = False
+    max_pixels: int = MAX_PIXELS
 
     def columns(self, default: Columns) -> Columns:
         """Return the columns of a card with the user's words put over them."""
@@ -94,7 +101,9 @@ def finish(root: Path, card: Card, layout: str, items: pd.DataFrame, notes: Iter
     notes = list(notes)
     if known.any() and not known.all():
         notes.append(f"{(~known).sum()} images have no {card.group} and are each a group of their own")
-    return Listing(root, card, layout, items[list(COLUMNS)], bool(known.any()), tuple(notes), hints.allow_outside)
+    return Listing(
+        root, card, layout, items[list(COLUMNS)], bool(known.any()), tuple(notes), hints.allow_outside, hints.max_pixels
+    )
 
 
 def limited(listing: Listing, limit: int, seed: int) -> Listing:

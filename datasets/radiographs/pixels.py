@@ -118,7 +118,8 @@ def _key(listing: Listing, settings: Preprocessing) -> str:
         except OSError:
             rows.append(f"{file}\0absent")
     recipe = json.dumps(
-        [_FORMAT, preprocess.VERSION, settings.model_dump(), str(listing.root.resolve())], sort_keys=True
+        [_FORMAT, preprocess.VERSION, settings.model_dump(), str(listing.root.resolve()), listing.max_pixels],
+        sort_keys=True,
     )
     return hashlib.sha256("\n".join([recipe, *rows]).encode()).hexdigest()
 
@@ -136,7 +137,7 @@ def _decode(
             path = listing.root / file
             if inside is not None and not path.resolve().is_relative_to(inside):
                 raise UnreadableImageError(f"{file}: leads out of the data folder (--allow-outside)")
-            picture = read_picture(path, file, frame=frame)
+            picture = read_picture(path, file, frame=frame, max_pixels=listing.max_pixels)
             if expected and picture.sha256 != expected:
                 raise UnreadableImageError(f"{file}: was changed since its manifest was written (other SHA-256)")
             return _facts(picture), settings.apply(picture.grey).tobytes()
