@@ -158,6 +158,9 @@ def _notes(
         notes.append(
             f"{near - duplicates} pairs of images are near-duplicates and share a group; see them with: bench data check"
         )
+    several = _with_frames(manifest)
+    if several:
+        notes.append(f"{several} files have several frames, of which the first is used; bench data check names them")
     for _, row in manifest[manifest["status"] != "ok"].iterrows():
         notes.append(f"excluded: {row['file']}: {row['reason']}")
     folds = table["fold"].nunique()
@@ -171,6 +174,11 @@ def _notes(
             f"classes with fewer {listing.card.group}s than folds, kept, undefined in some folds: {', '.join(rare)}"
         )
     return notes
+
+
+def _with_frames(manifest: pd.DataFrame) -> int:
+    """Number of files of which one frame of several is used."""
+    return int(((manifest["frames"] > 1) & ~manifest["image_id"].str.contains("#")).sum())
 
 
 def recognised(prepared: Prepared) -> str:

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -32,6 +32,7 @@ TAGS = {
     "modality": "Modality",
     "photometric": "PhotometricInterpretation",
 }
+_OTHER_NAMES = {"laterality": "ImageLaterality"}  # where newer objects keep it
 _CODED = ("body_part", "view", "laterality", "modality", "photometric")  # code strings; the others are identifiers
 _CODE = re.compile(
     r"[A-Z0-9 _./-]{1,16}"
@@ -91,7 +92,7 @@ def read_dicom(data: bytes, *, max_pixels: int, frame: int = 0) -> DicomImage:
     ModuleNotFoundError
         If pydicom is not installed.
     """
-    dataset = _parsed(data)
+    dataset = _parsed(io.BytesIO(data))
     frames = _guarded(lambda: _checked(dataset, max_pixels, frame), "its header is damaged")
     stored = _guarded(lambda: _pixels(dataset, frame), "its pixels cannot be decoded")
     photometric = kept_tags(dataset)["photometric"]
@@ -102,15 +103,25 @@ def read_dicom(data: bytes, *, max_pixels: int, frame: int = 0) -> DicomImage:
     return DicomImage(np.ascontiguousarray(grey), kept_tags(dataset), mode, frames)
 
 
-def read_tags(data: bytes) -> tuple[dict[str, str], int]:
-    """Read `TAGS` and the number of frames, without decoding a pixel. Raises DicomError as `read_dicom` does."""
-    dataset = _parsed(data, header_only=True)
+def read_tags(stream: BinaryIO) -> tuple[dict[str, str], int] | None:
+    """Read `TAGS` and the number of frames of an open file, no further than its pixels; None if it is not DICOM.
+
+    Raises
+    ------
+    DicomError, ModuleNotFoundError
+        As `read_dicom`.
+    """
+    if not is_dicom(stream.read(PREAMBLE + 4)):
+        return None
+    stream.seek(0)
+    dataset = _parsed(stream, header_only=True)
     return kept_tags(dataset), max(_number(dataset, "NumberOfFrames", 1), 1)
 
 
 def kept_tags(dataset: Dataset) -> dict[str, str]:
     """The entries of `TAGS` as text; empty where they are no code string, or too long for an identifier."""
     texts = {name: _text(dataset, keyword) for name, keyword in TAGS.items()}
+    texts |= {name: texts[name] or _text(dataset, keyword) for name, keyword in _OTHER_NAMES.items()}
     codes = {
         name: text.upper() if _CODE.fullmatch(text.upper()) else "" for name, text in texts.items() if name in _CODED
     }
@@ -127,11 +138,12 @@ def _pydicom() -> Any:
     return pydicom
 
 
-def _parsed(data: bytes, *, header_only: bool = False) -> Dataset:
+def _parsed(stream: BinaryIO, *, header_only: bool = False) -> Dataset:
     pydicom = _pydicom()
+    wanted = [*TAGS.values(), *_OTHER_NAMES.values(), "NumberOfFrames"] if header_only else None
     # pydicom raises these and more on damaged headers, with values of the header in the message: the kind is all that is told.
     try:
-        return pydicom.dcmread(io.BytesIO(data), stop_before_pixels=header_only)
+        return pydicom.dcmread(stream, stop_before_pixels=header_only, specific_tags=wanted)
     except Exception as error:  # noqa: BLE001 - whatever a damaged header does to the parser, the file is refused
         raise DicomError(f"damaged DICOM header ({type(error).__name__})") from None
 

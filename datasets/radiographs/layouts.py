@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from radiographs.cards import Card
-from radiographs.dicom import DicomError, is_dicom, read_tags
+from radiographs.dicom import DicomError, read_tags
 from radiographs.listing import Hints, Listing, SourceError, finish
 from radiographs.read import SUFFIXES
 from radiographs.tables import label_sets, read_table, refuse_outside, refuse_repeats, require
@@ -176,8 +176,8 @@ def _patient(path: Path) -> str:
 def _tags(path: Path) -> tuple[dict[str, str] | None, int]:
     """Header entries and number of frames of a DICOM file; None for what is none, or is damaged."""
     try:
-        data = path.read_bytes()
-        return read_tags(data) if is_dicom(data) else (None, 0)
+        with path.open("rb") as stream:
+            return read_tags(stream) or (None, 0)
     except (OSError, DicomError):
         return None, 0
     except ModuleNotFoundError:

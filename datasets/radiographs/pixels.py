@@ -27,7 +27,7 @@ from radiographs.listing import Listing, SourceError
 from radiographs.preprocess import Preprocessing
 from radiographs.read import Picture, UnreadableImageError, read_picture
 
-_FORMAT = 3
+_FORMAT = 4
 _BLOCK = 64  # images handed to the threads at a time
 _KEPT = ("body_part", "view", "laterality", "modality", "photometric")  # of a DICOM header, as they stand there
 _CODED = {"study": "s", "series": "r", "accession": "a"}  # identifiers, of which only which are equal is kept
@@ -39,7 +39,7 @@ class Pixels:
 
     `images` is (n, side, side) uint8, mapped from disk; row i belongs to row i of `manifest` where status is "ok".
     `manifest` has every image that was listed: image_id, file, frame, labels, group, sha256, pixels_sha256, width, height, mode; of
-    DICOM files body_part, view, laterality, modality, photometric, and study, series, accession as pseudonyms; letters (the most that
+    DICOM files body_part, view, laterality, modality, photometric, and study, series, accession as pseudonyms; frames; letters (the most that
     seem to stand in a row), coloured (share of the pixels); status, reason.
     """
 
@@ -194,6 +194,7 @@ def _facts(picture: Picture) -> dict[str, object]:
         "height": height,
         "mode": picture.mode,
         "pixels_sha256": pixels,
+        "frames": picture.frames,
         "letters": letters(grey),
         "coloured": picture.coloured,
         **{name: picture.tags.get(name, "") for name in (*_KEPT, *_CODED)},

@@ -169,7 +169,23 @@ def test_only_the_named_entries_are_kept() -> None:
     assert image.tags["body_part"] == "HAND"
     assert image.tags["photometric"] == "MONOCHROME2"
     assert "CANARY" not in str(image.tags)
-    assert read_tags(twin())[0] == image.tags
+    assert read_tags(io.BytesIO(twin())) == (image.tags, 1)
+    assert read_tags(io.BytesIO(b"PNG")) is None
+
+
+def test_a_header_is_read_no_further_than_its_pixels() -> None:
+    class Counting(io.BytesIO):
+        last = 0
+
+        def read(self, size: int | None = -1) -> bytes:
+            data = super().read(size)
+            self.last = max(self.last, self.tell())
+            return data
+
+    stream = Counting(twin(np.zeros((2000, 2000), np.uint8), bits=16, NumberOfFrames="1", ImageLaterality="L"))
+    tags, frames = read_tags(stream) or ({}, 0)
+    assert (tags["patient"], tags["laterality"], frames) == ("P-77", "L", 1)
+    assert stream.last < 20_000
 
 
 def test_the_limit_holds_before_anything_is_decoded() -> None:

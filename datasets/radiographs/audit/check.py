@@ -118,9 +118,12 @@ def _classes(usable: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(counts).rename_axis("class").reset_index()
 
 
-def _files(listing: Listing, manifest: pd.DataFrame, _usable: pd.DataFrame, _images: np.ndarray, _folds: int) -> Found:
+def _files(listing: Listing, manifest: pd.DataFrame, usable: pd.DataFrame, _images: np.ndarray, _folds: int) -> Found:
     for row in manifest[manifest["status"] != "ok"].to_dict("records"):
         yield "D001", Row((), f"{row['file']}: {row['reason']}")
+    first = usable[(usable["frames"] > 1) & (usable["frame"] == 0) & ~usable["image_id"].str.contains("#")]
+    for file, frames in zip(first["file"], first["frames"], strict=True):
+        yield "D003", Row((), f"{file}: {frames} frames")
     for note in listing.notes:
         if "passed over" in note or "left alone" in note or "have no file" in note:
             yield "D002", Row((), note)

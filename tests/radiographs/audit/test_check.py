@@ -192,3 +192,22 @@ def test_letters_are_counted_in_their_row_and_bones_are_not() -> None:
     assert letters(grey) >= 8
     assert letters((grey.astype(np.uint16) << 8) + 7) >= 8
     assert letters(np.zeros((5, 5), np.uint8)) == 0
+
+
+def test_files_with_several_frames_are_named(bench_command: Command, tmp_path: Path) -> None:
+    pytest.importorskip("pydicom")
+    from tests.radiographs.test_dicom import PICTURE, twin
+
+    for k in range(12):
+        picture = np.roll(PICTURE, 5 * k, axis=k % 2)
+        frames = np.stack([picture, picture[::-1]]) if k == 3 else picture
+        place = tmp_path / "data" / "xy"[k % 2] / f"{k}.dcm"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        extra = {"NumberOfFrames": "2"} if k == 3 else {}
+        place.write_bytes(twin(frames, PatientID=f"P{k}", BodyPartExamined="HAND" if k % 2 else "KNEE", **extra))
+    _, findings, _ = found(bench_command, tmp_path / "data", tmp_path=tmp_path)
+    assert [case["text"] for case in findings["D003"]["cases"]] == ["y/3.dcm: 2 frames"]
+    each, findings, printed = found(bench_command, tmp_path / "data", "--frames", "each", tmp_path=tmp_path)
+    assert "13 images" in printed
+    assert "D003" not in findings
+    assert each in (0, 1)
