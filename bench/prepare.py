@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from radiographs import splits as splitting
-from radiographs.audit.duplicates import known_near_duplicates
+from radiographs.audit.duplicates import Pair, known_near_duplicates
 from radiographs.cards import known_cards
 from radiographs.pixels import Pixels, load_pixels, merge_duplicates
 from radiographs.sources import Hints, Listing, SourceError, limited, open_source
@@ -94,9 +94,12 @@ def prepare(
     ids = usable["image_id"].tolist()
     if splits_file is None:
         table = splitting.make_splits(ids, y, groups, folds=suite.cv.folds, repeats=suite.cv.repeats, seed=seed)
-    else:
+        splitting.check_splits(table, ids, groups, "the splits made here")
+    else:  # published ones are held against patients and identical pictures alone: near-duplicates are told, not refused
         table = splitting.read_splits(splits_file)
-        splitting.check_splits(table, ids, groups, str(splits_file))
+        known, _ = merge_duplicates(pixels.manifest)
+        known = known.loc[known["status"] == "ok", "group"].to_numpy(str)
+        splitting.check_splits(table, ids, known, str(splits_file))
     data = Data(
         image_ids=usable["image_id"].to_numpy(str),
         images=pixels.images,
@@ -110,7 +113,18 @@ def prepare(
         preprocess_seconds=pixels.seconds,
     )
     notes = (*listing.notes, *_notes(listing, manifest, duplicates, changed, classes, y, groups, table))
+    leaks = _leaking(near, ids, table)
+    if leaks:
+        notes += (f"D025: {leaks} pairs of near-duplicates stand in two parts of these splits: scores may be too good",)
     return Prepared(data, pixels, manifest, listing, notes)
+
+
+def _leaking(near: list[Pair], ids: list[str], splits: pd.DataFrame) -> int:
+    """Count the pairs of which one image is in another part than the other in some fold."""
+    if not near:
+        return 0
+    parts = splits.pivot(index="image_id", columns=["repeat", "fold"], values="part").loc[ids].to_numpy()  # (n, cells)
+    return sum(bool((parts[pair.a] != parts[pair.b]).any()) for pair in near)
 
 
 def _labels(listing: Listing, usable: pd.DataFrame) -> tuple[tuple[str, ...], np.ndarray, str]:
@@ -144,25 +158,25 @@ def _notes(
     groups: np.ndarray,
     table: pd.DataFrame,
 ) -> list[str]:
-    """What a person must know before believing a number from this data set."""
+    """What a person must know before believing a number from this data set: the check's short form, by its codes."""
     notes = []
     if listing.card.synthetic:
         notes.append("SYNTHETIC: these images are simulated; no number here says anything about patients")
     if not listing.grouped:
         notes.append(
-            f"no {listing.card.group} is known: each image is its own group; if one {listing.card.group} has several images, the folds leak"
+            f"D011: no {listing.card.group} is known: each image is its own group; if one {listing.card.group} has several images, the folds leak"
         )
     if duplicates:
-        notes.append(f"{duplicates} images have the same pixels as another one; such images share a group")
-    if near > duplicates:
-        notes.append(
-            f"{near - duplicates} pairs of images are near-duplicates and share a group; see them with: bench data check"
-        )
+        notes.append(f"D020: {duplicates} images have the same pixels as another one; such images share a group")
+    if near:
+        notes.append(f"D022: {near} pairs of images are near-duplicates and share a group; bench data check shows them")
     several = _with_frames(manifest)
     if several:
-        notes.append(f"{several} files have several frames, of which the first is used; bench data check names them")
+        notes.append(
+            f"D003: {several} files have several frames, of which the first is used; bench data check names them"
+        )
     for _, row in manifest[manifest["status"] != "ok"].iterrows():
-        notes.append(f"excluded: {row['file']}: {row['reason']}")
+        notes.append(f"D001: excluded: {row['file']}: {row['reason']}")
     folds = table["fold"].nunique()
     rare = [
         f"{name} ({len(set(groups[y[:, k] == 1]))})"
@@ -171,7 +185,7 @@ def _notes(
     ]
     if rare:
         notes.append(
-            f"classes with fewer {listing.card.group}s than folds, kept, undefined in some folds: {', '.join(rare)}"
+            f"D010: classes with fewer {listing.card.group}s than folds, kept, undefined in some folds: {', '.join(rare)}"
         )
     return notes
 

@@ -211,3 +211,23 @@ def test_files_with_several_frames_are_named(bench_command: Command, tmp_path: P
     assert "13 images" in printed
     assert "D003" not in findings
     assert each in (0, 1)
+
+
+def test_published_splits_that_part_near_duplicates_can_be_run_and_say_so(
+    bench_command: Command, folder: Path, tmp_path: Path
+) -> None:
+    published = tmp_path / "published.csv"
+    grey = read_picture(folder / "00.png").grey
+    part = pd.read_csv(folder / "labels.csv", dtype=str)["part"][0]
+    add(folder, "again.png", np.random.default_rng(0).integers(0, 255, grey.shape, np.uint8), part, "someone")
+    made = bench_command("splits", folder, *COLUMNS, "--folds", 3, "--out", published)
+    assert made.returncode == 0, made.stderr
+    splits = pd.read_csv(published)
+    tested = splits[splits["part"] == "test"].set_index("image_id")["fold"]
+    twin = next(k for k in range(40) if tested[f"{k:02d}.png"] != tested["again.png"])
+    cv2.imwrite(
+        str(folder / "again.png"), cv2.resize(read_picture(folder / f"{twin:02d}.png").grey, None, fx=0.7, fy=0.7)
+    )
+    run = bench_command("run", "prior", "--data", folder, *COLUMNS, "--splits", published, "--out", tmp_path / "run")
+    assert run.returncode == 0, run.stderr
+    assert "D025: 1 pairs of near-duplicates stand in two parts" in run.stdout
