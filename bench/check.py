@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.text import Text
 
 from bench import environment, prepare
+from bench.errors import UserError
 from bench.live import View
 from bench.samples import thumbnail
 
@@ -54,13 +55,11 @@ def check_data(request: CheckRequest, console: Console) -> int:
     found = check(listing, pixels.manifest, pixels.images, near, folds=request.folds, splits=given)
     _print(found, console)
     if request.json:
-        request.json.write_text(json.dumps(found.as_dict(), indent=1), encoding="utf-8")
-        console.print(Text(f"wrote {request.json}"))
+        _write(request.json, json.dumps(found.as_dict(), indent=1), console)
     if request.html:
         from reports.check_page import html
 
-        request.html.write_text(html(found.as_dict(), _pictures(found, pixels)), encoding="utf-8")
-        console.print(Text(f"wrote {request.html}"))
+        _write(request.html, html(found.as_dict(), _pictures(found, pixels)), console)
     return int(bool(found.count("error")) or (request.strict and bool(found.count("warning"))))
 
 
@@ -83,6 +82,15 @@ def _print(found: Audit, console: Console) -> None:
         console.print(Text(f"     {facts['remedy']}", style="dim"))
     counts = [f"{found.count(level)} kinds of {level}s" for level in ("error", "warning", "note")]
     console.print(Text("; ".join(counts) if found.findings else "nothing found"))
+
+
+def _write(path: Path, text: str, console: Console) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror})") from None
+    console.print(Text(f"wrote {path}"))
 
 
 def _pictures(found: Audit, pixels: Pixels) -> dict[str, bytes]:

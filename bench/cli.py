@@ -440,21 +440,27 @@ def main() -> NoReturn:
 
 def invoke(arguments: list[str]) -> int:
     """Exit code of a command; what a user can mend becomes one line on standard error."""
-    from click.exceptions import Abort, ClickException
-
     try:
         return int(app(arguments, standalone_mode=False) or 0)
-    except ClickException as error:
-        error.show()
-        return 2
-    except (KeyboardInterrupt, Abort):
+    except (KeyboardInterrupt, typer.Abort):
         err.print("interrupted")
         return 130
     except Exception as error:
+        if isinstance(error, _usage_error()):
+            error.show()
+            return 2
+        if isinstance(error, OSError) and error.filename:
+            err.print(f"[bold red]error:[/] {escape(f'{error.filename}: {error.strerror}')}")
+            return 2
         if not _is_user_error(error):
             raise
         err.print(f"[bold red]error:[/] {escape(' '.join(str(error).split()))}")
         return 2
+
+
+def _usage_error() -> type[Exception]:
+    """Click's base of all usage errors; newer versions of Typer bring a click of their own."""
+    return next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 
 
 def _is_user_error(error: Exception) -> bool:
