@@ -21,6 +21,7 @@ from bench.live import View
 from bench.samples import thumbnail
 
 SHOWN = 8  # cases of a finding in the terminal
+REFUSED = "D001"  # of these every file has its line
 STYLES = {"error": "bold red", "warning": "yellow", "note": "dim"}
 
 
@@ -75,10 +76,11 @@ def _print(found: Audit, console: Console) -> None:
         console.print(
             Text(f"{finding.code} {finding.level}: {facts['title']}: {facts['n']}", style=STYLES[finding.level])
         )
-        for row in finding.rows[:SHOWN]:
+        shown = finding.rows if finding.code == REFUSED else finding.rows[:SHOWN]
+        for row in shown:
             console.print(Text(f"     {row.text}"))
-        if len(finding.rows) > SHOWN:
-            console.print(Text(f"     and {len(finding.rows) - SHOWN} more (--json, --html)"))
+        if len(finding.rows) > len(shown):
+            console.print(Text(f"     and {len(finding.rows) - len(shown)} more (--json, --html)"))
         console.print(Text(f"     {facts['remedy']}", style="dim"))
     counts = [f"{found.count(level)} kinds of {level}s" for level in ("error", "warning", "note")]
     console.print(Text("; ".join(counts) if found.findings else "nothing found"))

@@ -27,6 +27,7 @@ MAX_BUCKET = 200  # images of one key that are all compared; in a larger one onl
 NEAREST = 8  # candidates of each image, by distance
 MIDDLE = 0.7  # share of a side that is searched in the other picture
 SCALES = (1.0, 0.97, 1.03, 0.94, 1.06, 0.91, 1.10, 0.87, 1.15)
+KEPT = 4096  # images whose detail is kept at a time: 22 KB each at the coarse size
 COARSE, FINE = (32, 1.5), (96, 4.0)  # pixels of a side, and sigma of what counts as detail there
 PASSES = 0.7  # coarse likeness from which a pair is looked at finely
 THRESHOLD = 0.92  # fine likeness from which two pictures are the same; measured in docs/benchmarks.md
@@ -163,7 +164,7 @@ def merge_groups(groups: pd.Series, pairs: list[Pair]) -> pd.Series:
 
 
 class _Details:
-    """Fine detail of every image at one size, and its middle at several scales; worked out when first asked for."""
+    """Fine detail of images at one size, and their middles at several scales; worked out when first asked for, and kept for a while."""
 
     def __init__(self, images: np.ndarray, side: int, sigma: float) -> None:
         self.images = images
@@ -186,13 +187,18 @@ class _Details:
 
     def _of(self, row: int) -> tuple[np.ndarray, list[np.ndarray]] | None:
         """Detail (side, side) float32 and the patches to search for; None for a picture of one grey level."""
-        if row not in self.known:
-            image = np.asarray(self.images[row])
-            small = cv2.resize(image, (self.side, self.side), interpolation=cv2.INTER_AREA).astype(np.float32)
-            self.known[row] = (
-                None if small.std() < 2 else self._patches(small - cv2.GaussianBlur(small, (0, 0), self.sigma))
-            )
-        return self.known[row]
+        try:
+            return self.known[row]
+        except KeyError:
+            pass
+        image = np.asarray(self.images[row])
+        small = cv2.resize(image, (self.side, self.side), interpolation=cv2.INTER_AREA).astype(np.float32)
+        blank = small.std() < 2
+        made = None if blank else self._patches(small - cv2.GaussianBlur(small, (0, 0), self.sigma))
+        if len(self.known) >= KEPT:
+            self.known.clear()
+        self.known[row] = made
+        return made
 
     def _patches(self, detail: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
         size = round(MIDDLE * self.side)
