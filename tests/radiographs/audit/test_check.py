@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from radiographs.audit.findings import LEVELS, codes
-from radiographs.audit.pictures import letters
+from radiographs.audit.pictures import letters, suspicious
 from radiographs.audit.shortcuts import shortcut_accuracies
+from radiographs.preprocess import Preprocessing
 from radiographs.read import read_picture
 
 Command = Callable[..., Any]
@@ -182,6 +183,18 @@ def test_unifesp_is_what_it_is_known_to_be(bench_command: Command, shared: Path,
     assert accuracies["size"] > 0.45
     densitometry = [case["text"] for case in findings["D047"]["cases"]]
     assert sum("(Others)" in text for text in densitometry) > 0.9 * len(densitometry) > 30
+
+
+@pytest.mark.shared
+def test_most_negatives_are_noticed_and_few_others(shared: Path) -> None:
+    files = sorted((shared / "data/unifesp").rglob("*.png"))[::10]
+    found = {}
+    for name, turn in (("as they are", lambda grey: grey), ("negatives", lambda grey: 255 - grey)):
+        images = np.stack([Preprocessing().apply(turn(read_picture(file).grey)) for file in files])
+        facts = pd.DataFrame({"width": 400, "height": 400, "labels": [["x"]] * len(images)})
+        found[name] = sum(code == "D041" for code, *_ in suspicious(facts, images)) / len(images)
+    assert found["negatives"] > 0.65
+    assert found["as they are"] < 0.02
 
 
 def test_letters_are_counted_in_their_row_and_bones_are_not() -> None:
