@@ -6,9 +6,10 @@ set counts once, with the mean over its folds.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
+import numpy as np
 import pandas as pd
 
 from reports.evaluation import Evaluation
@@ -79,12 +80,12 @@ def across(evaluations: Sequence[Evaluation], alpha: float = 0.05) -> Across:
     scores = pd.DataFrame(rows).T
     if scores.isna().any(axis=None):
         raise ResultsError(f"{metric} is undefined for a model on a data set: ranks cannot be given")
-    ranks = friedman_nemenyi(scores.to_numpy(), alpha).ranks
-    order = [model for _, model in sorted(zip(ranks, shared, strict=True), key=lambda pair: pair[0])]
+    test = friedman_nemenyi(scores.to_numpy(), alpha)
+    order = np.argsort(test.ranks, kind="stable")
+    scores = scores.iloc[:, order].rename_axis("data set")
     left_out = tuple(dict.fromkeys(m for run in runs for m in run.models if m not in shared))
-    families = {model: runs[0].models[model]["family"] for model in order}
-    scores = scores[order].rename_axis("data set")
-    return Across(metric, scores, families, friedman_nemenyi(scores.to_numpy(), alpha), alpha, left_out, runs)
+    families = {model: runs[0].models[model]["family"] for model in scores}
+    return Across(metric, scores, families, replace(test, ranks=test.ranks[order]), alpha, left_out, runs)
 
 
 def ranks_table(found: Across) -> pd.DataFrame:

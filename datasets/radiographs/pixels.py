@@ -46,7 +46,7 @@ class Pixels:
     images: np.ndarray
     manifest: pd.DataFrame
     digest: str  # SHA-256 of the pixels: what encodings are kept under
-    seconds: float  # what decoding and preprocessing took when it was done
+    seconds: float  # what decoding and preprocessing took when it was done, without the facts for the manifest
     cached: bool
 
     @property
@@ -87,11 +87,11 @@ def load_pixels(
     folder.parent.mkdir(parents=True, exist_ok=True)
     fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name[:16]}-", dir=folder.parent))
     try:
-        manifest = _decode(listing, settings, fresh / "pixels.u8", workers, progress)
+        manifest, share = _decode(listing, settings, fresh / "pixels.u8", workers, progress)
         facts = {
             "format": _FORMAT,
             "side": settings.side,
-            "seconds": time.perf_counter() - start,
+            "seconds": share * (time.perf_counter() - start),
             "sha256": _sha256(fresh / "pixels.u8"),
         }
         manifest.to_parquet(fresh / "manifest.parquet", index=False)
@@ -126,13 +126,18 @@ def _key(listing: Listing, settings: Preprocessing) -> str:
 
 def _decode(
     listing: Listing, settings: Preprocessing, target: Path, workers: int, progress: Callable[[int], None]
-) -> pd.DataFrame:
-    """Write the pixels of every readable image to `target`, in order, and return the manifest."""
+) -> tuple[pd.DataFrame, float]:
+    """Write the pixels of every readable image to `target`, in order.
 
+    Returns
+    -------
+    The manifest, and the share of the time that went into decoding and preprocessing; the rest went into facts for the manifest.
+    """
     inside = None if listing.allow_outside else listing.root.resolve()
 
-    def one(item: tuple[str, int, str]) -> tuple[dict[str, object], bytes]:
+    def one(item: tuple[str, int, str]) -> tuple[dict[str, object], bytes, tuple[float, float]]:
         file, frame, expected = item
+        begun = time.perf_counter()
         try:
             path = listing.root / file
             if inside is not None and not path.resolve().is_relative_to(inside):
@@ -140,17 +145,20 @@ def _decode(
             picture = read_picture(path, file, frame=frame, max_pixels=listing.max_pixels)
             if expected and picture.sha256 != expected:
                 raise UnreadableImageError(f"{file}: was changed since its manifest was written (other SHA-256)")
-            return _facts(picture), settings.apply(picture.grey).tobytes()
+            pixels = settings.apply(picture.grey).tobytes()
+            done = time.perf_counter()
+            return _facts(picture), pixels, (done - begun, time.perf_counter() - done)
         except UnreadableImageError as error:
             reason = str(error).removeprefix(f"{file}: ")
-            return {**_NOTHING, "status": "excluded", "reason": reason}, b""
+            return {**_NOTHING, "status": "excluded", "reason": reason}, b"", (time.perf_counter() - begun, 0.0)
 
     items = list(zip(*(listing.items[name] for name in ("file", "frame", "expected")), strict=True))
-    facts = []
+    facts, spent = [], np.zeros(2)  # seconds in preprocessing, and in facts
     with target.open("wb") as stream, ThreadPoolExecutor(workers) as pool:
         try:
-            for done, (fact, pixels) in enumerate(_in_blocks(pool, one, items), start=1):
+            for done, (fact, pixels, seconds) in enumerate(_in_blocks(pool, one, items), start=1):
                 facts.append(fact)
+                spent += seconds
                 stream.write(pixels)
                 progress(done)
         except BaseException:
@@ -165,7 +173,7 @@ def _decode(
         raise SourceError(
             f"{listing.root}: none of the {len(manifest)} images can be read; the first: {manifest['reason'].iloc[0]}"
         )
-    return manifest
+    return manifest, float(spent[0] / max(spent.sum(), 1e-9))
 
 
 _NOTHING = {

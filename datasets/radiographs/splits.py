@@ -15,7 +15,7 @@ import pandas as pd
 
 PARTS = ("train", "valid", "test")
 COLUMNS = ("image_id", "repeat", "fold", "part")
-_MOVES = 100_000
+_MOVES = 100_000  # about so many are tried in all
 
 
 class SplitsError(ValueError):
@@ -125,7 +125,7 @@ def _refine(
 ) -> np.ndarray:
     """Move single groups between folds while that lowers the chi-squared distance; no fold is emptied.
 
-    Many groups are even after the first placement already: of more than `_MOVES` moves in all none is tried.
+    Every group is tried ten times at most; of many, which are even after the first placement already, less often.
     """
     sizes = np.bincount(fold, minlength=len(have))
     for _ in range(min(10, max(1, _MOVES // len(order)))):

@@ -1,0 +1,51 @@
+"""What commands share: where they print, and the options that say how a source of images is to be read."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from radiographs.sources import Hints
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+class Frames(StrEnum):
+    """Which frames of a DICOM file are images."""
+
+    first = "first"
+    each = "each"
+
+
+Source = Annotated[str, typer.Argument(metavar="PATH", help="Folder, table, manifest, card, or a known name.")]
+FileColumn = Annotated[str | None, typer.Option(help="Column of a table with the file names.")]
+LabelColumn = Annotated[str | None, typer.Option(help="Column of a table with the labels.")]
+GroupColumn = Annotated[str | None, typer.Option(help="Column of a table with the patients.")]
+LabelSeparator = Annotated[str | None, typer.Option(help="What stands between several labels of an image.")]
+WhichFrames = Annotated[Frames, typer.Option(help="Of DICOM files with several frames.")]
+AllowOutside = Annotated[
+    bool, typer.Option("--allow-outside", help="Follow links and paths that lead out of the data folder.")
+]
+MaxMegapixels = Annotated[float, typer.Option(help="Larger files are not decoded; all frames count.")]
+
+
+def hints(
+    file_column: str | None,
+    label_column: str | None,
+    group_column: str | None,
+    label_separator: str | None,
+    frames: Frames,
+    *,
+    allow_outside: bool,
+    max_megapixels: float,
+) -> Hints:
+    """What these options say of a source."""
+    from radiographs.sources import Hints
+
+    max_pixels = int(max_megapixels * 1e6)
+    return Hints(file_column, label_column, group_column, label_separator, frames.value, allow_outside, max_pixels)
