@@ -103,51 +103,83 @@ def _codes(images, row_offsets, column_offsets, table, out):  # pragma: no cover
 def _histograms(images, row_offsets, column_offsets, table, counts):  # pragma: no cover - compiled
     n, height, width = images.shape
     grid = counts.shape[1]
+    region = np.arange(width) * grid // width
     for index in prange(n):
         coded = np.empty((height, width), np.uint8)
         _image_codes(images[index], row_offsets, column_offsets, table, coded)
         for r in range(height):
+            band = counts[index, r * grid // height]
             for c in range(width):
-                counts[index, r * grid // height, c * grid // width, coded[r, c]] += 1
+                band[region[c], coded[r, c]] += 1
 
 
 @njit(cache=True, nogil=True)
 def _image_codes(image, row_offsets, column_offsets, table, out):  # pragma: no cover - compiled
+    """Row by row and point by point; what was interpolated along the row below serves as the row above next time."""
     height, width = image.shape
     points = len(row_offsets)
     pad = math.ceil(max(np.abs(row_offsets).max(), np.abs(column_offsets).max())) + 1
     padded = np.zeros((height + 2 * pad, width + 2 * pad), np.float64)  # beyond the border is 0, as in scikit-image
     padded[pad : pad + height, pad : pad + width] = image
-    left = np.empty(points, np.int64)
-    across = np.empty((points, width), np.float64)
-    for p in range(points):
-        left[p] = math.floor(column_offsets[p])
-        for c in range(width):
-            position = c + column_offsets[p]
-            across[p, c] = position - math.floor(position)
+    columns = np.arange(width).astype(np.float64)
+    even, odd = np.empty((points, width), np.float64), np.empty((points, width), np.float64)
+    bits = np.empty((points, width), np.uint8)
     ones, changes = np.empty(width, np.uint8), np.empty(width, np.uint8)
-    first, last = np.empty(width, np.uint8), np.empty(width, np.uint8)
+    for p in range(points):
+        _along(padded[math.floor(row_offsets[p]) + pad], columns, column_offsets[p], pad, even[p])
     for r in range(height):
-        ones[:] = 0
-        changes[:] = 0
+        centre = padded[r + pad, pad : pad + width]
         for p in range(points):
-            position = r + row_offsets[p]
-            down = position - math.floor(position)
-            upper = padded[math.floor(position) + pad]
-            lower = padded[math.ceil(position) + pad]
-            shift = left[p] + pad
-            step = 1 if column_offsets[p] != left[p] else 0
-            for c in range(width):
-                weight = across[p, c]
-                above = (1 - weight) * upper[c + shift] + weight * upper[c + shift + step]
-                below = (1 - weight) * lower[c + shift] + weight * lower[c + shift + step]
-                sample = (1 - down) * above + down * below
-                bit = np.uint8(sample - padded[r + pad, c + pad] >= 0)
-                ones[c] += bit
-                if p == 0:
-                    first[c] = bit
-                else:
-                    changes[c] += bit ^ last[c]
-                last[c] = bit
+            upper = math.floor(r + row_offsets[p])
+            weight = (r + row_offsets[p]) - upper
+            above, below = (even[p], odd[p]) if r % 2 == 0 else (odd[p], even[p])
+            if weight == 0:
+                _along(padded[upper + pad], columns, column_offsets[p], pad, above)
+                _compare(above, centre, bits[p])
+            else:
+                _along(padded[upper + 1 + pad], columns, column_offsets[p], pad, below)
+                _blend_and_compare(above, below, weight, centre, bits[p])
+        _count(bits, ones, changes)
         for c in range(width):
-            out[r, c] = table[changes[c] + (last[c] ^ first[c]), ones[c]]
+            out[r, c] = table[changes[c], ones[c]]
+
+
+@njit(cache=True, nogil=True)
+def _along(line, columns, offset, pad, out):  # pragma: no cover - compiled
+    """Interpolate a padded row at columns + offset. The weights differ by column in their last bit, as in scikit-image."""
+    left = math.floor(offset)
+    first = line[pad + left : pad + left + len(out)]
+    if offset == left:
+        out[:] = first
+        return
+    second = line[pad + left + 1 : pad + left + 1 + len(out)]
+    floor = np.float64(left)
+    for c in range(len(out)):
+        weight = (columns[c] + offset) - (columns[c] + floor)
+        out[c] = (1 - weight) * first[c] + weight * second[c]
+
+
+@njit(cache=True, nogil=True)
+def _compare(sample, centre, bits):  # pragma: no cover - compiled
+    for c in range(len(bits)):
+        bits[c] = sample[c] >= centre[c]
+
+
+@njit(cache=True, nogil=True)
+def _blend_and_compare(above, below, weight, centre, bits):  # pragma: no cover - compiled
+    for c in range(len(bits)):
+        bits[c] = (1 - weight) * above[c] + weight * below[c] >= centre[c]
+
+
+@njit(cache=True, nogil=True)
+def _count(bits, ones, changes):  # pragma: no cover - compiled
+    """Ones, and changes around the circle, of each column."""
+    ones[:] = 0
+    changes[:] = 0
+    before = bits[len(bits) - 1]
+    for p in range(len(bits)):
+        now = bits[p]
+        for c in range(len(now)):
+            ones[c] += now[c]
+            changes[c] += now[c] ^ before[c]
+        before = now
