@@ -9,6 +9,7 @@ from pathlib import Path
 from radiographs import splits as splitting
 from radiographs.audit.check import Audit, check
 from radiographs.audit.duplicates import known_near_duplicates
+from radiographs.audit.lettering import known_letters
 from radiographs.pixels import Pixels, load_pixels
 from radiographs.preprocess import Preprocessing
 from radiographs.sources import Hints
@@ -52,8 +53,12 @@ def check_data(request: CheckRequest, console: Console) -> int:
     with view.counting("decoding and preprocessing", len(listing.items)) as progress:
         pixels = load_pixels(listing, settings, cache, workers=environment.threads(), progress=progress)
     near = known_near_duplicates(pixels.images, pixels.digest, cache, workers=environment.threads())
+    usable = pixels.manifest["status"] == "ok"
+    words = known_letters(listing, pixels.usable, cache, workers=environment.threads())
+    manifest = pixels.manifest.assign(letters=0)
+    manifest.loc[usable, "letters"] = words
     given = splitting.read_splits(request.splits) if request.splits else None
-    found = check(listing, pixels.manifest, pixels.images, near, folds=request.folds, splits=given)
+    found = check(listing, manifest, pixels.images, near, folds=request.folds, splits=given)
     _print(found, console)
     if request.json:
         _write(request.json, json.dumps(found.as_dict(), indent=1), console)

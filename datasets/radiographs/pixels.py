@@ -12,9 +12,11 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -22,13 +24,12 @@ import pandas as pd
 
 from radiographs import preprocess
 from radiographs.audit.duplicates import Pair, merge_groups
-from radiographs.audit.pictures import letters
 from radiographs.listing import Listing, SourceError
 from radiographs.preprocess import Preprocessing
 from radiographs.read import Picture, UnreadableImageError, read_picture
 
-_FORMAT = 4
-_BLOCK = 64  # images handed to the threads at a time
+_FORMAT = 5
+_AHEAD = 64  # images begun and not yet written
 _KEPT = ("body_part", "view", "laterality", "modality", "photometric")  # of a DICOM header, as they stand there
 _CODED = {"study": "s", "series": "r", "accession": "a"}  # identifiers, of which only which are equal is kept
 
@@ -39,8 +40,8 @@ class Pixels:
 
     `images` is (n, side, side) uint8, mapped from disk; row i belongs to row i of `manifest` where status is "ok".
     `manifest` has every image that was listed: image_id, file, frame, labels, group, sha256, pixels_sha256, width, height, mode; of
-    DICOM files body_part, view, laterality, modality, photometric, and study, series, accession as pseudonyms; frames; letters (the most that
-    seem to stand in a row), coloured (share of the pixels); status, reason.
+    DICOM files body_part, view, laterality, modality, photometric, and study, series, accession as pseudonyms; frames; coloured (share of the
+    pixels); status, reason.
     """
 
     images: np.ndarray
@@ -140,7 +141,7 @@ def _decode(
         begun = time.perf_counter()
         try:
             path = listing.root / file
-            if inside is not None and not path.resolve().is_relative_to(inside):
+            if inside is not None and not _within(path, inside):
                 raise UnreadableImageError(f"{file}: leads out of the data folder (--allow-outside)")
             picture = read_picture(path, file, frame=frame, max_pixels=listing.max_pixels)
             if expected and picture.sha256 != expected:
@@ -156,7 +157,7 @@ def _decode(
     facts, spent = [], np.zeros(2)  # seconds in preprocessing, and in facts
     with target.open("wb") as stream, ThreadPoolExecutor(workers) as pool:
         try:
-            for done, (fact, pixels, seconds) in enumerate(_in_blocks(pool, one, items), start=1):
+            for done, (fact, pixels, seconds) in enumerate(_in_order(pool, one, items), start=1):
                 facts.append(fact)
                 spent += seconds
                 stream.write(pixels)
@@ -176,34 +177,49 @@ def _decode(
     return manifest, float(spent[0] / max(spent.sum(), 1e-9))
 
 
+def _within(path: Path, folder: Path) -> bool:
+    """Whether a file lies in a folder (resolved) when links are followed; a folder is followed once for all its files."""
+    parent = _resolved(path.parent)
+    return (path.resolve() if path.is_symlink() else parent).is_relative_to(folder)
+
+
+@cache
+def _resolved(folder: Path) -> Path:
+    return folder.resolve()
+
+
 _NOTHING = {
     "width": 0,
     "height": 0,
-    "letters": 0,
     "coloured": 0.0,
     **dict.fromkeys(("sha256", "pixels_sha256", "mode", *_KEPT, *_CODED), ""),
 }
 
 
-def _in_blocks(pool: ThreadPoolExecutor, one: Callable, items: list) -> Iterator:
-    """Map in order, a block at a time, so that finished pictures do not pile up in memory behind a slow one."""
-    for start in range(0, len(items), _BLOCK):
-        yield from pool.map(one, items[start : start + _BLOCK])
+def _in_order(pool: ThreadPoolExecutor, one: Callable, items: Iterable) -> Iterator:
+    """Map in order with a bounded number begun, so that finished pictures do not pile up in memory behind a slow one."""
+    begun: deque[Future] = deque()
+    for item in items:
+        begun.append(pool.submit(one, item))
+        if len(begun) >= _AHEAD:
+            yield begun.popleft().result()
+    while begun:
+        yield begun.popleft().result()
 
 
 def _facts(picture: Picture) -> dict[str, object]:
     """What the manifest says of a readable file beyond its labels."""
     grey = np.ascontiguousarray(picture.grey)
     height, width = grey.shape
-    pixels = hashlib.sha256(f"{grey.dtype} {height} {width}".encode() + grey.tobytes()).hexdigest()
+    pixels = hashlib.sha256(f"{grey.dtype} {height} {width}".encode())
+    pixels.update(grey)
     return {
         "sha256": picture.sha256,
         "width": width,
         "height": height,
         "mode": picture.mode,
-        "pixels_sha256": pixels,
+        "pixels_sha256": pixels.hexdigest(),
         "frames": picture.frames,
-        "letters": letters(grey),
         "coloured": picture.coloured,
         **{name: picture.tags.get(name, "") for name in (*_KEPT, *_CODED)},
         "status": "ok",

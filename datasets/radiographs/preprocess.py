@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-VERSION = 1  # goes into the cache key: raise it when the same settings give other pixels
+VERSION = 2  # goes into the cache key: raise it when the same settings give other pixels
 
 
 class Preprocessing(BaseModel):
@@ -54,11 +54,30 @@ def to_uint8(grey: np.ndarray, low: float = 0.1, high: float = 99.9) -> np.ndarr
     A picture with one value only becomes black.
     """
     thinned = grey[:: max(1, grey.shape[0] // 512), :: max(1, grey.shape[1] // 512)]
-    floor, ceiling = np.percentile(thinned, (low, high))
+    counted = grey.dtype in (np.uint8, np.uint16)
+    floor, ceiling = _percentiles(thinned, low, high) if counted else np.percentile(thinned, (low, high))
     if ceiling <= floor:
         floor, ceiling = float(grey.min()), float(grey.max())
     if ceiling <= floor:
         return np.zeros(grey.shape, np.uint8)
+    if not counted:
+        return _stretched(grey, floor, ceiling)
+    table = _stretched(np.arange(np.iinfo(grey.dtype).max + 1), floor, ceiling)
+    return cv2.LUT(grey, table) if grey.dtype == np.uint8 else table[grey]
+
+
+def _percentiles(grey: np.ndarray, *shares: float) -> list[float]:
+    """Percentiles of uint8 or uint16 grey levels by counting them, as `numpy.percentile` gives them by sorting."""
+    levels = np.iinfo(grey.dtype).max + 1
+    counts = cv2.calcHist([np.ascontiguousarray(grey)], [0], None, [levels], [0, levels])
+    below = np.cumsum(counts, dtype=np.int64)  # number of pixels up to each level
+    places = np.array(shares) / 100 * (grey.size - 1)
+    lower, upper = (np.searchsorted(below, np.floor(places) + k, side="right") for k in (0, 1))
+    upper = np.minimum(upper, levels - 1)
+    return list(lower + (upper - lower) * (places - np.floor(places)))
+
+
+def _stretched(grey: np.ndarray, floor: float, ceiling: float) -> np.ndarray:
     scaled = (grey.astype(np.float32) - np.float32(floor)) * np.float32(255 / (ceiling - floor))
     return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
 
@@ -81,19 +100,17 @@ def exposed_field(image: np.ndarray, tolerance: float = 10, share: float = 0.03)
     top, bottom, left, right, for ``image[top:bottom, left:right]``.
     """
     height, width = image.shape
-    scale = max(1.0, max(height, width) / 256)
-    small = cv2.resize(
-        image, (max(1, round(width / scale)), max(1, round(height / scale))), interpolation=cv2.INTER_AREA
-    )
+    scale = max(1, min(round(max(height, width) / 256), height, width))
+    small = image[: height // scale * scale, : width // scale * scale]
+    small = cv2.resize(small, (width // scale, height // scale), interpolation=cv2.INTER_AREA)
     small = cv2.medianBlur(small, 3)
     top, bottom, left, right = 0, small.shape[0], 0, small.shape[1]
     while True:
         box = small[top:bottom, left:right]
-        rows = np.flatnonzero(_spread(box, share, axis=1) > tolerance)
-        columns = np.flatnonzero(_spread(box, share, axis=0) > tolerance)
-        if not len(rows) or not len(columns):
+        rows, columns = (_outermost(lines, share, tolerance) for lines in (box, box.T))
+        if rows is None or columns is None:
             break
-        found = top + rows[0], top + rows[-1] + 1, left + columns[0], left + columns[-1] + 1
+        found = top + rows[0], top + rows[1] + 1, left + columns[0], left + columns[1] + 1
         if found == (top, bottom, left, right):
             break
         top, bottom, left, right = found
@@ -101,20 +118,29 @@ def exposed_field(image: np.ndarray, tolerance: float = 10, share: float = 0.03)
         return 0, height, 0, width
     margin = 1  # a small pixel on each side, so that rounding never cuts
     return (
-        max(0, int((top - margin) * scale)),
-        min(height, int(np.ceil((bottom + margin) * scale))),
-        max(0, int((left - margin) * scale)),
-        min(width, int(np.ceil((right + margin) * scale))),
+        max(0, (top - margin) * scale),
+        min(height, (bottom + margin) * scale),
+        max(0, (left - margin) * scale),
+        min(width, (right + margin) * scale),
     )
 
 
-def _spread(box: np.ndarray, share: float, axis: int) -> np.ndarray:
-    """Range of grey levels along each line of a box, `share` of the pixels left out at both ends."""
-    ordered = np.sort(box, axis=axis)
-    n = box.shape[axis]
-    out = int(share * n)
-    high, low = np.take(ordered, n - 1 - out, axis=axis), np.take(ordered, out, axis=axis)
-    return high.astype(np.int16) - low.astype(np.int16)
+def _outermost(lines: np.ndarray, share: float, tolerance: float) -> tuple[int, int] | None:
+    """First and last of the lines (n, length) that are not border; None where all are."""
+    first = _first(lines, share, tolerance)
+    return None if first is None else (first, len(lines) - 1 - _first(lines[::-1], share, tolerance))
+
+
+def _first(lines: np.ndarray, share: float, tolerance: float, block: int = 8) -> int | None:
+    """First line whose grey levels, `share` of them left out at both ends, lie farther apart than `tolerance`."""
+    n = lines.shape[1]
+    low, high = int(share * n), n - 1 - int(share * n)
+    for start in range(0, len(lines), block):
+        ordered = np.partition(lines[start : start + block], (low, high), axis=1)
+        inside = ordered[:, high].astype(np.int16) - ordered[:, low] > tolerance
+        if inside.any():
+            return start + int(inside.argmax())
+    return None
 
 
 def _denoise(image: np.ndarray, kind: str) -> np.ndarray:

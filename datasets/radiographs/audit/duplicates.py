@@ -8,8 +8,6 @@ then looked at: the middle of one picture is searched in the other at several si
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,6 +16,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pandas as pd
+
+from radiographs.audit.kept import kept
 
 VERSION = 1  # of what follows: results are kept under it
 BLOCKS = 8
@@ -88,17 +88,8 @@ def near_duplicates(images: np.ndarray, *, seed: int = 0, workers: int = 1) -> l
 def known_near_duplicates(images: np.ndarray, digest: str, cache: Path, *, workers: int) -> list[Pair]:
     """Near-duplicates of the pixels with this SHA-256, from the cache if they are there."""
     path = cache / "near" / f"v{VERSION}-{digest}.json"
-    try:
-        return [
-            Pair(int(a), int(b), float(likeness)) for a, b, likeness in json.loads(path.read_text(encoding="utf-8"))
-        ]
-    except (OSError, ValueError, TypeError):
-        pairs = near_duplicates(images, workers=workers)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(json.dumps([[pair.a, pair.b, pair.likeness] for pair in pairs]), encoding="utf-8")
-    partial.replace(path)
-    return pairs
+    found = kept(path, lambda: [[p.a, p.b, p.likeness] for p in near_duplicates(images, workers=workers)])
+    return [Pair(int(a), int(b), float(likeness)) for a, b, likeness in found]
 
 
 def candidates(bits: np.ndarray, *, seed: int = 0) -> set[tuple[int, int]]:

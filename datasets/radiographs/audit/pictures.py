@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import cv2
 import numpy as np
 import pandas as pd
 
@@ -12,11 +11,6 @@ TINY, LONG = 64, 4.0  # pixels of the shorter side; longer over shorter side
 BLANK = 3.0  # standard deviation of grey levels
 INVERTED = 40  # grey levels of 255 by which the border is brighter than the middle
 LETTERS = 5  # in one row
-READ_AT, STROKE, CONTRAST = (
-    768,
-    21,
-    0.3,
-)  # pixels of the longer side, and of what a stroke is thinner than; share of the grey levels
 BLACK = 0.24  # share of the pixels inside of the border
 COLOURED = 0.02  # share of pixels with colour
 RADIOGRAPHY = ("", "DX", "CR", "RG", "RF", "XA", "MG", "IO", "PX")
@@ -28,7 +22,7 @@ def suspicious(manifest: pd.DataFrame, images: np.ndarray) -> Iterator[tuple[str
     Parameters
     ----------
     manifest : DataFrame
-        The usable images' rows, with labels, width, height, and where they are known letters, coloured and modality.
+        The usable images' rows, with labels, width, height, and where they are known letters (see `audit.lettering`), coloured and modality.
     images : array, shape (n, side, side)
         uint8, preprocessed, in the same order.
     """
@@ -58,54 +52,6 @@ def suspicious(manifest: pd.DataFrame, images: np.ndarray) -> Iterator[tuple[str
     for row, modality in enumerate(manifest.get("modality", ())):
         if modality not in RADIOGRAPHY:
             yield "D046", row, f"modality {modality}"
-
-
-def letters(grey: np.ndarray) -> int:
-    """Count the shapes like letters in the row that has most of them.
-
-    Letters are brighter than what is around them, of one height, on one line, and stand close together. Side markers have one or two.
-
-    Parameters
-    ----------
-    grey : array (h, w)
-        Of any kind, at full size.
-    """
-    scale = min(1.0, READ_AT / max(grey.shape))
-    low, high = float(grey.min()), float(grey.max())
-    if high <= low:
-        return 0
-    levels = ((grey.astype(np.float32) - low) * (255 / (high - low))).astype(np.uint8)
-    if scale < 1:
-        levels = cv2.resize(levels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    stroke = cv2.morphologyEx(levels, cv2.MORPH_TOPHAT, np.ones((STROKE, STROKE), np.uint8))
-    return _longest_row((stroke > CONTRAST * 255).astype(np.uint8))
-
-
-def _longest_row(bright: np.ndarray) -> int:
-    """Most shapes like letters that stand in one row of a mask (h, w) of 0 and 1."""
-    n, _, stats, centers = cv2.connectedComponentsWithStats(bright, connectivity=8)
-    if not 1 < n <= 20_000:
-        return 0
-    columns = (cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT, cv2.CC_STAT_AREA)
-    width, height, area = (stats[1:, column].astype(float) for column in columns)
-    box = width * height
-    fits = (
-        (height >= 7)
-        & (height <= 60)
-        & (width >= 2)
-        & (width <= 1.3 * height)
-        & (area >= 0.15 * box)
-        & (area <= 0.9 * box)
-    )
-    x, y, tall = centers[1:, 0][fits], centers[1:, 1][fits], height[fits]
-    best = 0
-    for k in np.argsort(y)[:200]:
-        row = (np.abs(y - y[k]) < 0.35 * tall[k]) & (np.abs(tall - tall[k]) < 0.2 * tall[k])
-        together = np.diff(np.sort(x[row])) < 2.5 * tall[k]
-        if len(together):
-            runs = np.diff(np.flatnonzero(np.concatenate([[True], ~together, [True]])))
-            best = max(best, int(runs.max()))
-    return best
 
 
 def _black_share(image: np.ndarray) -> float:

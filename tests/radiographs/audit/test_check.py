@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from radiographs.audit.findings import LEVELS, codes
-from radiographs.audit.pictures import letters, suspicious
+from radiographs.audit.lettering import letters
+from radiographs.audit.pictures import suspicious
 from radiographs.audit.shortcuts import shortcut_accuracies
 from radiographs.preprocess import Preprocessing
 from radiographs.read import read_picture
