@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+_BLOCK = 4096  # rows of a matrix product at a time
+
 
 def squared_distances(X: np.ndarray, mirrored: np.ndarray | None = None) -> np.ndarray:
     """Squared distance between every two images, by one float32 matrix product.
@@ -31,6 +33,36 @@ def squared_distances(X: np.ndarray, mirrored: np.ndarray | None = None) -> np.n
     distances = (distances + distances.T) / 2  # (n, n); the two triangles differ by rounding
     np.fill_diagonal(distances, 0)
     return distances
+
+
+def distances_to_landmarks(
+    X: np.ndarray, landmarks: np.ndarray, mirrored: np.ndarray | None = None, *, out: np.ndarray | None = None
+) -> np.ndarray:
+    """Squared distance of every image to some of them, a block of rows at a time: X may be mapped from disk.
+
+    Parameters
+    ----------
+    X
+        (n, d) float32.
+    landmarks, mirrored
+        (m, d) float32, encodings of the landmarks, and of their mirror images: then the smaller distance counts.
+    out
+        (n, m) float32 to write to.
+
+    Returns
+    -------
+    (n, m) float32.
+    """
+    out = np.empty((len(X), len(landmarks)), np.float32) if out is None else out
+    centre = landmarks.mean(axis=0)
+    landmarks, mirrored = landmarks - centre, None if mirrored is None else mirrored - centre
+    for start in range(0, len(X), _BLOCK):
+        rows = X[start : start + _BLOCK] - centre
+        block = _between(rows, landmarks)
+        if mirrored is not None:
+            np.minimum(block, _between(rows, mirrored), out=block)
+        out[start : start + _BLOCK] = block
+    return out
 
 
 def _between(A: np.ndarray, B: np.ndarray) -> np.ndarray:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +13,7 @@ from safetensors.numpy import save_file
 from sklearn.svm import SVC
 
 from baselines.calibration import Calibration, fit_calibration
+from baselines.nystroem import Machine, fit_nystroem
 from baselines.selection import best_f1_samples
 
 
@@ -31,6 +30,9 @@ class SVM:
         Candidates; the pair with the best F1 over samples on the validation part is kept.
     task
         "multilabel" or "multiclass": decides how scores become probabilities.
+    exact_up_to, landmarks
+        With more training images than `exact_up_to` the machine is an approximation: Nyström's, on the kernel to `landmarks` of them
+        (see `baselines.nystroem`). It says so in what it chose.
     threads
         Classes fitted side by side (libsvm releases the interpreter).
     """
@@ -41,48 +43,54 @@ class SVM:
         self,
         C: Sequence[float] = (3, 10),
         gamma: Sequence[float] = (0.5, 1, 2),
+        exact_up_to: int = 5000,
+        landmarks: int = 2000,
         task: str = "multilabel",
         threads: int = 0,
     ) -> None:
         self.C = C
         self.gamma = gamma
+        self.exact_up_to = exact_up_to
+        self.landmarks = landmarks
         self.task = task
         self.threads = threads
 
-    def fit(self, X: np.ndarray, y: np.ndarray, X_valid: np.ndarray, y_valid: np.ndarray, seed: int) -> SVM:  # noqa: ARG002 - libsvm draws nothing
+    def columns(self, n_train: int) -> int | None:
+        """To how many training images the distances are wanted: None for all of them."""
+        return None if n_train <= self.exact_up_to else min(self.landmarks, n_train)
+
+    def fit(self, X: np.ndarray, y: np.ndarray, X_valid: np.ndarray, y_valid: np.ndarray, seed: int) -> SVM:  # noqa: ARG002 - nothing is drawn
         """Fit to squared distances.
 
         Parameters
         ----------
         X
-            (n_encodings, n, n) float32, among the training images.
+            (n_encodings, n, m) float32, from the training images to the first m of them: all, or the landmarks.
         y
             (n, n_classes) of 0 and 1.
         X_valid, y_valid
-            (n_encodings, n_valid, n) float32, from validation to training images, and their labels.
+            (n_encodings, n_valid, m) float32, from validation images to those of the columns, and their labels.
         """
         self.scale_ = 1 / np.maximum(X.mean(axis=(1, 2), dtype=np.float64), 1e-12)  # (n_encodings,)
+        self.exact_ = X.shape[1] == X.shape[2]
         train, valid = self._joined(X), self._joined(X_valid)
-        candidates = (
-            (C, gamma, self._machines(np.exp(-gamma * train), y, C)) for gamma, C in product(self.gamma, self.C)
+        found = self._exact(train, y) if self.exact_ else fit_nystroem(train, y, self.C, self.gamma)
+        scored = ((C, gamma, machine, machine.scores(np.exp(-gamma * valid))) for C, gamma, machine in found)
+        C, gamma, self.machine_, scores = max(scored, key=lambda candidate: best_f1_samples(candidate[3], y_valid))
+        self.chosen_ = {"C": float(C), "gamma": float(gamma)} | (
+            {} if self.exact_ else {"landmarks": float(train.shape[1])}
         )
-        scored = ((C, gamma, machines, _scores(machines, np.exp(-gamma * valid))) for C, gamma, machines in candidates)
-        C, gamma, self.machines_, scores = max(scored, key=lambda candidate: best_f1_samples(candidate[3], y_valid))
-        self.chosen_ = {"C": float(C), "gamma": float(gamma)}
         self.calibration_: Calibration = fit_calibration(scores, y_valid, self.task)
-        self.n_parameters_ = sum(len(m.support) + 1 for m in self.machines_)
+        self.n_parameters_ = int((self.machine_.dual != 0).sum()) + y.shape[1]
         return self
 
     def predict_proba(self, X: np.ndarray) -> np.ndarray:
-        """Probabilities (n, n_classes) float64 from squared distances (n_encodings, n, n_train) to the training images."""
-        return self.calibration_.apply(_scores(self.machines_, np.exp(-self.chosen_["gamma"] * self._joined(X))))
+        """Probabilities (n, n_classes) float64 from squared distances (n_encodings, n, m) to the images of the columns."""
+        return self.calibration_.apply(self.machine_.scores(np.exp(-self.chosen_["gamma"] * self._joined(X))))
 
     def save(self, folder: Path) -> None:
-        """Write dual coefficients, and the positions of the support vectors among the training images, as safetensors."""
-        arrays = {"scale": self.scale_}
-        for k, machine in enumerate(self.machines_):
-            arrays[f"support.{k}"], arrays[f"dual.{k}"] = machine.support, machine.dual
-            arrays[f"intercept.{k}"] = np.array([machine.intercept])
+        """Write dual coefficients, a row for each image of the columns, as safetensors."""
+        arrays = {"scale": self.scale_, "dual": self.machine_.dual, "intercept": self.machine_.intercept}
         save_file(arrays, folder / "svm.safetensors")
         (folder / "svm.json").write_text(
             json.dumps({**self.chosen_, "calibration": self.calibration_.as_dict()}), encoding="utf-8"
@@ -90,40 +98,33 @@ class SVM:
 
     @property
     def support_(self) -> np.ndarray:
-        """Positions of the training images that are a support vector of any class."""
-        return np.unique(np.concatenate([m.support for m in self.machines_]))
+        """Positions among the images of the columns of those that any class needs."""
+        return np.flatnonzero((self.machine_.dual != 0).any(axis=1))
 
     def _joined(self, X: np.ndarray) -> np.ndarray:
-        """Mean scaled squared distance over the encodings, (n, n_train) float64."""
-        return np.tensordot(self.scale_ / len(X), X, axes=1)
+        """Mean scaled squared distance over the encodings, (n, m): float64 for libsvm, float32 for the approximation."""
+        weights = (self.scale_ / len(X)).astype(np.float64 if self.exact_ else np.float32)
+        return np.tensordot(weights, X, axes=1)
 
-    def _machines(self, kernel: np.ndarray, y: np.ndarray, C: float) -> list[_Machine]:
+    def _exact(self, distances: np.ndarray, y: np.ndarray) -> Iterator[tuple[float, float, Machine]]:
+        """Give the machine of each candidate, one binary machine per class side by side."""
         pool = ThreadPoolExecutor(self.threads or os.cpu_count())
         try:
-            return list(pool.map(lambda labels: _fit_one(kernel, labels, C), y.T))
+            for gamma in self.gamma:
+                kernel = np.exp(-gamma * distances)
+                for C in self.C:
+                    fitted = list(pool.map(lambda labels, k=kernel, C=C: _fit_one(k, labels, C), y.T))
+                    dual, intercept = zip(*fitted, strict=True)
+                    yield C, gamma, Machine(np.stack(dual, axis=1), np.array(intercept))
         finally:
             pool.shutdown(cancel_futures=True)
 
 
-@dataclass(frozen=True)
-class _Machine:
-    """One binary machine: score = dual · kernel to the support vectors + intercept."""
-
-    support: np.ndarray
-    dual: np.ndarray
-    intercept: float
-
-
-def _fit_one(kernel: np.ndarray, labels: np.ndarray, C: float) -> _Machine:
+def _fit_one(kernel: np.ndarray, labels: np.ndarray, C: float) -> tuple[np.ndarray, float]:
+    """Dual coefficients (n,) and intercept of one class."""
+    dual = np.zeros(len(labels))
     if labels.min() == labels.max():  # a class that is nowhere, or everywhere, in the training part: a constant score
-        return _Machine(np.empty(0, np.int32), np.empty(0), 1.0 if labels.all() else -1.0)
+        return dual, 1.0 if labels.all() else -1.0
     machine = SVC(C=C, kernel="precomputed", cache_size=500).fit(kernel, labels)
-    return _Machine(machine.support_, machine.dual_coef_[0], float(machine.intercept_[0]))
-
-
-def _scores(machines: list[_Machine], kernel: np.ndarray) -> np.ndarray:
-    """Decision values (n, n_classes) from a kernel (n, n_train)."""
-    dual = np.zeros((kernel.shape[1], len(machines)))
-    for k, machine in enumerate(machines):
-        dual[machine.support, k] = machine.dual
-    return kernel @ dual + np.array([m.intercept for m in machines])
+    dual[machine.support_] = machine.dual_coef_[0]
+    return dual, float(machine.intercept_[0])

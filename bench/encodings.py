@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 import time
@@ -14,11 +13,13 @@ from typing import Any
 
 import numpy as np
 
+from bench.errors import UserError
 from bench.model import Resources, build, version
 from bench.store import sha256
 from bench.suite import ModelSpec, Part
 
-_FORMAT = 1
+_FORMAT = 2
+_BLOCK = 2048  # images that are encoded at a time
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,13 @@ class Encodings:
         """Encoding of all images, or of their mirror images."""
         key = self.key(part, mirrored=mirrored)
         if key not in self._held:
-            self._held[key] = self._read(key) or self._compute(part, key, mirrored=mirrored)
+            found = self._read(key)
+            if found is None:
+                self._compute(part, key, mirrored=mirrored)
+                found = self._read(key)
+            if found is None:
+                raise UserError(f"{self.cache / key}: the cache cannot be read back: is the disk full?")
+            self._held[key] = found
         return self._held[key]
 
     def distances(self, part: Part, *, mirror: bool) -> tuple[np.ndarray, float]:
@@ -76,6 +83,22 @@ class Encodings:
             self._distances[key] = matrix, time.perf_counter() - start
         return self._distances[key]
 
+    def distances_to(self, part: Part, landmarks: np.ndarray, *, mirror: bool) -> np.ndarray:
+        """Squared distances (n, m) float32 of all images to those of the rows `landmarks`, mapped from the cache."""
+        from baselines.distances import distances_to_landmarks
+
+        key = f"{self.key(part)} {mirror} {hashlib.sha256(landmarks.tobytes()).hexdigest()}"
+        if key not in self._distances:
+            values = self.get(part).values
+            mirrored = self.get(part, mirrored=True).values[landmarks] if mirror else None
+            start = time.perf_counter()
+            self.cache.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.cache) as file:  # its room is given back when this object goes
+                matrix = np.memmap(file, np.float32, "w+", shape=(len(values), len(landmarks)))
+                distances_to_landmarks(values, values[landmarks], mirrored, out=matrix)
+            self._distances[key] = matrix, time.perf_counter() - start
+        return self._distances[key][0]
+
     def timings(self, spec: ModelSpec, *, pairwise: bool) -> list[dict[str, Any]]:
         """One row per encoder: seconds over all images, mirror images included; and one for the distances."""
         rows, n = [], len(self.images)
@@ -83,33 +106,37 @@ class Encodings:
             seconds = sum(self.get(part, mirrored=m).seconds for m in ([False, True] if spec.mirror else [False]))
             rows.append({"encoder": part.name, "seconds": seconds, "n_images": n})
         if pairwise:
-            seconds = sum(self.distances(part, mirror=spec.mirror)[1] for part in spec.encoders)
+            wanted = [f"{self.key(part)} {spec.mirror}" for part in spec.encoders]
+            seconds = sum(cost for key, (_, cost) in self._distances.items() if key.startswith(tuple(wanted)))
             rows.append({"encoder": "squared distances", "seconds": seconds, "n_images": n})
         return rows
 
-    def _compute(self, part: Part, key: str, *, mirrored: bool) -> Encoding:
+    def _compute(self, part: Part, key: str, *, mirrored: bool) -> None:
+        """Encode a block of images at a time and keep what comes out, so that neither images nor encodings have to fit into memory."""
         encoder = build(part, self.resources, "encoder")
-        images = np.ascontiguousarray(self.images[:, :, ::-1]) if mirrored else self.images
-        encoder.encode(np.array(images[:2]))  # compiles and warms up, apart from the clock
-        start = time.perf_counter()
-        values = encoder.encode(images)
-        encoding = Encoding(values, time.perf_counter() - start, int(getattr(encoder, "n_parameters_", 0)))
-        self._write(key, encoding)
-        return encoding
-
-    def _write(self, key: str, encoding: Encoding) -> None:
+        encoder.encode(np.array(self.images[:2]))  # compiles and warms up, apart from the clock
         self.cache.mkdir(parents=True, exist_ok=True)
         fresh = Path(tempfile.mkdtemp(prefix=".new-", dir=self.cache))
+        seconds, values = 0.0, None
         try:
-            np.save(fresh / "values.npy", encoding.values, allow_pickle=False)
+            for begin in range(0, len(self.images), _BLOCK):
+                images = self.images[begin : begin + _BLOCK]
+                images = np.array(images[:, :, ::-1] if mirrored else images, order="C")
+                start = time.perf_counter()
+                block = encoder.encode(images)
+                seconds += time.perf_counter() - start
+                if values is None:
+                    shape = (len(self.images), *block.shape[1:])
+                    values = np.lib.format.open_memmap(fresh / "values.npy", "w+", block.dtype, shape)
+                values[begin : begin + _BLOCK] = block
+            if values is not None:
+                values.flush()
             facts = {
-                "seconds": encoding.seconds,
-                "n_parameters": encoding.n_parameters,
+                "seconds": seconds,
+                "n_parameters": int(getattr(encoder, "n_parameters_", 0)),
                 "sha256": sha256(fresh / "values.npy"),
             }
             (fresh / "encoding.json").write_text(json.dumps(facts), encoding="utf-8")
-            with (fresh / "values.npy").open("rb") as stream:
-                os.fsync(stream.fileno())
             shutil.rmtree(self.cache / key, ignore_errors=True)
             fresh.rename(self.cache / key)
         finally:

@@ -116,13 +116,32 @@ def skip_reasons() -> tuple[type[Exception], ...]:
 
 
 @dataclass(frozen=True)
+class Rows:
+    """Rows of an array that may be larger than memory, read when they are asked for; for a head that says ``by_rows = True``."""
+
+    array: np.ndarray
+    rows: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """As of the array of these rows."""
+        return (len(self.rows), *self.array.shape[1:])
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: np.ndarray) -> np.ndarray:
+        return self.array[self.rows[index]]
+
+
+@dataclass(frozen=True)
 class Inputs:
     """What a head gets: (n, d) features, (n_encodings, n, n_train) squared distances, or (n, h, w) pixels.
 
     `mirrored` holds the features of the mirror images, for a head that is trained on both.
     """
 
-    values: np.ndarray
+    values: np.ndarray | Rows
     mirrored: np.ndarray | None = None
 
 

@@ -18,7 +18,7 @@ from bench import clock
 from bench.encodings import Encodings
 from bench.errors import UserError
 from bench.live import View
-from bench.model import Inputs, Resources, build, family, fit, predict, skip_reasons, version
+from bench.model import Inputs, Resources, Rows, build, family, fit, predict, skip_reasons, version
 from bench.store import Cell, RunFolder, StoreError
 from bench.suite import ModelSpec, Suite
 
@@ -200,7 +200,7 @@ class _Runner:
     def _computed(self, base: dict[str, Any]) -> tuple[dict[str, Any], pd.DataFrame, Callable]:
         head = build(self.spec.head, self.resources, "head")
         pairwise = bool(getattr(head, "pairwise", False))
-        train, valid, test = self._inputs(pairwise=pairwise)
+        train, valid, test = self._inputs(head)
         y = self.data.y
         with clock.measured() as cost:
             fit(head, train, y[self.train], valid, y[self.valid], self._seed())
@@ -225,17 +225,40 @@ class _Runner:
         )
         return record, predictions, getattr(head, "save", None)
 
-    def _inputs(self, *, pairwise: bool) -> Iterable[Inputs]:
+    def _inputs(self, head: Any) -> Iterable[Inputs]:
         parts = (self.train, self.valid, self.test)
         if not self.spec.encoders:
             return [Inputs(self.data.images[rows]) for rows in parts]
-        if pairwise:
-            matrices = [self.encodings.distances(part, mirror=self.spec.mirror)[0] for part in self.spec.encoders]
-            return [Inputs(np.stack([m[np.ix_(rows, self.train)] for m in matrices])) for rows in parts]
+        if getattr(head, "pairwise", False):
+            wanted = head.columns(len(self.train)) if hasattr(head, "columns") else None
+            return self._distances() if wanted is None else self._distances_to_some(wanted)
+        if getattr(head, "by_rows", False):
+            values = self.encodings.get(self.spec.encoders[0]).values
+            return [Inputs(Rows(values, rows)) for rows in parts]
         return [
             Inputs(self._joined(rows, mirrored=False), self._joined(rows, mirrored=True) if self.spec.mirror else None)
             for rows in parts
         ]
+
+    def _distances(self) -> list[Inputs]:
+        """Squared distances to every training image, (n_encodings, n, n_train)."""
+        matrices = [self.encodings.distances(part, mirror=self.spec.mirror)[0] for part in self.spec.encoders]
+        parts = (self.train, self.valid, self.test)
+        return [Inputs(np.stack([m[np.ix_(rows, self.train)] for m in matrices])) for rows in parts]
+
+    def _distances_to_some(self, wanted: int) -> list[Inputs]:
+        """Squared distances to about so many training images, (n_encodings, n, m); these come first in the training part.
+
+        They are drawn from all images, once for all folds, and each fold uses those of its training part: so the distances are shared.
+        """
+        n = len(self.data.images)
+        share = min(1.0, wanted / len(self.train))
+        pool = np.sort(np.random.default_rng(self.seed).permutation(n)[: round(share * n)])
+        matrices = [self.encodings.distances_to(part, pool, mirror=self.spec.mirror) for part in self.spec.encoders]
+        columns = np.flatnonzero(np.isin(pool, self.train))
+        self.train = np.concatenate([pool[columns], np.setdiff1d(self.train, pool)])
+        parts = (self.train, self.valid, self.test)
+        return [Inputs(np.stack([m[np.ix_(rows, columns)] for m in matrices])) for rows in parts]
 
     def _joined(self, rows: np.ndarray, *, mirrored: bool) -> np.ndarray:
         return np.concatenate(

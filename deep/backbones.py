@@ -24,14 +24,39 @@ class Backbone(nn.Module):
     def __init__(self, stages: nn.Sequential, mean: tuple[float, ...], sd: tuple[float, ...]) -> None:
         super().__init__()
         self.stages = stages
+        self.folded = False
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("sd", torch.tensor(sd).view(1, 3, 1, 1), persistent=False)
         with torch.no_grad():
             self.eval()
             self.width = self(torch.zeros(1, 1, 224, 224)).shape[1]
 
+    def fold_grey(self) -> None:
+        """Let the first convolution take the grey image itself: three equal channels are one with the sum of their weights.
+
+        Done where that convolution is the first module and does not pad (padding is 0 after normalisation, another grey in each channel).
+        For networks that learn no more: it changes the first layer's parameters.
+        """
+        parent, name = self, "stages"
+        while isinstance(parent.get_submodule(name), nn.Sequential):
+            parent, name = parent.get_submodule(name), "0"
+        first = parent.get_submodule(name)
+        if not isinstance(first, nn.Conv2d) or first.padding != (0, 0) or first.groups != 1:
+            return
+        kind = (first.out_channels, first.kernel_size, first.stride)
+        grey = nn.utils.skip_init(nn.Conv2d, 1, *kind, dilation=first.dilation)
+        with torch.no_grad():
+            weight = first.weight / self.sd  # (out, 3, rows, columns)
+            bias = torch.zeros(first.out_channels) if first.bias is None else first.bias
+            grey.weight = nn.Parameter(weight.sum(dim=1, keepdim=True))
+            grey.bias = nn.Parameter(bias - (weight * self.mean).sum(dim=(1, 2, 3)))
+        setattr(parent, name, grey)
+        self.folded = True
+
     def normalise(self, grey: Tensor) -> Tensor:
-        """From (n, 1, h, w) in 0 .. 1 to (n, 3, h, w) normalised; the three channels are one memory until they are normalised."""
+        """From (n, 1, h, w) in 0 .. 1 to what the first stage takes: (n, 3, h, w) normalised, or the same where it was folded."""
+        if self.folded:
+            return grey
         return (grey.expand(-1, 3, -1, -1) - self.mean) / self.sd
 
     def forward(self, grey: Tensor) -> Tensor:

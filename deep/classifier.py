@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, normalize
 
-from deep.backbones import Backbone
+from deep.probe import LogisticProbe
 
 _ROOT_FLOOR = 1e-3  # keeps the slope of the square root finite at 0
 
@@ -21,7 +21,7 @@ class Classifier(nn.Module):
     them; the scaling that follows is a constant (0 and 1, unless a linear probe sets it).
     """
 
-    def __init__(self, backbone: Backbone, n_classes: int, pool: Sequence[int], hidden: int, dropout: float) -> None:
+    def __init__(self, backbone: nn.Module, n_classes: int, pool: Sequence[int], hidden: int, dropout: float) -> None:
         super().__init__()
         self.backbone = backbone
         self.pool = tuple(pool)
@@ -42,3 +42,11 @@ class Classifier(nn.Module):
     def forward(self, grey: Tensor) -> Tensor:
         """Logits (n, n_classes)."""
         return self.head((self.features(grey) - self.shift) * self.scale)
+
+    def start_from(self, probe: LogisticProbe) -> None:
+        """Take over scaling and linear layer of a logistic regression on `features`; there must be no hidden layer."""
+        with torch.no_grad():
+            self.shift.copy_(probe.mean_)
+            self.scale.copy_(1 / probe.sd_)
+            self.head[-1].weight.copy_(probe.solution_[:-1].T)
+            self.head[-1].bias.copy_(probe.solution_[-1])

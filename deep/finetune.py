@@ -1,27 +1,26 @@
-"""Fine-tuning a backbone on pixels: the training loop, written out once."""
+"""Fine-tuning a backbone on the pixels themselves."""
 
 from __future__ import annotations
 
-import copy
 import json
-import math
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from safetensors.torch import save_model
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, interpolate
+from torch.nn.functional import interpolate
 
 from deep.augment import Augmentation
 from deep.backbones import build_backbone
 from deep.classifier import Classifier
-from deep.device import autocast, pick_device
+from deep.device import autocast, images_at_a_time, pick_device
 from deep.probe import LogisticProbe
-from deep.weights import RANDOM, find_weights, fingerprint, read_weights
+from deep.training import Recipe, loss_of, train
+from deep.weights import RANDOM, Start
 
+Part = tuple[Tensor, Tensor]  # images and labels on the device
 _START_C = (1e-3, 1e-2)  # few candidates: the probe is a start, not a result
 
 
@@ -121,8 +120,7 @@ class FineTune:
 
     def fingerprint(self) -> str:
         """SHA-256 of the starting weights ("random" without), and the kind of device."""
-        start = RANDOM if self.start == RANDOM else fingerprint(self._weights_path())
-        return f"{start} {pick_device(self.device).type}"
+        return self._start().fingerprint(pick_device(self.device))
 
     def fit(self, X: np.ndarray, y: np.ndarray, X_valid: np.ndarray, y_valid: np.ndarray, seed: int) -> FineTune:
         """Train on images (n, h, w) uint8 with labels (n, n_classes) of 0 and 1.
@@ -135,20 +133,19 @@ class FineTune:
             If the loss is no longer a number.
         """
         device = pick_device(self.device)
-        weights = None if self.start == RANDOM else read_weights(self._weights_path())
+        weights = self._start().state()
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(seed)
             self.network_ = Classifier(
                 build_backbone(self.backbone, weights), y.shape[1], self.pool, self.hidden, self.dropout
             )
             self.network_.to(device, memory_format=torch.channels_last)
-            train, valid = _resident(X, y, device), _resident(X_valid, y_valid, device)
-            if self.probe_first and self.start != RANDOM and not self.hidden:
-                self._start_from_probe(train, valid, seed)
+            train_part, valid = _resident(X, y, device), _resident(X_valid, y_valid, device)
+            if self._starts_from_probe():
+                self._start_from_probe(train_part, valid, seed)
             else:
                 self._start_from_prior(y)
-            self._freeze()
-            self._train(train, valid, torch.Generator(device).manual_seed(seed))
+            self._train(train_part, valid, torch.Generator(device).manual_seed(seed))
         self.n_parameters_ = sum(p.numel() for p in self.network_.parameters())
         return self
 
@@ -172,33 +169,32 @@ class FineTune:
         }
         (folder / "network.json").write_text(json.dumps(recipe), encoding="utf-8")
 
-    def _weights_path(self) -> Path:
-        return find_weights(
-            self.backbone, self.start, path=self.weights, weights_dir=self.weights_dir, offline=self.offline
-        )
+    def _start(self) -> Start:
+        return Start(self.backbone, self.start, self.weights, self.weights_dir, self.offline)
 
-    def _start_from_probe(self, train: tuple[Tensor, Tensor], valid: tuple[Tensor, Tensor], seed: int) -> None:
+    def _starts_from_probe(self) -> bool:
+        return self.probe_first and self.start != RANDOM and not self.hidden
+
+    def _start_from_probe(self, train_part: Part, valid: Part, seed: int) -> None:
         """Linear layer and scaling of a logistic regression on the activations of images and mirror images."""
         features, y = [], []
-        for images, truth in (train, valid):
+        for images, truth in (train_part, valid):
             features.append(np.concatenate([self._features(images), self._features(images.flip(2))]))
             y.append(np.tile(truth.cpu().numpy(), (2, 1)))
-        probe = LogisticProbe(_START_C, self.task, device=train[0].device.type).fit(
+        probe = LogisticProbe(_START_C, self.task, device=train_part[0].device.type).fit(
             features[0], y[0], features[1], y[1], seed
         )
-        network = self.network_
-        with torch.no_grad():
-            network.shift.copy_(probe.mean_)
-            network.scale.copy_(1 / probe.sd_)
-            network.head[-1].weight.copy_(probe.solution_[:-1].T)
-            network.head[-1].bias.copy_(probe.solution_[-1])
+        self.network_.start_from(probe)
 
     @torch.inference_mode()
     def _features(self, images: Tensor) -> np.ndarray:
         """Pooled activations (n, width) float32 of images (n, h, w) uint8 on the device."""
         self.network_.eval()
         with autocast(images.device):
-            out = [self.network_.features(self._grey(rows)).float() for rows in images.split(2 * self.batch)]
+            out = [
+                self.network_.features(self._grey(rows)).float()
+                for rows in images.split(images_at_a_time(images.device))
+            ]
         return torch.cat(out).cpu().numpy()
 
     def _grey(self, images: Tensor) -> Tensor:
@@ -216,123 +212,54 @@ class FineTune:
             last.weight.mul_(0.1)
             last.bias.copy_(share.log() if self.task == "multiclass" else share.logit())
 
-    def _freeze(self) -> None:
-        for stage in self.network_.backbone.stages[: self.frozen_stages]:
-            stage.requires_grad_(False)
-
-    def _train(self, train: tuple[Tensor, Tensor], valid: tuple[Tensor, Tensor], generator: torch.Generator) -> None:
-        images, y = train
-        optimiser = self._optimiser()
-        steps = max(1, math.ceil(len(images) / self.batch))
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _warm_up_cosine(self.epochs * steps, self.warm_up))
+    def _train(self, train_part: Part, valid: Part, generator: torch.Generator) -> None:
+        images, y = train_part
         augmentation = None if self.augmentation is None else Augmentation(**self.augmentation)
-        weight = _class_weights(y) if self.balanced else None
-        self.history_: list[dict[str, float]] = []
-        lowest, best, since = float("inf"), copy.deepcopy(self.network_.state_dict()), 0
-        for epoch in range(1, self.epochs + 1):
-            start, total = time.perf_counter(), torch.zeros((), device=images.device)
-            self._train_mode()
-            for rows in _batches(len(images), self.batch, generator):
-                grey = self._grey(images[rows])
-                grey = grey if augmentation is None else augmentation.apply(grey, generator)
-                with autocast(images.device):
-                    logits = self.network_(grey)
-                loss = _loss(logits.float(), y[rows], self.task, weight, self.label_smoothing)
-                optimiser.zero_grad(set_to_none=True)
-                loss.backward()
-                optimiser.step()
-                schedule.step()
-                total += loss.detach() * len(rows)
-            record = self._record(epoch, float(total) / len(images), valid, time.perf_counter() - start)
-            if record["valid_loss"] < lowest:
-                lowest, best, since = record["valid_loss"], copy.deepcopy(self.network_.state_dict()), 0
-                self.chosen_ = {"epochs": float(epoch)}
-            else:
-                since += 1
-            if since >= self.patience:
-                break
-        self.network_.load_state_dict(best)
 
-    def _train_mode(self) -> None:
-        """Training mode, but frozen stages keep the statistics of their batch normalisation."""
-        self.network_.train()
-        for stage in self.network_.backbone.stages[: self.frozen_stages]:
-            stage.eval()
+        def inputs(rows: Tensor, _: int) -> Tensor:
+            grey = self._grey(images[rows])
+            return grey if augmentation is None else augmentation.apply(grey, generator)
 
-    def _record(self, epoch: int, train_loss: float, valid: tuple[Tensor, Tensor], seconds: float) -> dict[str, float]:
-        """One epoch's line of the history; training time without validation."""
-        images, y = valid
-        valid_loss = float(_loss(self._logits(images), y, self.task))
-        if not (math.isfinite(train_loss) and math.isfinite(valid_loss)):
-            raise FloatingPointError(
-                f"the loss is not a number in epoch {epoch}: lower learning_rate ({self.learning_rate:g})"
-            )
-        record = {"epoch": epoch, "train_loss": train_loss, "valid_loss": valid_loss, "seconds": seconds}
-        self.history_.append(record)
-        if self.on_epoch is not None:
-            self.on_epoch({**record, "epochs": self.epochs})
-        return record
+        self.history_, kept = train(
+            self.network_,
+            inputs,
+            y,
+            lambda: float(loss_of(self._logits(valid[0]), valid[1], self.task)),
+            self._recipe(),
+            generator,
+            frozen=list(self.network_.backbone.stages[: self.frozen_stages]),
+            starts_well=self._starts_from_probe(),
+            on_epoch=self.on_epoch,
+        )
+        self.chosen_ = {"epochs": float(kept)}
+
+    def _recipe(self) -> Recipe:
+        return Recipe(
+            self.epochs,
+            self.patience,
+            self.batch,
+            self.learning_rate,
+            1.0 if self.start == RANDOM else self.backbone_rate,
+            self.weight_decay,
+            self.warm_up,
+            self.label_smoothing,
+            balanced=self.balanced,
+            task=self.task,
+        )
 
     @torch.inference_mode()
     def _logits(self, images: Tensor) -> Tensor:
         """Logits (n, n_classes) float32 of images (n, h, w) uint8 on the device."""
         self.network_.eval()
         out = []
-        for rows in images.split(2 * self.batch):
+        for rows in images.split(images_at_a_time(images.device)):
             grey = self._grey(rows)
             with autocast(images.device):
                 logits = self.network_(grey).float()
                 out.append((logits + self.network_(grey.flip(3)).float()) / 2 if self.mirror else logits)
         return torch.cat(out)
 
-    def _optimiser(self) -> torch.optim.Optimizer:
-        """AdamW with four groups: backbone and new layers, each with and without weight decay (none on biases and norms)."""
-        groups = []
-        for part, rate in (
-            (self.network_.backbone, self.learning_rate * (self.backbone_rate if self.start != RANDOM else 1)),
-            (self.network_.head, self.learning_rate),
-        ):
-            learned = [p for p in part.parameters() if p.requires_grad]
-            groups.append({"params": [p for p in learned if p.ndim > 1], "lr": rate, "weight_decay": self.weight_decay})
-            groups.append({"params": [p for p in learned if p.ndim <= 1], "lr": rate, "weight_decay": 0.0})
-        return torch.optim.AdamW([g for g in groups if g["params"]])
 
-
-def _resident(X: np.ndarray, y: np.ndarray, device: torch.device) -> tuple[Tensor, Tensor]:
+def _resident(X: np.ndarray, y: np.ndarray, device: torch.device) -> Part:
     """Images as bytes and labels as float32, on the device for the whole training."""
     return torch.from_numpy(np.array(X)).to(device), torch.from_numpy(y).to(device, torch.float32)
-
-
-def _batches(n: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:
-    """Rows in random order; a last batch of one joins the one before, which batch normalisation needs."""
-    order = torch.randperm(n, generator=generator, device=generator.device)
-    batches = list(order.split(size))
-    if len(batches) > 1 and len(batches[-1]) == 1:
-        batches[-2:] = [torch.cat(batches[-2:])]
-    yield from batches
-
-
-def _warm_up_cosine(steps: int, warm_up: float) -> Callable[[int], float]:
-    warm = max(1, round(warm_up * steps))
-
-    def factor(step: int) -> float:
-        if step < warm:
-            return (step + 1) / warm
-        return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
-
-    return factor
-
-
-def _class_weights(y: Tensor) -> Tensor:
-    """Square root of mean count over each class's count, within 1/3 and 3; (n_classes,)."""
-    count = y.sum(dim=0)
-    return (count.mean() / count.clamp_min(1)).sqrt().clamp(1 / 3, 3)
-
-
-def _loss(logits: Tensor, y: Tensor, task: str, weight: Tensor | None = None, smoothing: float = 0.0) -> Tensor:
-    """Cross-entropy for one label, binary cross-entropy summed over the classes for several; mean over the images."""
-    if task == "multiclass":
-        return cross_entropy(logits, y, weight=weight, label_smoothing=smoothing)
-    target = y * (1 - smoothing) + smoothing / 2
-    per_class = binary_cross_entropy_with_logits(logits, target, pos_weight=weight, reduction="none")  # (n, n_classes)
-    return per_class.sum(dim=1).mean()

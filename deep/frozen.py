@@ -11,10 +11,10 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, normalize
 
 from deep.backbones import build_backbone
-from deep.device import autocast, pick_device
-from deep.weights import RANDOM, find_weights, fingerprint, read_weights
+from deep.device import autocast, images_at_a_time, pick_device
+from deep.weights import Start
 
-VERSION = 1
+VERSION = 2
 
 
 class Frozen:
@@ -35,7 +35,7 @@ class Frozen:
     weights
         A weights file; by default looked for as `deep.weights.find_weights` says.
     batch
-        Images per forward pass.
+        Images per forward pass; 0 chooses by the device.
     device, weights_dir, offline
         Where to compute, where to look for weights, whether never to download.
     """
@@ -48,7 +48,7 @@ class Frozen:
         root: bool = True,
         start: str = "imagenet",
         weights: str | None = None,
-        batch: int = 32,
+        batch: int = 0,
         device: str = "auto",
         weights_dir: Path | None = None,
         offline: bool = False,
@@ -71,29 +71,26 @@ class Frozen:
         deep.weights.WeightsUnavailableError
             If the weights cannot be had.
         """
-        start = RANDOM if self.start == RANDOM else fingerprint(self._weights_path())
-        return f"{start} {pick_device(self.device).type}"
+        return self._start().fingerprint(pick_device(self.device))
 
     def encode(self, images: np.ndarray) -> np.ndarray:
         """Activations of images (n, h, w) uint8: (n, width * sum of squared grid sizes) float32."""
         device = pick_device(self.device)
-        weights = None if self.start == RANDOM else read_weights(self._weights_path())
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)  # of a random start
-            network = build_backbone(self.backbone, weights).to(device, memory_format=torch.channels_last).eval()
+            network = build_backbone(self.backbone, self._start().state()).eval()
         self.n_parameters_ = sum(p.numel() for p in network.parameters())
+        network.fold_grey()
+        network.to(device, memory_format=torch.channels_last)
         out = []
         with torch.inference_mode(), autocast(device):
-            for start in range(0, len(images), self.batch):
-                grey = torch.from_numpy(np.array(images[start : start + self.batch])).to(device, non_blocking=True)
-                feature_map = network(grey[:, None].float() / 255)  # (b, width, rows, columns)
+            for rows in torch.from_numpy(np.array(images)).split(self.batch or images_at_a_time(device)):
+                feature_map = network(rows.to(device)[:, None].float() / 255)  # (b, width, rows, columns)
                 out.append(self._pooled(feature_map.float()))
         return torch.cat(out).cpu().numpy()
 
-    def _weights_path(self) -> Path:
-        return find_weights(
-            self.backbone, self.start, path=self.weights, weights_dir=self.weights_dir, offline=self.offline
-        )
+    def _start(self) -> Start:
+        return Start(self.backbone, self.start, self.weights, self.weights_dir, self.offline)
 
     def _pooled(self, feature_map: Tensor) -> Tensor:
         """Average over each grid, root and unit length: (b, width, rows, columns) -> (b, d)."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.error import URLError
 
@@ -24,6 +25,32 @@ PHANTOM, RANDOM = "phantom", "random"  # starts: simulated radiographs, and none
 
 class WeightsUnavailableError(RuntimeError):
     """Pretrained weights that cannot be had here; one line with the reason and the way out."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a backbone starts from: published weights, those of ``bench pretrain``, or random numbers. Fields as for `find_weights`."""
+
+    backbone: str
+    start: str = "imagenet"
+    path: str | None = None
+    weights_dir: Path | None = None
+    offline: bool = False
+
+    @property
+    def file(self) -> Path:
+        """Where the weights are."""
+        return find_weights(
+            self.backbone, self.start, path=self.path, weights_dir=self.weights_dir, offline=self.offline
+        )
+
+    def state(self) -> dict[str, torch.Tensor] | None:
+        """Return the weights, or None where the start is random."""
+        return None if self.start == RANDOM else read_weights(self.file)
+
+    def fingerprint(self, device: torch.device) -> str:
+        """SHA-256 of the weights ("random" without) and the kind of device: what a result depends on beside the parameters."""
+        return f"{RANDOM if self.start == RANDOM else fingerprint(self.file)} {device.type}"
 
 
 def find_weights(

@@ -18,6 +18,7 @@ _CLASSES = {
     "deep.frozen:Frozen": ("perronnin2010",),
     "deep.probe:LogisticProbe": ("liu1989",),
     "deep.finetune:FineTune": ("loshchilov2019", "kumar2022"),
+    "deep.laststages:LastStages": ("loshchilov2019", "kumar2022"),
 }
 _BACKBONES = {
     "squeezenet": "iandola2016",

@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 from sklearn.metrics import f1_score
-from sklearn.svm import SVC
+from sklearn.svm import SVC, LinearSVC
 
 from baselines.boosting import XGBoost
 from baselines.calibration import fit_calibration
-from baselines.distances import squared_distances
+from baselines.distances import distances_to_landmarks, squared_distances
+from baselines.nystroem import fit_nystroem
 from baselines.prior import Prior
 from baselines.selection import best_f1_samples
 from baselines.svm import SVM
@@ -65,6 +66,41 @@ def test_the_svm_keeps_the_candidate_that_validates_best() -> None:
     assert SVM(C=[1e-4, 10], gamma=[1], task="multiclass").fit(*parts, 0).chosen_["C"] == 10
 
 
+def test_nystroem_with_every_image_as_a_landmark_is_a_kernel_machine_with_squared_hinge() -> None:
+    X, y = problem(several=True)
+    D = squared_distances(X)
+    D /= D.mean()
+    (_, _, machine), *_ = fit_nystroem(D[:160, :160], y[:160], [1.0], [1.0])
+    kernel = np.exp(-D.astype(np.float64))
+    for k in range(y.shape[1]):
+        values, vectors = np.linalg.eigh(kernel[:160, :160])
+        features = vectors * np.sqrt(np.maximum(values, 0))  # features with that kernel
+        scale = 1e4  # scikit-learn penalises the intercept; as a large constant column it weighs nothing
+        oracle = LinearSVC(C=1.0, intercept_scaling=scale, tol=1e-8, max_iter=200_000).fit(features, y[:160, k])
+        assert machine.scores(kernel[:160, :160])[:, k] == pytest.approx(oracle.decision_function(features), abs=0.03)
+
+
+def test_above_its_limit_the_machine_takes_landmarks_and_says_so() -> None:
+    X, y = problem(900, several=True)
+    D = distances_to_landmarks(X, X[:200])[None]
+    some = SVM(exact_up_to=300, landmarks=200).fit(D[:, :700], y[:700], D[:, 700:], y[700:], 0)
+    whole = squared_distances(X)[None]
+    every = SVM().fit(whole[:, :700, :700], y[:700], whole[:, 700:, :700], y[700:], 0)
+    assert SVM(exact_up_to=300, landmarks=200).columns(301) == 200
+    assert SVM(exact_up_to=300).columns(300) is None
+    assert some.chosen_["landmarks"] == 200
+    assert "landmarks" not in every.chosen_
+    scores = [best_f1_samples(m.predict_proba(d[:, 700:]), y[700:]) for m, d in ((some, D), (every, whole[:, :, :700]))]
+    assert scores[0] > scores[1] - 0.03
+
+
+def test_distances_to_landmarks_are_columns_of_all_distances() -> None:
+    X, mirrored = np.random.default_rng(0).normal(size=(2, 50, 7)).astype(np.float32)
+    np.testing.assert_allclose(distances_to_landmarks(X, X[5:9]), squared_distances(X)[:, 5:9], atol=1e-4)
+    one_way = np.minimum(squared_distances(X)[:, 5:9], ((X[:, None] - mirrored[None, 5:9]) ** 2).sum(axis=2))
+    np.testing.assert_allclose(distances_to_landmarks(X, X[5:9], mirrored[5:9]), one_way, atol=1e-4)
+
+
 def test_a_class_that_is_nowhere_in_the_training_part_gets_a_low_probability() -> None:
     X, y = problem(several=True)
     y[:160, 3] = 0
@@ -89,6 +125,23 @@ def test_boosting_learns_and_stops_and_repeats_itself(several: bool, tmp_path) -
     assert first.chosen_["trees"] < len(first.history_)
     first.save(tmp_path)
     assert (tmp_path / "xgboost.ubj").stat().st_size > 1000
+
+
+@pytest.mark.parametrize("several", [True, False])
+def test_boosting_on_more_rows_than_its_limit_takes_them_in_turns_and_says_so(several: bool) -> None:
+    X, y = problem(1500, several=several)
+    task = "multilabel" if several else "multiclass"
+    parts = (X[:1000], y[:1000], X[1000:1200], y[1000:1200], 7)
+    few, again = (XGBoost(task=task, rows=300, turn=5, colsample_bynode=1.0, threads=1).fit(*parts) for _ in range(2))
+    every = XGBoost(task=task, colsample_bynode=1.0, threads=1).fit(*parts)
+    assert few.chosen_["rows"] == 300
+    assert "rows" not in every.chosen_
+    assert few.chosen_["trees"] == few.booster_.num_boosted_rounds() <= len(few.history_)
+    losses = [epoch["valid_loss"] for epoch in few.history_]
+    assert losses[int(few.chosen_["trees"]) - 1] == min(losses)
+    assert (few.predict_proba(X[1200:]) == again.predict_proba(X[1200:])).all()
+    scores = [best_f1_samples(head.predict_proba(X[1200:]), y[1200:]) for head in (few, every)]
+    assert scores[0] > scores[1] - 0.03
 
 
 def test_one_label_gives_probabilities_that_sum_to_one() -> None:

@@ -73,7 +73,7 @@ def test_real_pretrained_networks_run_end_to_end(
         "--epochs",
         2,
         "--set",
-        "models.squeezenet-finetune.head.side=0",
+        "models.squeezenet-finetune.encoders.0.side=0",
         "--weights-dir",
         weights_dir,
         "--out",

@@ -1,0 +1,73 @@
+"""Nyström's approximation of a kernel machine (Williams and Seeger 2001), for more images than an exact one can take.
+
+The kernel of n images is replaced by what m landmarks among them say of it, K ≈ K_nm K_mm⁻¹ K_mn: a linear machine on K_nm L⁻ᵀ with
+L Lᵀ = K_mm. The cost grows with n instead of its square. The loss is the squared hinge, which has a gradient everywhere, so that
+all classes are fitted together by L-BFGS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg import cholesky, solve_triangular
+from scipy.optimize import minimize
+
+_JITTER = 1e-4  # added to the diagonal of K_mm: float32 has seven digits
+_STEPS = 60  # of L-BFGS per candidate; each candidate starts where the one before ended
+
+
+@dataclass(frozen=True)
+class Machine:
+    """One machine per class: score = kernel to the images of the columns (n, m) @ dual (m, n_classes) + intercept (n_classes,)."""
+
+    dual: np.ndarray
+    intercept: np.ndarray
+
+    def scores(self, kernel: np.ndarray) -> np.ndarray:
+        """Decision values (n, n_classes)."""
+        return kernel @ self.dual.astype(kernel.dtype, copy=False) + self.intercept
+
+
+def fit_nystroem(
+    distances: np.ndarray, y: np.ndarray, C: Sequence[float], gamma: Sequence[float]
+) -> Iterator[tuple[float, float, Machine]]:
+    """Give C, gamma and the machine of every pair of candidates.
+
+    Parameters
+    ----------
+    distances
+        (n, m) float32, scaled squared distances of the training images to the first m of them, the landmarks.
+    y
+        (n, n_classes) of 0 and 1.
+    """
+    signs = np.where(y > 0, 1, -1).astype(np.float32)
+    n_landmarks = distances.shape[1]
+    for g in gamma:
+        features = np.exp(-np.float32(g) * distances)
+        among = features[:n_landmarks].astype(np.float64)
+        root = cholesky((among + among.T) / 2 + _JITTER * np.eye(n_landmarks), lower=True)
+        back = solve_triangular(root, np.eye(n_landmarks), lower=True).T  # (m, m): landmarks' kernel to features
+        features = features @ back.astype(np.float32)  # (n, m)
+        solution = np.zeros((n_landmarks + 1, y.shape[1]))
+        for c in sorted(C):
+            solution = _linear(features, signs, c, solution)
+            yield c, g, Machine(back @ solution[:-1], solution[-1].copy())
+
+
+def _linear(X: np.ndarray, signs: np.ndarray, C: float, start: np.ndarray) -> np.ndarray:
+    """Minimise ½ |w|² + C Σ max(0, 1 - sign score)² for every class; (m + 1, n_classes) float64, the intercepts last."""
+
+    def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
+        solution = flat.reshape(start.shape)
+        scores = X @ solution[:-1].astype(np.float32) + solution[-1].astype(np.float32)
+        slack = np.maximum(0, 1 - signs * scores)
+        slope = -2 * C * signs * slack
+        gradient = np.vstack([X.T @ slope, slope.sum(axis=0)]).astype(np.float64)
+        gradient[:-1] += solution[:-1]
+        value = 0.5 * np.square(solution[:-1]).sum() + C * np.square(slack).sum(dtype=np.float64)
+        return float(value), gradient.ravel()
+
+    found = minimize(objective, start.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": _STEPS, "maxcor": 10})
+    return found.x.reshape(start.shape)

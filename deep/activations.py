@@ -1,0 +1,103 @@
+"""What the first stages of a pretrained network make of each image, and of other versions of it: computed once, for all folds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from deep.augment import Augmentation
+from deep.backbones import build_backbone
+from deep.device import autocast, images_at_a_time, pick_device
+from deep.weights import Start
+
+VERSION = 1
+_DRAWN_TOGETHER = 32  # images whose augmentation is drawn at a time, whatever the device: the same numbers everywhere
+
+
+class Activations:
+    """Feature maps after the first `stages` stages of a backbone, of which `deep.laststages.LastStages` trains the rest.
+
+    These stages keep their pretrained weights, so that their output is the same in every fold and every epoch: what fine-tuning
+    the last stages needs is computed once, for the image, its mirror image, and `versions` augmented ones to train on.
+
+    Parameters
+    ----------
+    backbone, stages
+        Name in torchvision, else in timm, and where it is cut.
+    side
+        Images are reduced to side x side pixels first; 0 leaves them as they are.
+    versions, augmentation
+        How many augmented versions of each image, and ranges for `deep.augment.Augmentation`.
+    start, weights, weights_dir, offline, device
+        As for `deep.frozen.Frozen`.
+    """
+
+    def __init__(
+        self,
+        backbone: str,
+        stages: int,
+        *,
+        side: int = 0,
+        versions: int = 2,
+        augmentation: dict[str, float] | None = None,
+        start: str = "imagenet",
+        weights: str | None = None,
+        weights_dir: Path | None = None,
+        offline: bool = False,
+        device: str = "auto",
+    ) -> None:
+        self.backbone = backbone
+        self.stages = stages
+        self.side = side
+        self.versions = versions
+        self.augmentation = augmentation
+        self.start = start
+        self.weights = weights
+        self.weights_dir = weights_dir
+        self.offline = offline
+        self.device = device
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the weights and the kind of device.
+
+        Raises
+        ------
+        deep.weights.WeightsUnavailableError
+            If the weights cannot be had.
+        """
+        return self._start().fingerprint(pick_device(self.device))
+
+    def encode(self, images: np.ndarray) -> np.ndarray:
+        """Feature maps of images (n, h, w) uint8: (n, 2 + versions, channels, rows, columns) float16; image, mirror image, augmented ones."""
+        device = pick_device(self.device)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)  # of a random start
+            network = build_backbone(self.backbone, self._start().state()).eval()
+        network.stages = network.stages[: self.stages]
+        self.n_parameters_ = sum(p.numel() for p in network.parameters())
+        network.fold_grey()
+        network.to(device, memory_format=torch.channels_last)
+        augmentation = Augmentation(**(self.augmentation or {}))
+        generator = torch.Generator(device).manual_seed(0)
+        out = []
+        with torch.inference_mode(), autocast(device):
+            for rows in torch.from_numpy(np.array(images)).split(_DRAWN_TOGETHER):
+                grey = self._grey(rows.to(device))
+                views = [grey, grey.flip(3), *(augmentation.apply(grey, generator) for _ in range(self.versions))]
+                out.append(torch.stack([self._through(network, view) for view in views], dim=1).cpu())
+        return torch.cat(out).numpy()
+
+    def _grey(self, images: Tensor) -> Tensor:
+        """From (n, h, w) uint8 to (n, 1, side, side) float in 0 .. 1."""
+        grey = images[:, None].float() / 255
+        return interpolate(grey, size=(self.side, self.side), mode="area") if self.side else grey
+
+    def _through(self, network: torch.nn.Module, grey: Tensor) -> Tensor:
+        return torch.cat([network(part).half() for part in grey.split(images_at_a_time(grey.device))])
+
+    def _start(self) -> Start:
+        return Start(self.backbone, self.start, self.weights, self.weights_dir, self.offline)

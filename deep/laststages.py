@@ -1,0 +1,198 @@
+"""Fine-tuning the last stages of a backbone on kept activations: a fraction of the work, since the first stages are done."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save_model
+from torch import Tensor, nn
+
+from deep.backbones import Backbone, build_backbone
+from deep.classifier import Classifier
+from deep.device import autocast, pick_device
+from deep.probe import LogisticProbe
+from deep.training import OnEpoch, Recipe, loss_of, train
+from deep.weights import Start
+
+IMAGE, MIRRORED = 0, 1  # versions of an image that `deep.activations.Activations` gives before the augmented ones
+_START_C = (1e-3, 1e-2)
+_AT_A_TIME = 256
+
+
+class LastStages:
+    """The stages of a backbone after a cut and a linear layer, trained on the activations before the cut.
+
+    In each epoch every image appears in one of its versions, drawn at random. The linear layer starts from a logistic regression
+    (Kumar et al. 2022), and that start is kept where no epoch has a lower validation loss. The prediction is the mean of the logits
+    for image and mirror image.
+
+    Parameters
+    ----------
+    backbone, stages
+        As for the `deep.activations.Activations` that come in.
+    epochs, patience, batch, learning_rate, backbone_rate, weight_decay, warm_up, label_smoothing, balanced
+        As for `deep.training.Recipe`.
+    pool, dropout
+        Grids of the average pooling, and drop-out rate before the linear layer.
+    start, weights, weights_dir, offline, device
+        As for `deep.frozen.Frozen`.
+    task
+        "multilabel" or "multiclass".
+    on_epoch
+        Called with each epoch's record.
+    """
+
+    by_rows = True  # takes its input a batch at a time, from disk where it is large
+
+    def __init__(
+        self,
+        backbone: str,
+        stages: int,
+        epochs: int = 10,
+        *,
+        patience: int = 5,
+        batch: int = 32,
+        learning_rate: float = 5e-4,
+        backbone_rate: float = 0.2,
+        weight_decay: float = 0.02,
+        warm_up: float = 0.1,
+        label_smoothing: float = 0.0,
+        balanced: bool = False,
+        pool: Sequence[int] = (1, 2),
+        dropout: float = 0.3,
+        start: str = "imagenet",
+        weights: str | None = None,
+        weights_dir: Path | None = None,
+        offline: bool = False,
+        device: str = "auto",
+        task: str = "multilabel",
+        on_epoch: OnEpoch | None = None,
+    ) -> None:
+        self.backbone = backbone
+        self.stages = stages
+        self.epochs = epochs
+        self.patience = patience
+        self.batch = batch
+        self.learning_rate = learning_rate
+        self.backbone_rate = backbone_rate
+        self.weight_decay = weight_decay
+        self.warm_up = warm_up
+        self.label_smoothing = label_smoothing
+        self.balanced = balanced
+        self.pool = pool
+        self.dropout = dropout
+        self.start = start
+        self.weights = weights
+        self.weights_dir = weights_dir
+        self.offline = offline
+        self.device = device
+        self.task = task
+        self.on_epoch = on_epoch
+
+    def fingerprint(self) -> str:
+        """SHA-256 of the starting weights, and the kind of device."""
+        return self._start().fingerprint(pick_device(self.device))
+
+    def fit(self, X: np.ndarray, y: np.ndarray, X_valid: np.ndarray, y_valid: np.ndarray, seed: int) -> LastStages:
+        """Train on activations (n, versions, channels, rows, columns) float16 with labels (n, n_classes) of 0 and 1."""
+        device = pick_device(self.device)
+        tail = _Tail(build_backbone(self.backbone, self._start().state()), self.stages)
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            torch.manual_seed(seed)
+            self.network_ = Classifier(tail, y.shape[1], self.pool, 0, self.dropout)
+            self.network_.to(device, memory_format=torch.channels_last)
+            truth, valid_truth = (torch.from_numpy(part).to(device, torch.float32) for part in (y, y_valid))
+            self._start_from_probe(X, y, X_valid, y_valid, seed)
+            generator = torch.Generator().manual_seed(seed)
+
+            def inputs(rows: Tensor, _: int) -> Tensor:
+                version = torch.randint(X.shape[1], (len(rows),), generator=generator)
+                return self._on_device(X[rows.cpu().numpy()][np.arange(len(rows)), version.numpy()])
+
+            self.history_, kept = train(
+                self.network_,
+                inputs,
+                truth,
+                lambda: float(loss_of(self._logits(X_valid), valid_truth, self.task)),
+                self._recipe(),
+                torch.Generator(device).manual_seed(seed),
+                starts_well=True,
+                on_epoch=self.on_epoch,
+            )
+        self.chosen_ = {"epochs": float(kept)}
+        self.n_parameters_ = sum(p.numel() for p in self.network_.parameters())
+        return self
+
+    def predict_proba(self, X: np.ndarray) -> np.ndarray:
+        """Probabilities (n, n_classes) float64 of activations as for `fit`; of the versions the first two are used."""
+        logits = self._logits(X).double()
+        return (logits.softmax(dim=1) if self.task == "multiclass" else logits.sigmoid()).cpu().numpy()
+
+    def save(self, folder: Path) -> None:
+        """Write the trained stages as safetensors and how to build them as JSON."""
+        save_model(self.network_, str(folder / "network.safetensors"))
+        recipe = {name: getattr(self, name) for name in ("backbone", "stages", "dropout", "start", "task")}
+        (folder / "network.json").write_text(json.dumps({**recipe, "pool": list(self.pool)}), encoding="utf-8")
+
+    def _start(self) -> Start:
+        return Start(self.backbone, self.start, self.weights, self.weights_dir, self.offline)
+
+    def _recipe(self) -> Recipe:
+        names = ("epochs", "patience", "batch", "learning_rate", "backbone_rate", "weight_decay", "warm_up")
+        names += ("label_smoothing", "balanced", "task")
+        return Recipe(**{name: getattr(self, name) for name in names})
+
+    def _start_from_probe(
+        self, X: np.ndarray, y: np.ndarray, X_valid: np.ndarray, y_valid: np.ndarray, seed: int
+    ) -> None:
+        """Linear layer and scaling of a logistic regression on what the untrained stages give for images and mirror images."""
+        train_part, valid = (
+            np.concatenate([self._features(part, version) for version in (IMAGE, MIRRORED)]) for part in (X, X_valid)
+        )
+        probe = LogisticProbe(_START_C, self.task, device=pick_device(self.device).type)
+        probe.fit(train_part, np.tile(y, (2, 1)), valid, np.tile(y_valid, (2, 1)), seed)
+        self.network_.start_from(probe)
+
+    @torch.inference_mode()
+    def _features(self, X: np.ndarray, version: int) -> np.ndarray:
+        self.network_.eval()
+        parts = [self._on_device(X[rows][:, version]) for rows in _in_parts(len(X))]
+        with autocast(parts[0].device):
+            return torch.cat([self.network_.features(part).float() for part in parts]).cpu().numpy()
+
+    @torch.inference_mode()
+    def _logits(self, X: np.ndarray) -> Tensor:
+        """Mean logits (n, n_classes) float32 of image and mirror image."""
+        self.network_.eval()
+        out = []
+        for rows in _in_parts(len(X)):
+            activations = X[rows]
+            both = [self._on_device(activations[:, version]) for version in (IMAGE, MIRRORED)]
+            with autocast(both[0].device):
+                out.append(sum(self.network_(part).float() for part in both) / 2)
+        return torch.cat(out)
+
+    def _on_device(self, activations: np.ndarray) -> Tensor:
+        """Activations (n, channels, rows, columns) float32 on the device."""
+        tensor = torch.from_numpy(np.ascontiguousarray(activations)).to(pick_device(self.device))
+        return tensor.float().contiguous(memory_format=torch.channels_last)
+
+
+class _Tail(nn.Module):
+    """The stages of a backbone after a cut, as a backbone of their own."""
+
+    def __init__(self, backbone: Backbone, cut: int) -> None:
+        super().__init__()
+        self.stages = backbone.stages[cut:]
+        self.width = backbone.width
+
+    def forward(self, activations: Tensor) -> Tensor:
+        return self.stages(activations)
+
+
+def _in_parts(n: int) -> list[np.ndarray]:
+    return np.array_split(np.arange(n), max(1, -(-n // _AT_A_TIME)))

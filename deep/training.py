@@ -1,0 +1,188 @@
+"""The training loop, written out once: AdamW, a warm-up and a cosine, early stopping on the validation loss."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
+
+from deep.classifier import Classifier
+from deep.device import autocast, images_at_a_time
+
+OnEpoch = Callable[[dict[str, float]], None]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to train.
+
+    Parameters
+    ----------
+    epochs, patience
+        At most so many epochs; stop after `patience` epochs without a lower validation loss.
+    batch, learning_rate, backbone_rate, weight_decay, warm_up, label_smoothing
+        `backbone_rate` is the backbone's share of the learning rate, `warm_up` a share of all steps.
+    balanced
+        Rare classes weigh more: a class's weight is the square root of (mean class count / its count), within 1/3 and 3.
+    task
+        "multilabel" or "multiclass".
+    """
+
+    epochs: int
+    patience: int
+    batch: int
+    learning_rate: float
+    backbone_rate: float
+    weight_decay: float
+    warm_up: float
+    label_smoothing: float
+    balanced: bool
+    task: str
+
+
+def train(
+    network: Classifier,
+    inputs: Callable[[Tensor, int], Tensor],
+    y: Tensor,
+    valid_loss: Callable[[], float],
+    recipe: Recipe,
+    generator: torch.Generator,
+    *,
+    frozen: Sequence[nn.Module] = (),
+    starts_well: bool = False,
+    on_epoch: OnEpoch | None = None,
+) -> tuple[list[dict[str, float]], int]:
+    """Train a network, and leave it in the state with the lowest validation loss.
+
+    Parameters
+    ----------
+    inputs
+        Gives what the network takes for rows of the training part, in an epoch that counts from 0.
+    y
+        (n, n_classes) float32 on the network's device.
+    frozen
+        Modules that keep their weights, and the statistics of their batch normalisation.
+    starts_well
+        The start is a result too, and is kept if no epoch is better: it comes from a linear probe.
+    on_epoch
+        Called with each epoch's record.
+
+    Returns
+    -------
+    A record for each epoch, and the epoch that was kept (0: the start).
+
+    Raises
+    ------
+    FloatingPointError
+        If the loss is no longer a number.
+    """
+    for module in frozen:
+        module.requires_grad_(False)
+    optimiser = _optimiser(network, recipe, y.device)
+    steps = max(1, math.ceil(len(y) / recipe.batch))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _warm_up_cosine(recipe.epochs * steps, recipe.warm_up))
+    weight = _class_weights(y) if recipe.balanced else None
+    history: list[dict[str, float]] = []
+    lowest, kept, best = valid_loss() if starts_well else math.inf, 0, copy.deepcopy(network.state_dict())
+    for epoch in range(1, recipe.epochs + 1):
+        start, total = time.perf_counter(), torch.zeros((), device=y.device)
+        network.train()
+        for module in frozen:
+            module.eval()
+        for rows in _batches(len(y), recipe.batch, generator):
+            total += _step(network, inputs(rows, epoch - 1), y[rows], optimiser, recipe, weight) * len(rows)
+            schedule.step()
+        train_loss, seconds = float(total) / len(y), time.perf_counter() - start  # the first waits for the device
+        record = {"epoch": epoch, "train_loss": train_loss, "valid_loss": valid_loss(), "seconds": seconds}
+        history.append(record)
+        _check(record, recipe)
+        if on_epoch is not None:
+            on_epoch({**record, "epochs": recipe.epochs})
+        if record["valid_loss"] < lowest:
+            lowest, kept, best = record["valid_loss"], epoch, copy.deepcopy(network.state_dict())
+        elif epoch - kept >= recipe.patience:
+            break
+    network.load_state_dict(best)
+    return history, kept
+
+
+def loss_of(logits: Tensor, y: Tensor, task: str, weight: Tensor | None = None, smoothing: float = 0.0) -> Tensor:
+    """Cross-entropy for one label, binary cross-entropy summed over the classes for several; mean over the images."""
+    if task == "multiclass":
+        return cross_entropy(logits, y, weight=weight, label_smoothing=smoothing)
+    target = y * (1 - smoothing) + smoothing / 2
+    per_class = binary_cross_entropy_with_logits(logits, target, pos_weight=weight, reduction="none")  # (n, n_classes)
+    return per_class.sum(dim=1).mean()
+
+
+def _step(
+    network: Classifier, x: Tensor, y: Tensor, optimiser: torch.optim.Optimizer, recipe: Recipe, weight: Tensor | None
+) -> Tensor:
+    """One step; its loss stays on the device. Without batch normalisation a batch may go through in parts, which is quicker on a CPU."""
+    optimiser.zero_grad(set_to_none=True)
+    size = len(x) if _normalises_batches(network) else images_at_a_time(x.device, training=True)
+    loss = torch.zeros((), device=x.device)
+    for part, truth in zip(x.split(size), y.split(size), strict=True):
+        with autocast(x.device):
+            logits = network(part)
+        share = loss_of(logits.float(), truth, recipe.task, weight, recipe.label_smoothing) * (len(part) / len(x))
+        share.backward()
+        loss += share.detach()
+    optimiser.step()
+    return loss
+
+
+def _normalises_batches(network: nn.Module) -> bool:
+    return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules())
+
+
+def _check(record: dict[str, float], recipe: Recipe) -> None:
+    if not (math.isfinite(record["train_loss"]) and math.isfinite(record["valid_loss"])):
+        raise FloatingPointError(
+            f"the loss is not a number in epoch {record['epoch']}: lower learning_rate ({recipe.learning_rate:g})"
+        )
+
+
+def _optimiser(network: Classifier, recipe: Recipe, device: torch.device) -> torch.optim.Optimizer:
+    """AdamW with four groups: backbone and new layers, each with and without weight decay (none on biases and norms)."""
+    groups = []
+    for part, rate in (
+        (network.backbone, recipe.learning_rate * recipe.backbone_rate),
+        (network.head, recipe.learning_rate),
+    ):
+        learned = [p for p in part.parameters() if p.requires_grad]
+        groups.append({"params": [p for p in learned if p.ndim > 1], "lr": rate, "weight_decay": recipe.weight_decay})
+        groups.append({"params": [p for p in learned if p.ndim <= 1], "lr": rate, "weight_decay": 0.0})
+    return torch.optim.AdamW([g for g in groups if g["params"]], fused=device.type == "cuda")
+
+
+def _batches(n: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """Rows in random order; a last batch of one joins the one before, which batch normalisation needs."""
+    order = torch.randperm(n, generator=generator, device=generator.device)
+    batches = list(order.split(size))
+    if len(batches) > 1 and len(batches[-1]) == 1:
+        batches[-2:] = [torch.cat(batches[-2:])]
+    yield from batches
+
+
+def _warm_up_cosine(steps: int, warm_up: float) -> Callable[[int], float]:
+    warm = max(1, round(warm_up * steps))
+
+    def factor(step: int) -> float:
+        if step < warm:
+            return (step + 1) / warm
+        return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
+
+    return factor
+
+
+def _class_weights(y: Tensor) -> Tensor:
+    """Square root of mean count over each class's count, within 1/3 and 3; (n_classes,)."""
+    count = y.sum(dim=0)
+    return (count.mean() / count.clamp_min(1)).sqrt().clamp(1 / 3, 3)
