@@ -1,4 +1,4 @@
-"""Linear probe: logistic regression on frozen activations, all classes at once, by L-BFGS."""
+"""Linear probe: logistic regression on frozen activations, all classes at once, by L-BFGS along principal axes."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from deep.device import pick_device
+
+VERSION = 2
 
 
 class LogisticProbe:
@@ -52,13 +54,16 @@ class LogisticProbe:
         self.sd_ = torch.from_numpy(X.std(axis=0)).to(device).clamp_min(1e-6)
         train, valid = self._scaled(X), self._scaled(X_valid)
         truth, valid_truth = (torch.from_numpy(part).to(device, torch.float32) for part in (y, y_valid))
-        solution = torch.zeros(X.shape[1] + 1, y.shape[1], device=device)  # the last row is the intercept
+        axes, variance = _principal_axes(train)
+        rotated = train @ axes  # (n, r)
+        solution = torch.zeros(axes.shape[1] + 1, y.shape[1], device=device)  # the last row is the intercept
         lowest = float("inf")
         for C in sorted(self.C):
-            solution = self._minimise(train, truth, C, solution)
-            loss = float(_loss(_logits(valid, solution), valid_truth, self.task)) / len(valid)
+            solution = self._minimise(rotated, truth, C, solution, variance)
+            found = torch.cat([axes @ solution[:-1], solution[-1:]])
+            loss = float(_loss(_logits(valid, found), valid_truth, self.task)) / len(valid)
             if loss < lowest:
-                lowest, self.solution_, self.chosen_ = loss, solution.clone(), {"C": float(C)}
+                lowest, self.solution_, self.chosen_ = loss, found, {"C": float(C)}
         self.n_parameters_ = self.solution_.numel()
         return self
 
@@ -76,12 +81,20 @@ class LogisticProbe:
     def _scaled(self, X: np.ndarray) -> Tensor:
         return (torch.from_numpy(np.ascontiguousarray(X)).to(self.mean_.device) - self.mean_) / self.sd_
 
-    def _minimise(self, X: Tensor, y: Tensor, C: float, start: Tensor) -> Tensor:
-        """Solve one candidate; the objective is divided by C * n, which keeps L-BFGS's tolerances meaningful for every C."""
-        solution = start.clone().requires_grad_()
+    def _minimise(self, X: Tensor, y: Tensor, C: float, start: Tensor, variance: Tensor) -> Tensor:
+        """Solve one candidate; the objective is divided by C * n, which keeps L-BFGS's tolerances meaningful for every C.
+
+        Along principal axes the Hessian is nearly diagonal, p (1 - p) variance + 1 / (C n): steps in units of its root need a tenth
+        of the iterations. It changes the way to the minimum, not the minimum.
+        """
+        share = y.mean()
+        unit = (share * (1 - share) * variance + 1 / (C * len(X))).rsqrt()[:, None]  # (r, 1)
+        scaled = X * unit.T
+        steps = torch.cat([start[:-1] / unit, start[-1:]]).requires_grad_()
         optimiser = torch.optim.LBFGS(
-            [solution],
+            [steps],
             max_iter=self.max_iter,
+            history_size=10,
             tolerance_grad=1e-6,
             tolerance_change=1e-7,
             line_search_fn="strong_wolfe",
@@ -89,12 +102,24 @@ class LogisticProbe:
 
         def closure() -> Tensor:
             optimiser.zero_grad()
-            loss = _loss(_logits(X, solution), y, self.task) / len(X) + solution[:-1].square().sum() / (2 * C * len(X))
+            penalty = (steps[:-1] * unit).square().sum() / (2 * C * len(X))
+            loss = _loss(_logits(scaled, steps), y, self.task) / len(X) + penalty
             loss.backward()
             return loss
 
         optimiser.step(closure)
-        return solution.detach()
+        return torch.cat([steps[:-1] * unit, steps[-1:]]).detach()
+
+
+def _principal_axes(X: Tensor) -> tuple[Tensor, Tensor]:
+    """Axes (d, r) along which the rows of X (n, d) vary, and their variances (r,). The minimum has no part outside of them."""
+    n, d = X.shape
+    small = (X @ X.T if n < d else X.T @ X).double()
+    values, vectors = torch.linalg.eigh(small)
+    kept = values > 1e-7 * values[-1]
+    values, vectors = values[kept].float(), vectors[:, kept].float()
+    axes = X.T @ (vectors / values.sqrt()) if n < d else vectors
+    return axes, values / n
 
 
 def _logits(X: Tensor, solution: Tensor) -> Tensor:
