@@ -84,6 +84,9 @@ def run(
         list[str] | None,
         typer.Option("--set", help="KEY=VALUE changed in the suite, such as preprocessing.denoise=median."),
     ] = None,
+    jobs: Annotated[
+        int, typer.Option(min=1, help="Cells fitted side by side, with the cores divided; their fit times are marked.")
+    ] = 1,
     pictures: Annotated[
         bool, typer.Option("--pictures/--no-pictures", help="Keep small pictures in the run folder, for the report.")
     ] = True,
@@ -116,6 +119,7 @@ def run(
         limit=limit,
         settings=tuple(settings or ()),
         pictures=pictures,
+        jobs=jobs,
         hints=hints(
             file_column,
             label_column,

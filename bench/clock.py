@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import resource
 import statistics
 import sys
@@ -13,11 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+import psutil
+
 T = TypeVar("T")
 
 _SPREAD = 0.10  # above this share of the median the samples are not to be trusted
 _ENOUGH = 0.3  # seconds: predictions that took longer in all are not repeated
 _SAMPLES = 5
+_LOAD = 0.10  # share of all cores that others may keep busy
+_TICKS = 0.2  # seconds: the system counts in hundredths, so that shorter regions say nothing
 
 
 @dataclass
@@ -26,6 +31,7 @@ class Cost:
 
     seconds: float = 0.0
     peak_memory_bytes: int = 0
+    load_of_others: float = 0.0  # cores that other processes kept busy meanwhile
 
 
 @contextmanager
@@ -38,10 +44,12 @@ def measured() -> Iterator[Cost]:
     cost = Cost()
     gc.collect()
     _reset_peak()
-    start = time.perf_counter()
+    before, start = _processor_seconds(), time.perf_counter()
     yield cost
     _wait_for_device()
     cost.seconds = time.perf_counter() - start
+    everyone, ours = (after - then for after, then in zip(_processor_seconds(), before, strict=True))
+    cost.load_of_others = max(0.0, everyone - ours) / cost.seconds if cost.seconds > _TICKS else 0.0
     cost.peak_memory_bytes = _peak()
 
 
@@ -57,18 +65,30 @@ def timed_repeats(call: Callable[[], T]) -> tuple[T, list[float]]:
             return result, samples
 
 
-def warnings(samples: list[float]) -> list[str]:
-    """Say so where the samples lie far apart.
+def warnings(samples: list[float], load_of_others: float = 0.0) -> list[str]:
+    """Say so where the clock is not to be trusted: the samples lie far apart, or other processes were busy.
 
     >>> warnings([1.0, 1.01, 0.99])
     []
-    >>> warnings([1.0, 2.0, 1.0])
-    ['prediction times spread by 100 % of their median']
+    >>> warnings([1.0, 2.0, 1.0], 0.52)
+    ['prediction times spread by 100 % of their median', 'other processes kept 0.5 cores busy during the fit']
     """
+    said = []
+    if load_of_others > _LOAD * (os.cpu_count() or 1):
+        said = [f"other processes kept {load_of_others:.1f} cores busy during the fit"]
     if len(samples) < 2:
-        return []
+        return said
     spread = (max(samples) - min(samples)) / statistics.median(samples)
-    return [f"prediction times spread by {spread:.0%} of their median".replace("%", " %")] if spread > _SPREAD else []
+    words = f"prediction times spread by {spread:.0%} of their median".replace("%", " %")
+    return ([words] if spread > _SPREAD else []) + said
+
+
+def _processor_seconds() -> tuple[float, float]:
+    """Seconds that all processes, and that this one, have computed so far."""
+    times = psutil.cpu_times()
+    idle = times.idle + getattr(times, "iowait", 0.0)
+    guest = getattr(times, "guest", 0.0) + getattr(times, "guest_nice", 0.0)  # counted in user and nice already
+    return sum(times) - idle - guest, time.process_time()
 
 
 def _wait_for_device() -> None:

@@ -1,4 +1,4 @@
-"""Encodings of a whole data set: computed once, kept on disk under a content key, shared by all folds and models."""
+"""Encodings of a whole data set and distances between them: computed once, kept on disk under a content key, shared by all cells."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import shutil
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,9 +25,9 @@ _BLOCK = 2048  # images that are encoded at a time
 
 @dataclass(frozen=True)
 class Encoding:
-    """Features of all images by one encoder, and what they cost when they were computed."""
+    """Features of all images by one encoder, or distances between them, mapped from the cache; and what they cost."""
 
-    values: np.ndarray  # (n, d) float32
+    values: np.ndarray  # (n, d) float32, mostly
     seconds: float
     n_parameters: int
 
@@ -48,7 +49,6 @@ class Encodings:
         self.cache = cache / "encodings"
         self.resources = resources
         self._held: dict[str, Encoding] = {}
-        self._distances: dict[str, tuple[np.ndarray, float]] = {}
 
     def key(self, part: Part, *, mirrored: bool = False) -> str:
         """Content key: everything that decides the numbers."""
@@ -60,82 +60,79 @@ class Encodings:
     def get(self, part: Part, *, mirrored: bool = False) -> Encoding:
         """Encoding of all images, or of their mirror images."""
         key = self.key(part, mirrored=mirrored)
-        if key not in self._held:
-            found = self._read(key)
-            if found is None:
-                self._compute(part, key, mirrored=mirrored)
-                found = self._read(key)
-            if found is None:
-                raise UserError(f"{self.cache / key}: the cache cannot be read back: is the disk full?")
-            self._held[key] = found
-        return self._held[key]
+        return self._kept(key, lambda file: self._encode(part, file, mirrored=mirrored))
 
-    def distances(self, part: Part, *, mirror: bool) -> tuple[np.ndarray, float]:
-        """Squared distances (n, n) float32 between all images, and the seconds they took."""
-        from baselines.distances import squared_distances
+    def distances(self, part: Part, *, mirror: bool, landmarks: np.ndarray | None = None) -> Encoding:
+        """Squared distances between all images, (n, n) float32; or to those of the rows `landmarks`, (n, m)."""
+        from baselines.distances import distances_to_landmarks, squared_distances
 
-        key = f"{self.key(part)} {mirror}"
-        if key not in self._distances:
+        def compute(file: Path) -> tuple[float, int]:
             values = self.get(part).values
             mirrored = self.get(part, mirrored=True).values if mirror else None
             start = time.perf_counter()
-            matrix = squared_distances(values, mirrored)
-            self._distances[key] = matrix, time.perf_counter() - start
-        return self._distances[key]
+            if landmarks is None:
+                np.save(file, squared_distances(values, mirrored), allow_pickle=False)
+            else:
+                matrix = np.lib.format.open_memmap(file, "w+", np.float32, (len(values), len(landmarks)))
+                some = None if mirrored is None else mirrored[landmarks]
+                distances_to_landmarks(values, values[landmarks], some, out=matrix)
+                matrix.flush()
+            return time.perf_counter() - start, 0
 
-    def distances_to(self, part: Part, landmarks: np.ndarray, *, mirror: bool) -> np.ndarray:
-        """Squared distances (n, m) float32 of all images to those of the rows `landmarks`, mapped from the cache."""
-        from baselines.distances import distances_to_landmarks
+        return self._kept(self._distances_key(part, mirror=mirror, landmarks=landmarks), compute)
 
-        key = f"{self.key(part)} {mirror} {hashlib.sha256(landmarks.tobytes()).hexdigest()}"
-        if key not in self._distances:
-            values = self.get(part).values
-            mirrored = self.get(part, mirrored=True).values[landmarks] if mirror else None
-            start = time.perf_counter()
-            self.cache.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=self.cache) as file:  # its room is given back when this object goes
-                matrix = np.memmap(file, np.float32, "w+", shape=(len(values), len(landmarks)))
-                distances_to_landmarks(values, values[landmarks], mirrored, out=matrix)
-            self._distances[key] = matrix, time.perf_counter() - start
-        return self._distances[key][0]
+    def _distances_key(self, part: Part, *, mirror: bool, landmarks: np.ndarray | None) -> str:
+        rows = "" if landmarks is None else hashlib.sha256(landmarks.tobytes()).hexdigest()
+        return hashlib.sha256(f"distances {_FORMAT} {self.key(part)} {mirror} {rows}".encode()).hexdigest()
 
-    def timings(self, spec: ModelSpec, *, pairwise: bool) -> list[dict[str, Any]]:
+    def timings(self, spec: ModelSpec, *, pairwise: bool, landmarks: np.ndarray | None = None) -> list[dict[str, Any]]:
         """One row per encoder: seconds over all images, mirror images included; and one for the distances."""
         rows, n = [], len(self.images)
         for part in spec.encoders:
             seconds = sum(self.get(part, mirrored=m).seconds for m in ([False, True] if spec.mirror else [False]))
             rows.append({"encoder": part.name, "seconds": seconds, "n_images": n})
         if pairwise:
-            wanted = [f"{self.key(part)} {spec.mirror}" for part in spec.encoders]
-            seconds = sum(cost for key, (_, cost) in self._distances.items() if key.startswith(tuple(wanted)))
-            rows.append({"encoder": "squared distances", "seconds": seconds, "n_images": n})
+            found = [self.distances(part, mirror=spec.mirror, landmarks=landmarks) for part in spec.encoders]
+            rows.append({"encoder": "squared distances", "seconds": sum(each.seconds for each in found), "n_images": n})
         return rows
 
-    def _compute(self, part: Part, key: str, *, mirrored: bool) -> None:
-        """Encode a block of images at a time and keep what comes out, so that neither images nor encodings have to fit into memory."""
+    def _encode(self, part: Part, file: Path, *, mirrored: bool) -> tuple[float, int]:
+        """Encode a block of images at a time into a file, so that neither images nor encodings have to fit into memory."""
         encoder = build(part, self.resources, "encoder")
         encoder.encode(np.array(self.images[:2]))  # compiles and warms up, apart from the clock
+        seconds, values = 0.0, None
+        for begin in range(0, len(self.images), _BLOCK):
+            images = self.images[begin : begin + _BLOCK]
+            images = np.array(images[:, :, ::-1] if mirrored else images, order="C")
+            start = time.perf_counter()
+            block = encoder.encode(images)
+            seconds += time.perf_counter() - start
+            if values is None:
+                shape = (len(self.images), *block.shape[1:])
+                values = np.lib.format.open_memmap(file, "w+", block.dtype, shape)
+            values[begin : begin + _BLOCK] = block
+        if values is not None:
+            values.flush()
+        return seconds, int(getattr(encoder, "n_parameters_", 0))
+
+    def _kept(self, key: str, compute: Callable[[Path], tuple[float, int]]) -> Encoding:
+        """What is kept under a key; `compute` writes it to a file where there is none, and returns seconds and number of parameters."""
+        if key not in self._held:
+            found = self._read(key)
+            if found is None:
+                self._write(key, compute)
+                found = self._read(key)
+            if found is None:
+                raise UserError(f"{self.cache / key}: the cache cannot be read back: is the disk full?")
+            self._held[key] = found
+        return self._held[key]
+
+    def _write(self, key: str, compute: Callable[[Path], tuple[float, int]]) -> None:
         self.cache.mkdir(parents=True, exist_ok=True)
         fresh = Path(tempfile.mkdtemp(prefix=".new-", dir=self.cache))
-        seconds, values = 0.0, None
         try:
-            for begin in range(0, len(self.images), _BLOCK):
-                images = self.images[begin : begin + _BLOCK]
-                images = np.array(images[:, :, ::-1] if mirrored else images, order="C")
-                start = time.perf_counter()
-                block = encoder.encode(images)
-                seconds += time.perf_counter() - start
-                if values is None:
-                    shape = (len(self.images), *block.shape[1:])
-                    values = np.lib.format.open_memmap(fresh / "values.npy", "w+", block.dtype, shape)
-                values[begin : begin + _BLOCK] = block
-            if values is not None:
-                values.flush()
-            facts = {
-                "seconds": seconds,
-                "n_parameters": int(getattr(encoder, "n_parameters_", 0)),
-                "sha256": sha256(fresh / "values.npy"),
-            }
+            seconds, n_parameters = compute(fresh / "values.npy")
+            facts = {"seconds": seconds, "n_parameters": n_parameters, "sha256": sha256(fresh / "values.npy")}
             (fresh / "encoding.json").write_text(json.dumps(facts), encoding="utf-8")
             shutil.rmtree(self.cache / key, ignore_errors=True)
             fresh.rename(self.cache / key)

@@ -15,8 +15,8 @@ from radiographs.pixels import Pixels, load_pixels, merge_duplicates
 from radiographs.sources import Hints, Listing, SourceError, limited, open_source
 
 from bench import environment
+from bench.cell import Data
 from bench.live import View
-from bench.run import Data
 from bench.suite import Suite
 
 PHANTOM_IMAGES, PHANTOM_SEED = 300, 0

@@ -47,6 +47,7 @@ class Request:
     settings: tuple[str, ...] = ()
     hints: Hints = field(default_factory=Hints)
     pictures: bool = True
+    jobs: int = 1
     command: str = ""
 
 
@@ -140,7 +141,7 @@ def _run(
         write_samples(folder, listing.root, usable, data.images, suite, request.seed)
         write_thumbnails(folder, usable, data.images, environment.threads())
     encodings = Encodings(data.images, prepared.pixels.digest, cache, resources)
-    return run_cells(suite, data, folder, encodings, resources, request.seed, view)
+    return run_cells(suite, data, folder, encodings, resources, request.seed, view, jobs=request.jobs)
 
 
 def _balance(prepared: prepare.Prepared) -> Table:

@@ -170,7 +170,12 @@ class RunFolder:
 
     def clear_leftovers(self) -> None:
         """Remove what a killed run left half-written."""
-        for path in [*self.root.glob("cells/*/.r*-f*-*"), *self.root.glob(".*.tmp"), *self.root.glob(".samples-*")]:
+        for path in [
+            *self.root.glob("cells/*/.r*-f*-*"),
+            *self.root.glob(".*.tmp"),
+            *self.root.glob(".samples-*"),
+            *self.root.glob(".model-*"),
+        ]:
             shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
     def _write(self, path: Path, write: Callable[[Path], Any]) -> None:

@@ -1,0 +1,258 @@
+"""One cell: its inputs, the timed fit, the timed prediction, and the record of both."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import traceback
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from radiographs.splits import nested_share
+
+from bench import clock
+from bench.encodings import Encodings
+from bench.errors import UserError
+from bench.model import Inputs, Resources, Rows, build, family, fit, predict, skip_reasons, version
+from bench.store import Cell
+from bench.suite import ModelSpec
+
+
+@dataclass(frozen=True)
+class Data:
+    """What every cell sees: images, labels and splits, in one order."""
+
+    image_ids: np.ndarray  # (n,) str
+    images: np.ndarray  # (n, h, w) uint8
+    groups: np.ndarray  # (n,) str
+    y: np.ndarray  # (n, n_classes) int8
+    classes: tuple[str, ...]
+    task: str
+    at_least_one: bool
+    splits: pd.DataFrame
+    splits_digest: str
+    preprocess_seconds: float
+
+    def part(self, repeat: int, fold: int) -> np.ndarray:
+        """Part of each image in one fold, (n,) of train, valid, test."""
+        rows = self.splits[(self.splits["repeat"] == repeat) & (self.splits["fold"] == fold)]
+        return rows.set_index("image_id")["part"].reindex(self.image_ids).to_numpy(str)
+
+
+@dataclass(frozen=True)
+class Computed:
+    """What became of a cell: its record, and where it was computed its predictions and a function that saves the model to a folder."""
+
+    record: dict[str, Any]
+    predictions: pd.DataFrame | None = None
+    save: Callable | None = None
+
+
+def cell_key(spec: ModelSpec, encodings: Encodings, data: Data, seed: int) -> str:
+    """Hash of everything that decides a cell's numbers but its fold."""
+    head = build(spec.head, encodings.resources, "head")
+    start = head.fingerprint() if hasattr(head, "fingerprint") else ""
+    encoders = [encodings.key(part) for part in spec.encoders]
+    recipe = [spec.as_dict(), encoders, start, version(spec.head), encodings.digest, data.splits_digest, seed]
+    return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
+
+
+class Runner:
+    """Computes one cell: `result`, or `fitted` and then `predicted` where cells that are fitted side by side are timed alone afterwards."""
+
+    def __init__(
+        self,
+        cell: Cell,
+        spec: ModelSpec,
+        data: Data,
+        encodings: Encodings,
+        resources: Resources,
+        seed: int,
+        *,
+        jobs: int = 1,
+    ) -> None:
+        self.cell = cell
+        self.spec = spec
+        self.data = data
+        self.encodings = encodings
+        self.resources = resources
+        self.seed = seed
+        self.jobs = jobs
+        self.landmarks: np.ndarray | None = None
+        part = data.part(cell.repeat, cell.fold)
+        self.train, self.valid, self.test = (np.flatnonzero(part == name) for name in ("train", "valid", "test"))
+        if spec.train_share < 1:
+            self.train = self.train[nested_share(data.groups[self.train], spec.train_share, self._seed())]
+
+    def result(self) -> Computed:
+        """Compute the whole cell; a failure is a record too."""
+        return self.fitted() or self.predicted()
+
+    def fitted(self) -> Computed | None:
+        """Fit, and return None; or how it failed."""
+        return self._guarded(self._fit)
+
+    def predicted(self) -> Computed:
+        """Predict with what was fitted."""
+        found = self._guarded(self._predict)
+        if found is None:
+            raise RuntimeError(f"{self.cell.name}: nothing was predicted")
+        return found
+
+    def prepare(self) -> None:
+        """See that the cache holds everything the cell shares with others."""
+        head = build(self.spec.head, self.resources, "head")
+        if getattr(head, "pairwise", False):
+            self._distances(head.columns(self._usual()) if hasattr(head, "columns") else None)
+        for part in self.spec.encoders:
+            for mirrored in (False, True) if self.spec.mirror else (False,):
+                self.encodings.get(part, mirrored=mirrored)
+
+    def _guarded(self, do: Callable[[], Computed | None]) -> Computed | None:
+        try:
+            return do()
+        except skip_reasons() as error:
+            return Computed(self._record("skipped") | {"reason": _one_line(error)})
+        except UserError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever a model does wrong is that cell's failure, not the run's
+            return self.failure(f"{type(error).__name__}: {_one_line(error)}", traceback.format_exc())
+
+    def failure(self, reason: str, details: str | None = None) -> Computed:
+        """Return the record of a failed cell."""
+        return Computed(self._record("failed") | {"reason": reason, "traceback": details})
+
+    def _record(self, status: str) -> dict[str, Any]:
+        return {
+            "model": self.cell.model,
+            "family": family(self.spec),
+            "repeat": self.cell.repeat,
+            "fold": self.cell.fold,
+            "status": status,
+            "reason": None,
+            "traceback": None,
+            "n_train": len(self.train),
+            "n_valid": len(self.valid),
+            "n_test": len(self.test),
+            "timings": {
+                "preprocess_seconds": self.data.preprocess_seconds,
+                "encode": [],
+                "fit_seconds": None,
+                "predict_seconds": [],
+                "predict_images": len(self.test),
+                "jobs": self.jobs,
+            },
+            "peak_memory_bytes": None,
+            "n_parameters": None,
+            "chosen": {},
+            "history": [],
+            "warnings": [],
+        }
+
+    def _fit(self) -> None:
+        self.head = build(self.spec.head, self.resources, "head")
+        self.inputs = self._inputs(self.head)
+        train, valid, _ = self.inputs
+        with clock.measured() as self.cost:
+            fit(self.head, train, self.data.y[self.train], valid, self.data.y[self.valid], self._seed())
+
+    def _predict(self) -> Computed:
+        head, (_, valid, test) = self.head, self.inputs
+        probability_valid = predict(head, valid)  # warms up what predicts
+        probability_test, samples = clock.timed_repeats(lambda: predict(head, test))
+        encode = self.encodings.timings(
+            self.spec, pairwise=bool(getattr(head, "pairwise", False)), landmarks=self.landmarks
+        )
+        record = self._record("done")
+        record["timings"] |= {"encode": encode, "fit_seconds": self.cost.seconds, "predict_seconds": samples}
+        record |= {
+            "key": cell_key(self.spec, self.encodings, self.data, self.seed),
+            "peak_memory_bytes": self.cost.peak_memory_bytes,
+            "n_parameters": int(getattr(head, "n_parameters_", 0))
+            + sum(self.encodings.get(p).n_parameters for p in self.spec.encoders),
+            "model_bytes": self._support_bytes(head),
+            "chosen": getattr(head, "chosen_", {}),
+            "history": getattr(head, "history_", []),
+            "warnings": clock.warnings(samples, self.cost.load_of_others if self.jobs == 1 else 0.0),
+        }
+        parts = [("valid", self.valid, probability_valid), ("test", self.test, probability_test)]
+        predictions = pd.concat([self._table(*part) for part in parts], ignore_index=True)
+        return Computed(record, predictions, getattr(head, "save", None))
+
+    def _inputs(self, head: Any) -> Iterable[Inputs]:
+        parts = (self.train, self.valid, self.test)
+        if not self.spec.encoders:
+            return [Inputs(self.data.images[rows]) for rows in parts]
+        if getattr(head, "pairwise", False):
+            return self._distances(head.columns(self._usual()) if hasattr(head, "columns") else None)
+        if getattr(head, "by_rows", False):
+            values = self.encodings.get(self.spec.encoders[0]).values
+            return [Inputs(Rows(values, rows)) for rows in parts]
+        return [
+            Inputs(self._joined(rows, mirrored=False), self._joined(rows, mirrored=True) if self.spec.mirror else None)
+            for rows in parts
+        ]
+
+    def _distances(self, wanted: int | None) -> list[Inputs]:
+        """Squared distances to all training images, (n_encodings, n, n_train), or to about as many as are `wanted`.
+
+        These landmarks are drawn from all images, once for all folds, so that the distances are shared; a fold uses those of its training
+        part, which come first there.
+        """
+        columns = self.train
+        if wanted is not None:
+            self.landmarks = landmarks(len(self.data.images), wanted / self._usual(), self.seed)
+            columns = np.flatnonzero(np.isin(self.landmarks, self.train))
+            self.train = np.concatenate([self.landmarks[columns], np.setdiff1d(self.train, self.landmarks)])
+        found = [
+            self.encodings.distances(part, mirror=self.spec.mirror, landmarks=self.landmarks).values
+            for part in self.spec.encoders
+        ]
+        parts = (self.train, self.valid, self.test)
+        return [Inputs(np.stack([m[np.ix_(rows, columns)] for m in found])) for rows in parts]
+
+    def _usual(self) -> int:
+        """Training images of the first fold: what goes by it is the same in every fold."""
+        first = self.data.splits.iloc[0]
+        return round(self.spec.train_share * (self.data.part(first["repeat"], first["fold"]) == "train").sum())
+
+    def _joined(self, rows: np.ndarray, *, mirrored: bool) -> np.ndarray:
+        return np.concatenate(
+            [self.encodings.get(part, mirrored=mirrored).values[rows] for part in self.spec.encoders], axis=1
+        )
+
+    def _support_bytes(self, head: Any) -> int:
+        """Bytes of the encodings of the support vectors, which a kernel machine needs to predict; they stand in the cache, not in the cell."""
+        if not hasattr(head, "support_"):
+            return 0
+        width = sum(self.encodings.get(part).values.shape[1] for part in self.spec.encoders)
+        return len(head.support_) * width * np.dtype(np.float32).itemsize
+
+    def _seed(self) -> int:
+        """One seed per repeat and fold, the same for every model."""
+        return self.seed + 1000 * self.cell.repeat + self.cell.fold
+
+    def _table(self, part: str, rows: np.ndarray, probability: np.ndarray) -> pd.DataFrame:
+        expected = (len(rows), len(self.data.classes))
+        if probability.shape != expected or not np.isfinite(probability).all():
+            raise ValueError(
+                f"predict_proba gave shape {probability.shape} with {int((~np.isfinite(probability)).sum())} values that are no number; {expected} is due"
+            )
+        columns: dict[str, Any] = {"image_id": self.data.image_ids[rows], "part": part}
+        columns |= {f"truth/{name}": self.data.y[rows, k] for k, name in enumerate(self.data.classes)}
+        columns |= {
+            f"probability/{name}": probability[:, k].astype(np.float64) for k, name in enumerate(self.data.classes)
+        }
+        return pd.DataFrame(columns)
+
+
+def landmarks(n: int, share: float, seed: int) -> np.ndarray:
+    """Rows of a share of n images, sorted, the same for the same seed."""
+    return np.sort(np.random.default_rng(seed).permutation(n)[: round(min(1.0, share) * n)])
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:500] or type(error).__name__
