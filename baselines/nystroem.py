@@ -1,7 +1,7 @@
 """Nyström's approximation of a kernel machine (Williams and Seeger 2001), for more images than an exact one can take.
 
-The kernel of n images is replaced by what m landmarks among them say of it, K ≈ K_nm K_mm⁻¹ K_mn: a linear machine on K_nm L⁻ᵀ with
-L Lᵀ = K_mm. The cost grows with n instead of its square. The loss is the squared hinge, which has a gradient everywhere, so that
+The kernel of n images is replaced by what m landmarks among them say of it, K ≈ K_nm K_mm⁻¹ K_mn: a linear machine on
+K_nm V Λ^-½ with the eigenvectors V and eigenvalues Λ of K_mm. The cost grows with n instead of its square. The loss is the squared hinge, which has a gradient everywhere, so that
 all classes are fitted together by L-BFGS.
 """
 
@@ -11,10 +11,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import cholesky, solve_triangular
+from scipy.linalg import eigh
 from scipy.optimize import minimize
 
-_JITTER = 1e-4  # added to the diagonal of K_mm: float32 has seven digits
+_SMALLEST = 1e-5  # of the largest eigenvalue: below it, and below 0 where mirror images count as the same, is noise
 _STEPS = 60  # of L-BFGS per candidate; each candidate starts where the one before ended
 
 
@@ -47,10 +47,11 @@ def fit_nystroem(
     for g in gamma:
         features = np.exp(-np.float32(g) * distances)
         among = features[:n_landmarks].astype(np.float64)
-        root = cholesky((among + among.T) / 2 + _JITTER * np.eye(n_landmarks), lower=True)
-        back = solve_triangular(root, np.eye(n_landmarks), lower=True).T  # (m, m): landmarks' kernel to features
-        features = features @ back.astype(np.float32)  # (n, m)
-        solution = np.zeros((n_landmarks + 1, y.shape[1]))
+        values, vectors = eigh((among + among.T) / 2)
+        kept = values > _SMALLEST * values[-1]
+        back = vectors[:, kept] / np.sqrt(values[kept])  # (m, r): landmarks' kernel to features
+        features = features @ back.astype(np.float32)  # (n, r)
+        solution = np.zeros((features.shape[1] + 1, y.shape[1]))
         for c in sorted(C):
             solution = _linear(features, signs, c, solution)
             yield c, g, Machine(back @ solution[:-1], solution[-1].copy())

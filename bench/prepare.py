@@ -20,6 +20,7 @@ from bench.live import View
 from bench.suite import Suite
 
 PHANTOM_IMAGES, PHANTOM_SEED = 300, 0
+MANY = 5000  # images, above which a person should know what takes so long
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,8 @@ def prepare(
         listing = limited(listing, limit, seed)
     with view.counting("decoding and preprocessing", len(listing.items)) as progress:
         pixels = load_pixels(listing, suite.preprocessing, cache, workers=environment.threads(), progress=progress)
+    if len(pixels.images) > MANY:
+        view.note(f"looking for near-duplicates among {len(pixels.images)} images")
     near = known_near_duplicates(pixels.images, pixels.digest, cache, workers=environment.threads())
     manifest, duplicates = merge_duplicates(pixels.manifest, near)
     usable = manifest[manifest["status"] == "ok"].reset_index(drop=True)

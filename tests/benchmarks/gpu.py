@@ -14,9 +14,8 @@ import os
 import platform
 import shlex
 import sys
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -25,12 +24,8 @@ from statistics import mean, median
 from typing import Any
 
 import numpy as np
-import timm
 import torch
-from PIL import Image
-from timm.data import create_loader
-from timm.optim import create_optimizer_v2
-from torch.utils.data import Dataset
+from timm_loop import TimmStyle, seconds_of
 from torch.utils.flop_counter import FlopCounterMode
 
 from deep.backbones import build_backbone
@@ -131,7 +126,7 @@ def matrix_product(device: torch.device) -> dict[str, Any]:
     a = torch.randn(side, side, device=device, generator=torch.Generator(device).manual_seed(0))
     with torch.inference_mode(), autocast(device):
         a = a.to((a @ a).dtype)
-        best = min(_seconds(lambda: [a @ a for _ in range(products)], device) for _ in range(10))
+        best = min(seconds_of(lambda: [a @ a for _ in range(products)], device) for _ in range(10))
     return {"side": side, "format": str(a.dtype), "flop_per_second": 2 * side**3 * products / best}
 
 
@@ -153,7 +148,7 @@ def compare(
     found["ratio"] = {key: _ratio(found["ours"][key], found["timm_style"][key]) for key in COMPARED}
     encoder = Frozen(name, start="random", device=device.type)
     (seconds,) = _in_turns([lambda: encoder.encode(X)], settings.repeats, device)
-    start = {"frozen_start_seconds": _seconds(lambda: encoder.encode(X[:1]), device)}  # part of each call
+    start = {"frozen_start_seconds": seconds_of(lambda: encoder.encode(X[:1]), device)}  # part of each call
     return found | {"frozen": _rate("frozen", [len(X) / s for s in seconds], utilisation) | start}
 
 
@@ -185,91 +180,12 @@ def trained(model: Any, part: Part, seed: int, device: torch.device) -> Run:
     """Fit a model under the clock."""
     held, joules = _held_memory(device), energy_counter(device)
     before = joules() if joules else 0.0
-    seconds = _seconds(lambda: model.fit(*part, seed), device)
+    seconds = seconds_of(lambda: model.fit(*part, seed), device)
     taken = joules() - before if joules else None
     n, records = len(part[0]), model.history_
     speeds = [record.get("images", n) / record["seconds"] for record in records]
     later = mean(record.get("whole_seconds", 0.0) for record in records[1:] or records)
     return Run(n, seconds, speeds, later, _peak_memory(device) - held, taken)
-
-
-class TimmStyle:
-    """A loop as timm's train.py has it by default with ``--amp``: its loaders and transforms on pictures, its AdamW, float16, scaled."""
-
-    def __init__(self, backbone: str, settings: Settings, device: torch.device) -> None:
-        self.backbone, self.settings, self.device = backbone, settings, device
-
-    def fit(self, X: np.ndarray, y: np.ndarray, X_valid: np.ndarray, y_valid: np.ndarray, seed: int) -> TimmStyle:
-        """Train for `measured_epochs` at most, with a validation after each."""
-        torch.manual_seed(seed)
-        self.network_ = timm.create_model(self.backbone, num_classes=y.shape[1]).to(self.device)
-        optimiser = create_optimizer_v2(self.network_, opt="adamw", lr=1e-3, weight_decay=0.02)
-        scaler = torch.amp.GradScaler(self.device.type, enabled=self.device.type == "cuda")
-        loader, valid = self._loader(X, y, training=True), self._loader(X_valid, y_valid)
-        self.history_: list[dict[str, float]] = []
-        with _autotuned(self.device):
-            for _ in range(min(self.settings.measured_epochs, self.settings.epochs)):
-                seconds = _seconds(lambda: self._epoch(loader, optimiser, scaler), self.device)
-                whole = seconds + _seconds(lambda: self._probabilities(valid), self.device)
-                images = len(loader) * min(self.settings.batch, len(X))  # the last part of a batch is left out
-                self.history_.append({"images": images, "seconds": seconds, "whole_seconds": whole})
-        return self
-
-    def predictor(self, X: np.ndarray) -> Callable[[], np.ndarray]:
-        """What predicts these images again and again, by workers that stay."""
-        loader = self._loader(X, np.zeros((len(X), 1), np.float32))
-        return lambda: self._probabilities(loader)
-
-    def _loader(self, X: np.ndarray, y: np.ndarray, *, training: bool = False) -> Any:
-        return create_loader(
-            Pictures(X, y),
-            input_size=self.settings.side,
-            batch_size=min(self.settings.batch, len(X)),
-            is_training=training,
-            crop_pct=1.0,
-            num_workers=self.settings.workers,
-            persistent_workers=self.settings.workers > 0,
-            use_prefetcher=self.device.type == "cuda",
-            device=self.device,
-        )
-
-    def _epoch(self, loader: Any, optimiser: torch.optim.Optimizer, scaler: torch.amp.GradScaler) -> None:
-        self.network_.train()
-        criterion = torch.nn.BCEWithLogitsLoss()
-        for x, y in loader:
-            with self._autocast():
-                loss = criterion(self.network_(x.to(self.device)), y.to(self.device).float())
-            optimiser.zero_grad()
-            scaler.scale(loss).backward()
-            scaler.step(optimiser)
-            scaler.update()
-
-    @torch.inference_mode()
-    def _probabilities(self, loader: Any) -> np.ndarray:
-        self.network_.eval()
-        out = []
-        with self._autocast():
-            for x, _ in loader:
-                out.append(self.network_(x.to(self.device)).float().sigmoid())
-        return torch.cat(out).cpu().numpy()
-
-    def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.device.type, dtype=torch.float16, enabled=self.device.type == "cuda")
-
-
-class Pictures(Dataset):
-    """Arrays as a folder of pictures would come: one PIL image at a time. The loader sets `transform`."""
-
-    transform: Callable[[Image.Image], Any]
-
-    def __init__(self, X: np.ndarray, y: np.ndarray) -> None:
-        self.X, self.y = X, y
-
-    def __len__(self) -> int:
-        return len(self.X)
-
-    def __getitem__(self, row: int) -> tuple[Any, np.ndarray]:
-        return self.transform(Image.fromarray(self.X[row]).convert("RGB")), self.y[row]
 
 
 def energy_counter(device: torch.device) -> Callable[[], float] | None:
@@ -350,32 +266,8 @@ def _in_turns(works: list[Callable[[], Any]], repeats: int, device: torch.device
     """Seconds of each work, after each was done once."""
     for work in works:
         work()
-    rounds = [[_seconds(work, device) for work in works] for _ in range(repeats)]
+    rounds = [[seconds_of(work, device) for work in works] for _ in range(repeats)]
     return [list(seconds) for seconds in zip(*rounds, strict=True)]
-
-
-def _seconds(work: Callable[[], Any], device: torch.device) -> float:
-    _synchronise(device)
-    start = time.perf_counter()
-    work()
-    _synchronise(device)
-    return time.perf_counter() - start
-
-
-def _synchronise(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
-@contextmanager
-def _autotuned(device: torch.device) -> Iterator[None]:
-    """With cuDNN's own search, as timm's train.py asks for."""
-    before = torch.backends.cudnn.benchmark
-    torch.backends.cudnn.benchmark = device.type == "cuda"
-    try:
-        yield
-    finally:
-        torch.backends.cudnn.benchmark = before
 
 
 def _held_memory(device: torch.device) -> float:

@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("timm")
 pytest.importorskip("resource")
 
-from tests.benchmarks.gpu import COMPARED, Settings, measure, table
+from gpu import COMPARED, Settings, measure, table
 
 SMALL = Settings(("resnet18",), 64, 24, 3, 2, 2, 4, measured_epochs=1, repeats=2, workers=0, features=10, device="cpu")
 

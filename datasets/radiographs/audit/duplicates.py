@@ -27,7 +27,8 @@ MAX_BUCKET = 200  # images of one key that are all compared; in a larger one onl
 NEAREST = 8  # candidates of each image, by distance
 MIDDLE = 0.7  # share of a side that is searched in the other picture
 SCALES = (1.0, 0.97, 1.03, 0.94, 1.06, 0.91, 1.10, 0.87, 1.15)
-KEPT = 4096  # images whose detail is kept at a time: 22 KB each at the coarse size
+KEPT = 4096  # images whose middles are kept at a time: 18 KB each at the coarse size
+KEPT_BYTES = 300_000_000  # of detail at each size: all images of a large data set at the coarse one
 COARSE, FINE = (32, 1.5), (96, 4.0)  # pixels of a side, and sigma of what counts as detail there
 PASSES = 0.7  # coarse likeness from which a pair is looked at finely
 THRESHOLD = 0.92  # fine likeness from which two pictures are the same; measured in docs/benchmarks.md
@@ -161,42 +162,50 @@ class _Details:
         self.images = images
         self.side = side
         self.sigma = sigma
-        self.known: dict[int, tuple[np.ndarray, list[np.ndarray]] | None] = {}
+        self.details: dict[int, np.ndarray | None] = {}
+        self.middles: dict[int, list[np.ndarray]] = {}
 
     def likeness(self, a: int, b: int) -> float:
         """Highest correlation of detail when the middle of either image is searched in the other."""
-        one, other = self._of(a), self._of(b)
+        one, other = self._detail(a), self._detail(b)
         if one is None or other is None:
             return 0.0
         best = 0.0
-        for (_, patches), (whole, _) in ((one, other), (other, one)):
-            for patch in patches:
+        for row, middle_of, whole in ((a, one, other), (b, other, one)):
+            for patch in self._patches(row, middle_of):
                 best = max(best, float(cv2.matchTemplate(whole, patch, cv2.TM_CCOEFF_NORMED).max()))
                 if best >= 0.995:
                     return best
         return best
 
-    def _of(self, row: int) -> tuple[np.ndarray, list[np.ndarray]] | None:
-        """Detail (side, side) float32 and the patches to search for; None for a picture of one grey level."""
+    def _detail(self, row: int) -> np.ndarray | None:
+        """Detail (side, side) float32; None for a picture of one grey level."""
         try:
-            return self.known[row]
+            return self.details[row]
         except KeyError:
             pass
         image = np.asarray(self.images[row])
         small = cv2.resize(image, (self.side, self.side), interpolation=cv2.INTER_AREA).astype(np.float32)
-        blank = small.std() < 2
-        made = None if blank else self._patches(small - cv2.GaussianBlur(small, (0, 0), self.sigma))
-        if len(self.known) >= KEPT:
-            self.known.clear()
-        self.known[row] = made
+        made = None if small.std() < 2 else small - cv2.GaussianBlur(small, (0, 0), self.sigma)
+        if len(self.details) >= KEPT_BYTES // (4 * self.side**2):
+            self.details.clear()
+        self.details[row] = made
         return made
 
-    def _patches(self, detail: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
+    def _patches(self, row: int, detail: np.ndarray) -> list[np.ndarray]:
+        """Middle of an image at every scale."""
+        try:
+            return self.middles[row]
+        except KeyError:
+            pass
         size = round(MIDDLE * self.side)
         start = (self.side - size) // 2
         middle = detail[start : start + size, start : start + size]
         sizes = dict.fromkeys(round(size * scale) for scale in SCALES)
-        resized = [
+        made = [
             cv2.resize(middle, (k, k), interpolation=cv2.INTER_AREA if k < size else cv2.INTER_LINEAR) for k in sizes
         ]
-        return detail, resized
+        if len(self.middles) >= KEPT:
+            self.middles.clear()
+        self.middles[row] = made
+        return made
