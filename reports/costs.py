@@ -22,7 +22,7 @@ def stage_times(results: Results) -> pd.DataFrame:
         encoding is the sum over the model's encoders, a stage that a model does not have is absent.
     """
     rows = []
-    for cell in _done(results):
+    for cell in done_cells(results):
         timings = cell["timings"]
         samples = {
             "preprocess": [timings["preprocess_seconds"] / max(results.data["n_images"], 1)],
@@ -50,7 +50,7 @@ def model_costs(results: Results) -> pd.DataFrame:
         largest (10^6 bytes); n_parameters and model_mb, means.
     """
     times = stage_times(results)
-    cells = pd.DataFrame(_done(results), columns=results.cells.columns)
+    cells = pd.DataFrame(done_cells(results), columns=results.cells.columns)
     fit = cells.assign(seconds=[each["fit_seconds"] for each in cells["timings"]]).groupby("model")["seconds"]
     encode = times[times["stage"] == "encode"].groupby("model")["ms_per_image"]
     predict = times[times["stage"] == "predict"].groupby("model")["ms_per_image"]
@@ -77,5 +77,6 @@ def pareto_front(cost: ArrayLike, score: ArrayLike) -> NDArray[np.bool_]:
     return ~(no_worse & better).any(axis=1)
 
 
-def _done(results: Results) -> list[dict[str, Any]]:
+def done_cells(results: Results) -> list[dict[str, Any]]:
+    """Records of the finished cells."""
     return results.cells[results.cells["status"] == "done"].to_dict("records")

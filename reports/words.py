@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from reports.costs import SPREAD_LIMIT
+from reports.costs import SPREAD_LIMIT, done_cells
 from reports.holdout import has_one_test_set, with_mcnemar
 from reports.pairwise import Level, against
 from reports.provenance import counted
@@ -81,12 +81,41 @@ def remarks(table: pd.DataFrame, results: Results) -> list[str]:
             for model, spread in zip(unsteady["model"], unsteady["predict_spread"], strict=True)
         )
         lines.append(f"Prediction times spread by more than {SPREAD_LIMIT:.0%} (sd over mean of the samples): {named}.")
+    lines += _shared_fits(results) + _approximations(results)
     noun, folds = results.data.get("group_noun") or "group", results.run["splits"]["folds"]
     lines += [
         f"{row['class']} has {counted(row['n_groups'], noun)} for {counted(folds, 'fold')}: "
         f"it occurs in the test part of {counted(row['n_folds_with_test'], 'cell')} per model."
         for row in rare_classes(results).to_dict("records")
     ]
+    return lines
+
+
+def _shared_fits(results: Results) -> list[str]:
+    """Say which fit times were taken while the machine did something else."""
+    jobs = {cell["model"]: cell["timings"].get("jobs", 1) for cell in done_cells(results)}
+    shared = [model for model, number in jobs.items() if number > 1]
+    if not shared:
+        return []
+    return [
+        f"Fitted side by side, {max(jobs.values())} cells at a time, so that their fit times are not those of the machine alone "
+        f"(predictions were timed alone): {', '.join(shared)}."
+    ]
+
+
+def _approximations(results: Results) -> list[str]:
+    """Name the models that were not fitted exactly, because the data set is large."""
+    kinds = {
+        "landmarks": "Kernel machines approximated by Nyström's method on about {} training images",
+        "rows": "Trees boosted on {} training rows at a time, in turns",
+    }
+    lines = []
+    for key, words in kinds.items():
+        found = {cell["model"]: cell["chosen"][key] for cell in done_cells(results) if key in (cell["chosen"] or {})}
+        if found:
+            lines.append(
+                f"{words.format(f'{max(found.values()):,.0f}')}, for the size of the data set: {', '.join(found)}."
+            )
     return lines
 
 

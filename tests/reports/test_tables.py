@@ -6,6 +6,7 @@ import math
 import shutil
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -123,6 +124,17 @@ def test_undefined_values_are_named_with_the_cells_they_rest_on() -> None:
 )
 def test_quantities_are_readable(value: float, text: str) -> None:
     assert quantity(value) == text
+
+
+def test_shared_fits_and_approximations_are_named(results: Results) -> None:
+    cells = results.cells.copy()
+    of_svm = cells["model"] == "hog-svm"
+    cells.loc[of_svm, "chosen"] = pd.Series([{"C": 3.0, "landmarks": 1987.0}] * of_svm.sum(), index=cells.index[of_svm])
+    cells.loc[of_svm, "timings"] = cells.loc[of_svm, "timings"].map(lambda timings: {**timings, "jobs": 2})
+    said = " ".join(remarks(summary(evaluate(results)), replace(results, cells=cells)))
+    assert "Fitted side by side, 2 cells at a time" in said
+    assert "Nyström's method on about 1,987 training images, for the size of the data set: hog-svm." in said
+    assert "side by side" not in " ".join(remarks(summary(evaluate(results)), results))
 
 
 def test_a_spreadsheet_runs_nothing() -> None:
