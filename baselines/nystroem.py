@@ -15,7 +15,8 @@ from scipy.linalg import eigh
 from scipy.optimize import minimize
 
 _SMALLEST = 1e-5  # of the largest eigenvalue: below it, and below 0 where mirror images count as the same, is noise
-_STEPS = 60  # of L-BFGS per candidate; each candidate starts where the one before ended
+_INSIDE = 0.2  # share of the images that lie inside of a margin, about
+_STEPS = 30  # of L-BFGS per candidate; each candidate starts where the one before ended
 
 
 @dataclass(frozen=True)
@@ -58,17 +59,25 @@ def fit_nystroem(
 
 
 def _linear(X: np.ndarray, signs: np.ndarray, C: float, start: np.ndarray) -> np.ndarray:
-    """Minimise ½ |w|² + C Σ max(0, 1 - sign score)² for every class; (m + 1, n_classes) float64, the intercepts last."""
+    """Minimise ½ |w|² + C Σ max(0, 1 - sign score)² for every class; (r + 1, n_classes) float64, the intercepts last.
+
+    The features are principal axes of the landmarks, along which the Hessian is nearly diagonal, 1 + 2 C |feature|² for the share of
+    images inside the margin: steps in units of its root need a third of the iterations.
+    """
+    squares = np.einsum("ij,ij->j", X, X, dtype=np.float64)
+    unit = np.append(1 / np.sqrt(1 + 2 * C * _INSIDE * squares), 1 / np.sqrt(2 * C * _INSIDE * len(X)))[:, None]
 
     def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
-        solution = flat.reshape(start.shape)
-        scores = X @ solution[:-1].astype(np.float32) + solution[-1].astype(np.float32)
+        solution = flat.reshape(start.shape) * unit
+        scores = X @ solution[:-1].astype(np.float32)
+        scores += solution[-1].astype(np.float32)
         slack = np.maximum(0, 1 - signs * scores)
-        slope = -2 * C * signs * slack
+        slope = (-2 * C) * signs * slack
         gradient = np.vstack([X.T @ slope, slope.sum(axis=0)]).astype(np.float64)
         gradient[:-1] += solution[:-1]
         value = 0.5 * np.square(solution[:-1]).sum() + C * np.square(slack).sum(dtype=np.float64)
-        return float(value), gradient.ravel()
+        return float(value), (gradient * unit).ravel()
 
-    found = minimize(objective, start.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": _STEPS, "maxcor": 10})
-    return found.x.reshape(start.shape)
+    options = {"maxiter": _STEPS, "maxcor": 10}
+    found = minimize(objective, (start / unit).ravel(), jac=True, method="L-BFGS-B", options=options)
+    return found.x.reshape(start.shape) * unit

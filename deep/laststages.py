@@ -100,8 +100,9 @@ class LastStages:
     def fit(self, X: np.ndarray, y: np.ndarray, X_valid: np.ndarray, y_valid: np.ndarray, seed: int) -> LastStages:
         """Train on activations (n, versions, channels, rows, columns) float16 with labels (n, n_classes) of 0 and 1."""
         device = pick_device(self.device)
-        tail = _Tail(build_backbone(self.backbone, self._start().state()), self.stages)
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            torch.manual_seed(0)  # of a random start, which `Activations` has too
+            tail = _Tail(build_backbone(self.backbone, self._start().state()), self.stages)
             torch.manual_seed(seed)
             self.network_ = Classifier(tail, y.shape[1], self.pool, 0, self.dropout)
             self.network_.to(device, memory_format=torch.channels_last)
