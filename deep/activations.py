@@ -84,7 +84,7 @@ class Activations:
         augmentation = Augmentation(**(self.augmentation or {}))
         generator = torch.Generator(device).manual_seed(0)
         out = []
-        with torch.inference_mode(), autocast(device):
+        with torch.inference_mode():
             for rows in torch.from_numpy(np.array(images)).split(_DRAWN_TOGETHER):
                 grey = self._grey(rows.to(device))
                 views = [grey, grey.flip(3), *(augmentation.apply(grey, generator) for _ in range(self.versions))]
@@ -97,7 +97,12 @@ class Activations:
         return interpolate(grey, size=(self.side, self.side), mode="area") if self.side else grey
 
     def _through(self, network: torch.nn.Module, grey: Tensor) -> Tensor:
-        return torch.cat([network(part).half() for part in grey.split(images_at_a_time(grey.device))])
+        parts = []
+        for part in grey.split(images_at_a_time(grey.device)):
+            with autocast(grey.device):  # and no further: it knows no float16 on a CPU
+                found = network(part)
+            parts.append(found.half())
+        return torch.cat(parts)
 
     def _start(self) -> Start:
         return Start(self.backbone, self.start, self.weights, self.weights_dir, self.offline)

@@ -25,10 +25,11 @@ def autocast(device: torch.device) -> AbstractContextManager:
 
     GPUs from compute capability 8.0 on; CPUs with AMX or AVX512-BF16. Elsewhere bfloat16 is emulated and slower.
     """
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=_has_bfloat16(device))
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=has_bfloat16(device))
 
 
-def _has_bfloat16(device: torch.device) -> bool:
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether the hardware multiplies bfloat16 natively."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     return "AMX" in torch.backends.cpu.get_cpu_capability() or bool(

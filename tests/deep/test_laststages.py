@@ -9,6 +9,7 @@ import torch
 from bench.model import Rows
 from deep.activations import Activations
 from deep.backbones import build_backbone
+from deep.device import has_bfloat16
 from deep.laststages import LastStages
 
 START = {"start": "random", "device": "cpu"}
@@ -39,7 +40,8 @@ def test_activations_are_those_of_the_first_stages(bars: tuple[np.ndarray, np.nd
     assert found.shape == (5, 5, *expected[0].shape[1:])
     assert found.dtype == np.float16
     for version, values in enumerate(expected):
-        np.testing.assert_allclose(found[:, version], values, atol=2e-3)
+        error, scale = np.abs(found[:, version] - values.numpy()), float(values.abs().mean())
+        assert error.mean() < (0.02 if has_bfloat16(torch.device("cpu")) else 0.001) * scale
     assert all(np.abs(found[:, 0] - found[:, version]).max() > 0.01 for version in (2, 3, 4))
     again = Activations("squeezenet1_0", 6, versions=3, augmentation={}, **START).encode(images)
     assert (found == again).all()
