@@ -234,49 +234,63 @@ def test_xgboost(compare: Compare, problem: dict[str, np.ndarray]) -> None:
     assert ours > expected - 0.005
 
 
-@pytest.mark.parametrize("name", ["squeezenet1_0", "resnet18"])
+NETWORKS = pytest.mark.parametrize("name", ["squeezenet1_0", "resnet18"])
+FOLDS, EPOCHS = 5, 4
+
+
+@NETWORKS
 def test_frozen_networks(compare: Compare, images: np.ndarray, name: str) -> None:
     import torch
-    import torchvision
 
     from deep.frozen import Frozen
 
-    network = torchvision.models.get_model(name, weights=None).eval()
-    body = torch.nn.Sequential(
-        *list(network.children())[:-1] if name == "squeezenet1_0" else list(network.children())[:-2]
-    )
-    mean, sd = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1), torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
     some = images[:128]
-
-    def theirs() -> torch.Tensor:
-        out = []
-        with torch.no_grad():
-            for rows in torch.from_numpy(some).split(32):
-                colour = (rows[:, None].float() / 255).expand(-1, 3, -1, -1)
-                out += body((colour - mean) / sd).mean(dim=(2, 3))
-        return torch.stack(out)
-
+    body = plain_body(name)
     encoder = Frozen(name, start="random")
-    ours, _ = compare(f"{name}, forward pass of 128 images", lambda: encoder.encode(some), theirs, 3)
+    ours, _ = compare(
+        f"{name}, forward pass of 128 images", lambda: encoder.encode(some), lambda: forward(body, some), 3
+    )
     assert len(ours) == len(some)
+    few = images[:48]
+    compare(
+        f"{name}, features of 48 images for {FOLDS} folds, beside once a fold",
+        lambda: encoder.encode(few),
+        lambda: [forward(body, few) for _ in range(FOLDS)],
+        3,
+    )
     seconds, _ = clocked(lambda: torch.randn(2048, 2048) @ torch.randn(2048, 2048))
     print(f"\nmatrix product: {2 * 2048**3 / seconds / 1e9:.0f} GFLOP/s")
 
 
-@pytest.mark.parametrize("name", ["squeezenet1_0", "resnet18"])
-def test_a_training_epoch(compare: Compare, problem: dict[str, np.ndarray], name: str) -> None:
+def plain_body(name: str) -> Any:
+    """The layers of torchvision's network before its classifier."""
+    import torch
+    from torchvision.models import get_model
+
+    network = get_model(name, weights=None).eval()
+    return torch.nn.Sequential(*list(network.children())[: -1 if name == "squeezenet1_0" else -2])
+
+
+def forward(body: Any, images: np.ndarray) -> Any:
+    """Mean activations as tutorials take them: float32, three channels, batches of 32, no gradients."""
+    import torch
+
+    mean, sd = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1), torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
+    with torch.no_grad():
+        batches = [rows[:, None].float() / 255 for rows in torch.from_numpy(images).split(32)]
+        return torch.cat([body((grey.expand(-1, 3, -1, -1) - mean) / sd).mean(dim=(2, 3)) for grey in batches])
+
+
+def plain_loop(network: Any, X: np.ndarray, y: np.ndarray, side: int, epochs: int) -> None:
+    """Train in float32 on what a DataLoader with two workers augments and hands over, 32 images at a time."""
     import torch
     from torch.utils.data import DataLoader, Dataset
-    from torchvision.models import get_model
     from torchvision.transforms import v2
-
-    from deep.finetune import FineTune
-
-    X, y = problem["images"][:128], problem["y"][:128]
 
     class Pictures(Dataset):
         change = v2.Compose(
             [
+                v2.Resize(side),
                 v2.RandomAffine(15, (0.08, 0.08), (0.87, 1.15)),
                 v2.RandomHorizontalFlip(),
                 v2.ColorJitter(0.1, 0.2),
@@ -293,22 +307,56 @@ def test_a_training_epoch(compare: Compare, problem: dict[str, np.ndarray], name
         def __getitem__(self, row: int) -> tuple[torch.Tensor, torch.Tensor]:
             return self.change(Image.fromarray(X[row])), torch.from_numpy(y[row]).float()
 
-    network = get_model(name, weights=None, num_classes=y.shape[1])
-    optimiser = torch.optim.AdamW(network.parameters(), lr=1e-4)
-
-    def theirs() -> None:
-        network.train()
-        for x, truth in DataLoader(Pictures(), 32, shuffle=True, num_workers=2):
+    optimiser = torch.optim.AdamW([p for p in network.parameters() if p.requires_grad], lr=1e-4)
+    network.train()
+    batches = DataLoader(Pictures(), 32, shuffle=True, num_workers=2, persistent_workers=True)
+    for _ in range(epochs):
+        for x, truth in batches:
             loss = torch.nn.functional.binary_cross_entropy_with_logits(network(x), truth)
             optimiser.zero_grad()
             loss.backward()
             optimiser.step()
 
+
+@NETWORKS
+def test_a_training_epoch(compare: Compare, problem: dict[str, np.ndarray], name: str) -> None:
+    from torchvision.models import get_model
+
+    from deep.finetune import FineTune
+
+    X, y = problem["images"][:128], problem["y"][:128]
+    network = get_model(name, weights=None, num_classes=y.shape[1])
+
     def ours() -> FineTune:
         head = FineTune(name, 1, start="random", augmentation={}, mirror=False)
         return head.fit(X, y, X[:1], y[:1], 0)
 
-    head, _ = compare(f"{name}, an epoch of 128 images", ours, theirs, 3)
+    head, _ = compare(f"{name}, an epoch of 128 images", ours, lambda: plain_loop(network, X, y, 224, 1), 3)
+    assert np.isfinite(head.history_[0]["train_loss"])
+
+
+def test_last_stages(compare: Compare, problem: dict[str, np.ndarray]) -> None:
+    from torchvision.models import get_model
+
+    from deep.activations import Activations
+    from deep.laststages import LastStages
+
+    name, cut, side = "squeezenet1_0", 12, 160
+    X, y = problem["images"][:64], problem["y"][:64]
+
+    def ours() -> LastStages:
+        kept = Activations(name, cut, side=side, augmentation={}, start="random").encode(X)
+        heads = [LastStages(name, cut, EPOCHS, start="random") for _ in range(FOLDS)]
+        return [head.fit(kept, y, kept[:1], y[:1], fold) for fold, head in enumerate(heads)][-1]
+
+    def theirs() -> None:
+        for _ in range(FOLDS):
+            network = get_model(name, weights=None, num_classes=y.shape[1])
+            network.features[:cut].requires_grad_(False)
+            plain_loop(network, X, y, side, EPOCHS)
+
+    what = f"{name}, last stage, {FOLDS} folds x {EPOCHS} epochs of 64 images"
+    head, _ = compare(what, ours, theirs, 3)
     assert np.isfinite(head.history_[0]["train_loss"])
 
 
