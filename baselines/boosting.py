@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import xgboost
 
+VERSION = 1
+
 
 class XGBoost:
     """XGBoost on joined encodings.
@@ -35,9 +37,9 @@ class XGBoost:
 
     def __init__(
         self,
-        rounds: int = 150,
-        stop_after: int = 10,
-        learning_rate: float = 0.3,
+        rounds: int = 300,
+        stop_after: int = 20,
+        learning_rate: float = 0.15,
         max_depth: int = 3,
         max_bin: int = 64,
         min_child_weight: float = 1.0,
@@ -122,7 +124,7 @@ class XGBoost:
 
     def save(self, folder: Path) -> None:
         """Write the booster in XGBoost's own binary JSON."""
-        self.booster_.save_model(folder / "xgboost.ubj")
+        (folder / "xgboost.ubj").write_bytes(self.booster_.save_raw("ubj"))
 
     def _targets(self, y: np.ndarray) -> np.ndarray:
         return y.argmax(axis=1) if self.task == "multiclass" else y

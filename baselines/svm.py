@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 from sklearn.svm import SVC
 
 from baselines.calibration import Calibration, fit_calibration
@@ -91,7 +91,7 @@ class SVM:
     def save(self, folder: Path) -> None:
         """Write dual coefficients, a row for each image of the columns, as safetensors."""
         arrays = {"scale": self.scale_, "dual": self.machine_.dual, "intercept": self.machine_.intercept}
-        save_file(arrays, folder / "svm.safetensors")
+        (folder / "svm.safetensors").write_bytes(save(arrays))
         (folder / "svm.json").write_text(
             json.dumps({**self.chosen_, "calibration": self.calibration_.as_dict()}), encoding="utf-8"
         )

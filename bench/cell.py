@@ -15,10 +15,12 @@ from radiographs.splits import nested_share
 
 from bench import clock
 from bench.encodings import Encodings
-from bench.errors import UserError
+from bench.errors import UserError, is_disk_error
 from bench.model import Inputs, Resources, Rows, build, family, fit, predict, skip_reasons, version
 from bench.store import Cell
-from bench.suite import ModelSpec
+from bench.suite import ModelSpec, Part
+
+_HINT = "not enough memory: a smaller batch, side or --jobs needs less"
 
 
 @dataclass(frozen=True)
@@ -50,14 +52,27 @@ class Computed:
     predictions: pd.DataFrame | None = None
     save: Callable | None = None
 
+    def failed(self, reason: str) -> Computed:
+        """Return the record of the same cell, failed after all."""
+        return Computed({**self.record, "status": "failed", "reason": reason})
+
 
 def cell_key(spec: ModelSpec, encodings: Encodings, data: Data, seed: int) -> str:
     """Hash of everything that decides a cell's numbers but its fold."""
     head = build(spec.head, encodings.resources, "head")
     start = head.fingerprint() if hasattr(head, "fingerprint") else ""
     encoders = [encodings.key(part) for part in spec.encoders]
-    recipe = [spec.as_dict(), encoders, start, version(spec.head), encodings.digest, data.splits_digest, seed]
+    recipe = [_recipe(spec), encoders, start, version(spec.head), encodings.digest, data.splits_digest, seed]
     return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
+
+
+def recipe_digest(spec: ModelSpec) -> str:
+    """SHA-256 of a model's table as it stands in run.json, without its description."""
+    return hashlib.sha256(json.dumps(_recipe(spec), sort_keys=True).encode()).hexdigest()
+
+
+def _recipe(spec: ModelSpec) -> dict[str, Any]:
+    return {key: value for key, value in spec.as_dict().items() if key != "description"}
 
 
 class Runner:
@@ -82,6 +97,8 @@ class Runner:
         self.seed = seed
         self.jobs = jobs
         self.landmarks: np.ndarray | None = None
+        self.warnings: list[str] = []
+        self.head: Any = None
         part = data.part(cell.repeat, cell.fold)
         self.train, self.valid, self.test = (np.flatnonzero(part == name) for name in ("train", "valid", "test"))
         if spec.train_share < 1:
@@ -118,8 +135,11 @@ class Runner:
             return Computed(self._record("skipped") | {"reason": _one_line(error)})
         except UserError:
             raise
-        except Exception as error:  # noqa: BLE001 - whatever a model does wrong is that cell's failure, not the run's
-            return self.failure(f"{type(error).__name__}: {_one_line(error)}", traceback.format_exc())
+        except Exception as error:  # whatever a model does wrong is that cell's failure, not the run's
+            if is_disk_error(error):
+                raise
+            hint = f" ({_HINT})" if is_out_of_memory(error) else ""
+            return self.failure(f"{type(error).__name__}: {_one_line(error)}{hint}", traceback.format_exc())
 
     def failure(self, reason: str, details: str | None = None) -> Computed:
         """Return the record of a failed cell."""
@@ -131,6 +151,12 @@ class Runner:
             "family": family(self.spec),
             "repeat": self.cell.repeat,
             "fold": self.cell.fold,
+            "made_of": {
+                "splits": self.data.splits_digest,
+                "pixels": self.encodings.digest,
+                "model": recipe_digest(self.spec),
+                "seed": self.seed,
+            },
             "status": status,
             "reason": None,
             "traceback": None,
@@ -153,7 +179,21 @@ class Runner:
         }
 
     def _fit(self) -> None:
-        self.head = build(self.spec.head, self.resources, "head")
+        batch = 0
+        try:
+            self._fit_head(self.spec.head)
+        except Exception as error:
+            batch = getattr(self.head, "batch", 0) // 2 if is_out_of_memory(error) else 0
+            if not batch:
+                raise
+        if batch:  # outside of the except clause, which keeps alive what filled the memory
+            clock.free_memory()
+            self.warnings.append(f"out of memory with the suite's batch: fitted with batch = {batch}")
+            half = {"class": self.spec.head.class_, **self.spec.head.parameters, "batch": batch}
+            self._fit_head(Part.model_validate(half))
+
+    def _fit_head(self, part: Part) -> None:
+        self.head = build(part, self.resources, "head")
         self.inputs = self._inputs(self.head)
         train, valid, _ = self.inputs
         with clock.measured() as self.cost:
@@ -176,7 +216,7 @@ class Runner:
             "model_bytes": self._support_bytes(head),
             "chosen": getattr(head, "chosen_", {}),
             "history": getattr(head, "history_", []),
-            "warnings": clock.warnings(samples, self.cost.load_of_others if self.jobs == 1 else 0.0),
+            "warnings": self.warnings + clock.warnings(samples, self.cost.load_of_others if self.jobs == 1 else 0.0),
         }
         parts = [("valid", self.valid, probability_valid), ("test", self.test, probability_test)]
         predictions = pd.concat([self._table(*part) for part in parts], ignore_index=True)
@@ -252,6 +292,15 @@ class Runner:
 def landmarks(n: int, share: float, seed: int) -> np.ndarray:
     """Rows of a share of n images, sorted, the same for the same seed."""
     return np.sort(np.random.default_rng(seed).permutation(n)[: round(min(1.0, share) * n)])
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory, the host's or a GPU's, was not enough; libraries written in C++ say so only in words."""
+    said = str(error).lower()
+    words = ("out of memory", "bad_alloc", "can't allocate memory", "cannot allocate memory", "not enough memory")
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError | ValueError) and any(w in said for w in words)
+    )
 
 
 def _one_line(error: BaseException) -> str:

@@ -54,7 +54,7 @@ def check_data(request: CheckRequest, console: Console) -> int:
         pixels = load_pixels(listing, settings, cache, workers=environment.threads(), progress=progress)
     near = known_near_duplicates(pixels.images, pixels.digest, cache, workers=environment.threads())
     usable = pixels.manifest["status"] == "ok"
-    words = known_letters(listing, pixels.usable, cache, workers=environment.threads())
+    words = known_letters(listing, pixels, cache, workers=environment.threads())
     manifest = pixels.manifest.assign(letters=0)
     manifest.loc[usable, "letters"] = words
     given = splitting.read_splits(request.splits) if request.splits else None

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shlex
 import signal
 import sys
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -19,6 +21,7 @@ from bench.options import (
     FileColumn,
     Frames,
     GroupColumn,
+    KeepIdentifiers,
     LabelColumn,
     LabelSeparator,
     MaxMegapixels,
@@ -33,6 +36,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # its formatting takes longer to load than everything else together
     help="Classical vision against deep learning on radiographs.",
 )
 app.add_typer(data_commands.app, name="data")
@@ -87,6 +91,9 @@ def run(
     jobs: Annotated[
         int, typer.Option(min=1, help="Cells fitted side by side, with the cores divided; their fit times are marked.")
     ] = 1,
+    timeout: Annotated[
+        float | None, typer.Option(min=0.001, help="Seconds that a cell may fit, and predict, before it has failed.")
+    ] = None,
     pictures: Annotated[
         bool, typer.Option("--pictures/--no-pictures", help="Keep small pictures in the run folder, for the report.")
     ] = True,
@@ -97,6 +104,7 @@ def run(
     frames: WhichFrames = Frames.first,
     allow_outside: AllowOutside = False,
     max_megapixels: MaxMegapixels = 100,
+    keep_identifiers: KeepIdentifiers = False,
 ) -> None:
     """Train and test models on identical, leak-free folds. The same command again does only what is missing."""
     from bench.session import Request, run_session
@@ -120,6 +128,7 @@ def run(
         settings=tuple(settings or ()),
         pictures=pictures,
         jobs=jobs,
+        timeout=timeout,
         hints=hints(
             file_column,
             label_column,
@@ -128,6 +137,7 @@ def run(
             frames,
             allow_outside=allow_outside,
             max_megapixels=max_megapixels,
+            keep_identifiers=keep_identifiers,
         ),
         command=shlex.join(["bench", *sys.argv[1:]]),
     )
@@ -313,8 +323,26 @@ def _latest_run() -> Path:
 
 
 def _wrong(message: str) -> typer.Exit:
-    err.print(f"[bold red]error:[/] {escape(message)}")
+    _say(message)
     return typer.Exit(2)
+
+
+def _say(message: str) -> None:
+    with suppress(OSError):  # closed, perhaps
+        err.print(f"[bold red]error:[/] {escape(message)}")
+
+
+def _nobody_reads() -> None:
+    """Let Python's last flush of a pipe that nobody reads go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+class _Said(logging.Handler):
+    """Warnings of the rooms, a line each."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with suppress(OSError):
+            err.print(escape(f"note: {record.getMessage()}"))
 
 
 def main() -> NoReturn:
@@ -322,29 +350,41 @@ def main() -> NoReturn:
     # Waiting OpenMP threads sleep instead of spinning: on a machine that others use too, spinning made XGBoost ten times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # A script's background job starts with SIGINT ignored; a run can be stopped all the same.
-    signal.signal(signal.SIGINT, _interrupt)
-    signal.signal(signal.SIGTERM, _interrupt)
-    sys.exit(invoke(sys.argv[1:]))
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), _interrupt)
+    logging.basicConfig(handlers=[_Said()], level=logging.WARNING)
+    code = invoke(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _nobody_reads()
+    sys.exit(code)
 
 
 def invoke(arguments: list[str]) -> int:
     """Exit code of a command; what a user can mend becomes one line on standard error."""
+    from bench.errors import DiskError, cause, is_disk_error
+
     try:
         return int(app(arguments, standalone_mode=False) or 0)
     except (KeyboardInterrupt, typer.Abort):
         err.print("interrupted")
         return 130
+    except BrokenPipeError:
+        _nobody_reads()
+        return 1
     except Exception as error:
         if isinstance(error, _usage_error()):
             error.show()
             return 2
-        if isinstance(error, OSError) and error.filename:
-            err.print(f"[bold red]error:[/] {escape(f'{error.filename}: {error.strerror}')}")
-            return 2
+        if isinstance(error, OSError) and (error.filename or is_disk_error(error)):
+            _say(cause(error))
+            return 1 if is_disk_error(error) else 2
         if not _is_user_error(error):
             raise
-        err.print(f"[bold red]error:[/] {escape(' '.join(str(error).split()))}")
-        return 2
+        _say(" ".join(str(error).split()))
+        return 1 if isinstance(error, DiskError) else 2
 
 
 def _usage_error() -> type[Exception]:

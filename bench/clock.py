@@ -65,6 +65,14 @@ def timed_repeats(call: Callable[[], T]) -> tuple[T, list[float]]:
             return result, samples
 
 
+def free_memory() -> None:
+    """Give back what nobody uses any more, a GPU's too."""
+    gc.collect()
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
+
+
 def warnings(samples: list[float], load_of_others: float = 0.0) -> list[str]:
     """Say so where the clock is not to be trusted: the samples lie far apart, or other processes were busy.
 

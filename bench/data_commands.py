@@ -14,6 +14,7 @@ from bench.options import (
     FileColumn,
     Frames,
     GroupColumn,
+    KeepIdentifiers,
     LabelColumn,
     LabelSeparator,
     MaxMegapixels,
@@ -23,7 +24,7 @@ from bench.options import (
     out,
 )
 
-app = typer.Typer(no_args_is_help=True, help="Check data sets, and make them.")
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Check data sets, and make them.")
 
 
 @app.command()
@@ -104,6 +105,7 @@ def check_(
     frames: WhichFrames = Frames.first,
     allow_outside: AllowOutside = False,
     max_megapixels: MaxMegapixels = 100,
+    keep_identifiers: KeepIdentifiers = False,
 ) -> None:
     """Say what is wrong with a data set before anything is trained on it. Exit 1 if there are errors."""
     from bench.check import CheckRequest, check_data
@@ -116,6 +118,7 @@ def check_(
         frames,
         allow_outside=allow_outside,
         max_megapixels=max_megapixels,
+        keep_identifiers=keep_identifiers,
     )
     raise typer.Exit(check_data(CheckRequest(data, said, folds, splits, html, json, strict), out))
 
@@ -136,6 +139,7 @@ def splits(
     frames: WhichFrames = Frames.first,
     allow_outside: AllowOutside = False,
     max_megapixels: MaxMegapixels = 100,
+    keep_identifiers: KeepIdentifiers = False,
 ) -> None:
     """Publish leak-free splits without running anything; bench run --splits FILE uses them."""
     from bench.publish import publish_splits
@@ -150,5 +154,6 @@ def splits(
         frames,
         allow_outside=allow_outside,
         max_megapixels=max_megapixels,
+        keep_identifiers=keep_identifiers,
     )
     publish_splits(data, said, output, folds=folds, repeats=repeats, seed=seed, limit=limit, console=out)

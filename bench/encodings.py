@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
-import tempfile
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,14 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from radiographs.disk import fresh_folder, reserve, sha256
 
 from bench.errors import UserError
 from bench.model import Resources, build, version
-from bench.store import sha256
+from bench.store import is_sealed, sealed
 from bench.suite import ModelSpec, Part
 
-_FORMAT = 2
+_FORMAT = 3
 _BLOCK = 2048  # images that are encoded at a time
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -71,12 +72,14 @@ class Encodings:
             mirrored = self.get(part, mirrored=True).values if mirror else None
             start = time.perf_counter()
             if landmarks is None:
-                np.save(file, squared_distances(values, mirrored), allow_pickle=False)
+                found = squared_distances(values, mirrored)
+                matrix = _mapped(file, found.dtype, found.shape)
+                matrix[:] = found
             else:
-                matrix = np.lib.format.open_memmap(file, "w+", np.float32, (len(values), len(landmarks)))
+                matrix = _mapped(file, np.dtype(np.float32), (len(values), len(landmarks)))
                 some = None if mirrored is None else mirrored[landmarks]
                 distances_to_landmarks(values, values[landmarks], some, out=matrix)
-                matrix.flush()
+            matrix.flush()
             return time.perf_counter() - start, 0
 
         return self._kept(self._distances_key(part, mirror=mirror, landmarks=landmarks), compute)
@@ -109,7 +112,7 @@ class Encodings:
             seconds += time.perf_counter() - start
             if values is None:
                 shape = (len(self.images), *block.shape[1:])
-                values = np.lib.format.open_memmap(file, "w+", block.dtype, shape)
+                values = _mapped(file, block.dtype, shape)
             values[begin : begin + _BLOCK] = block
         if values is not None:
             values.flush()
@@ -128,25 +131,28 @@ class Encodings:
         return self._held[key]
 
     def _write(self, key: str, compute: Callable[[Path], tuple[float, int]]) -> None:
-        self.cache.mkdir(parents=True, exist_ok=True)
-        fresh = Path(tempfile.mkdtemp(prefix=".new-", dir=self.cache))
-        try:
+        with fresh_folder(self.cache / key) as fresh:
             seconds, n_parameters = compute(fresh / "values.npy")
             facts = {"seconds": seconds, "n_parameters": n_parameters, "sha256": sha256(fresh / "values.npy")}
-            (fresh / "encoding.json").write_text(json.dumps(facts), encoding="utf-8")
-            shutil.rmtree(self.cache / key, ignore_errors=True)
-            fresh.rename(self.cache / key)
-        finally:
-            shutil.rmtree(fresh, ignore_errors=True)
+            (fresh / "encoding.json").write_text(json.dumps(sealed(facts)), encoding="utf-8")
 
     def _read(self, key: str) -> Encoding | None:
         """Return what is kept under a key, or None if it is not there or not as it was written."""
         folder = self.cache / key
         try:
             facts = json.loads((folder / "encoding.json").read_text(encoding="utf-8"))
-            if sha256(folder / "values.npy") != facts["sha256"]:
-                return None
-            values = np.load(folder / "values.npy", mmap_mode="r", allow_pickle=False)
-            return Encoding(values, facts["seconds"], facts["n_parameters"])
-        except (OSError, ValueError, KeyError):
-            return None
+            if is_sealed(facts) and sha256(folder / "values.npy") == facts["sha256"]:
+                values = np.load(folder / "values.npy", mmap_mode="r", allow_pickle=False)
+                return Encoding(values, facts["seconds"], facts["n_parameters"])
+        except (OSError, ValueError, KeyError, AttributeError):
+            pass
+        if folder.exists():
+            _log.warning("cache: %s is damaged: it is made again", folder.name[:16])
+        return None
+
+
+def _mapped(file: Path, dtype: np.dtype, shape: tuple[int, ...]) -> np.memmap:
+    """A new array in a file, with its space taken."""
+    values = np.lib.format.open_memmap(file, "w+", dtype, shape)
+    reserve(file)
+    return values

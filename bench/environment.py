@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from radiographs.disk import remove_leftovers
 
 from bench.errors import UserError
 
@@ -88,6 +89,9 @@ def cache_folder() -> Path:
         raise UserError(
             f"{folder}: the cache cannot be made there ({error.strerror}): set XRAYBENCH_CACHE to a folder that can be written to"
         ) from None
+    for place in (folder, *folder.iterdir()):
+        if place.is_dir():
+            remove_leftovers(place)
     return folder
 
 

@@ -34,6 +34,15 @@ AllowOutside = Annotated[
 MaxMegapixels = Annotated[float, typer.Option(help="Larger files are not decoded; all frames count.")]
 
 
+KeepIdentifiers = Annotated[
+    bool,
+    typer.Option(
+        "--keep-identifiers",
+        help="Call images by their files' names in results, though the data set's card does not say that these are public.",
+    ),
+]
+
+
 def hints(
     file_column: str | None,
     label_column: str | None,
@@ -43,9 +52,19 @@ def hints(
     *,
     allow_outside: bool,
     max_megapixels: float,
+    keep_identifiers: bool,
 ) -> Hints:
     """What these options say of a source."""
     from radiographs.sources import Hints
 
     max_pixels = int(max_megapixels * 1e6)
-    return Hints(file_column, label_column, group_column, label_separator, frames.value, allow_outside, max_pixels)
+    return Hints(
+        file_column,
+        label_column,
+        group_column,
+        label_separator,
+        frames.value,
+        allow_outside,
+        max_pixels,
+        keep_identifiers,
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pandas as pd
 from radiographs import splits as splitting
 from radiographs.audit.duplicates import Pair, known_near_duplicates
 from radiographs.cards import known_cards
+from radiographs.disk import damaged_file, write_checksums
 from radiographs.pixels import Pixels, load_pixels, merge_duplicates
 from radiographs.sources import Hints, Listing, SourceError, limited, open_source
 
@@ -63,11 +65,15 @@ def _phantom(cache: Path, view: View) -> Path:
     from radiographs import phantom
 
     out = cache / "phantom" / f"v{phantom.VERSION}-{PHANTOM_IMAGES}-{PHANTOM_SEED}"
+    damaged = damaged_file(out) if out.exists() else None
+    if damaged:
+        view.note(f"cache: {damaged} does not fit its checksum: the phantom is made again")
+        shutil.rmtree(out)
     if not out.exists():
-        out.parent.mkdir(parents=True, exist_ok=True)
         with view.counting("simulating radiographs (synthetic)", PHANTOM_IMAGES) as progress:
             recipe = phantom.Recipe(PHANTOM_IMAGES, PHANTOM_SEED)
             phantom.write_folder(out, recipe, workers=environment.threads(), progress=progress)
+        write_checksums(out)
     return out
 
 

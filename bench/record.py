@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -38,7 +40,7 @@ def describe_run(prepared: Prepared, suite: Suite, seed: int, command: str, devi
         "run_id": f"{listing.card.name}-{suite.name}-{mark}",
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "xraybench": bench.__version__,
-        "command": command,
+        "command": without_folders(command),
         "seed": seed,
         "device": device,
         "suite": {
@@ -81,6 +83,16 @@ def describe_run(prepared: Prepared, suite: Suite, seed: int, command: str, devi
     }
 
 
+def without_folders(command: str) -> str:
+    """Return a command without the folders that lead to its absolute paths: these tell of people and machines.
+
+    >>> without_folders("bench run --all --data /home/ada/xray --out runs/a")
+    'bench run --all --data …/xray --out runs/a'
+    """
+    words = [f"…/{Path(word).name}" if Path(word).is_absolute() else word for word in shlex.split(command)]
+    return " ".join(word if word.startswith("…/") else shlex.quote(word) for word in words)
+
+
 def data_digest(manifest: pd.DataFrame) -> str:
     """SHA-256 over id, labels and the file's own hash of every image, excluded ones included."""
     rows = [
@@ -90,30 +102,43 @@ def data_digest(manifest: pd.DataFrame) -> str:
     return hashlib.sha256("\n".join(rows).encode()).hexdigest()
 
 
-def open_run(folder: RunFolder, run: dict[str, Any], prepared: Prepared) -> dict[str, Any]:
+def open_run(
+    folder: RunFolder, run: dict[str, Any], prepared: Prepared, note: Callable[[str], None] = str
+) -> dict[str, Any]:
     """Begin a run folder, or go on with one that was made from the same things; new models may join.
+
+    What is damaged is named by `note` and written again. A run of an older schema becomes one of this schema.
 
     Raises
     ------
     StoreError
         Naming the first thing that differs.
     """
-    before = folder.read_run()
+    before, wrong = folder.read_run()
     if before is None:
-        folder.write_table("manifest", _with_greys(prepared)[list(MANIFEST_COLUMNS)])
-        folder.write_table("splits", prepared.data.splits)
-        folder.write_run(run)
-        return run
+        if wrong:
+            note(f"{folder.run_file}: {wrong}: it is written again")
+        _write_tables(folder, prepared)
+        return folder.write_run(run)
     difference = _difference(before, run)
     if difference:
         raise StoreError(
             f"{folder.root}: was made with {difference}: give another --out, or repeat the old command: {before['command']}"
         )
+    damaged = folder.damaged_tables(before)
+    for name in damaged:
+        note(f"{folder.root / name}: does not fit its checksum: it is written again")
+    if damaged:
+        _write_tables(folder, prepared)
     models = {**before["suite"]["models"], **run["suite"]["models"]}
-    if models != before["suite"]["models"]:
-        before = {**before, "suite": {**before["suite"], "models": models}}
-        folder.write_run(before)
+    if damaged or models != before["suite"]["models"] or before["schema"] < SCHEMA:
+        before = folder.write_run({**before, "suite": {**before["suite"], "models": models}})
     return before
+
+
+def _write_tables(folder: RunFolder, prepared: Prepared) -> None:
+    folder.write_table("manifest", _with_greys(prepared)[list(MANIFEST_COLUMNS)])
+    folder.write_table("splits", prepared.data.splits)
 
 
 def _with_greys(prepared: Prepared) -> pd.DataFrame:

@@ -11,10 +11,12 @@ import pandas as pd
 
 from bench.cell import Computed, Data, Runner, cell_key
 from bench.encodings import Encodings
+from bench.keys import Keys
 from bench.live import View
+from bench.lock import Lock
 from bench.model import Resources, build, skip_reasons
 from bench.side_by_side import Crew
-from bench.store import Cell, RunFolder, StoreError
+from bench.store import Cell, ModelNotSavedError, RunFolder, StoreError
 from bench.suite import ModelSpec, Suite
 
 
@@ -34,8 +36,10 @@ def plan(suite: Suite, splits: pd.DataFrame) -> list[Cell]:
     return [Cell(model, int(repeat), int(fold)) for model, (repeat, fold) in product(suite.models, folds)]
 
 
-def check_models(suite: Suite, resources: Resources) -> None:
+def check_models(suite: Suite, resources: Resources, keys: Keys) -> None:
     """Build every part of every model once, so that a wrong parameter is found before anything is computed.
+
+    A model whose key is known was built before.
 
     Raises
     ------
@@ -43,6 +47,8 @@ def check_models(suite: Suite, resources: Resources) -> None:
         Naming the key in the suite.
     """
     for name, spec in suite.models.items():
+        if keys.known(spec):
+            continue
         for where, part in [(f"models.{name}.encoders.{k}", p) for k, p in enumerate(spec.encoders)] + [
             (f"models.{name}.head", spec.head)
         ]:
@@ -56,14 +62,17 @@ def run_cells(
     suite: Suite,
     data: Data,
     folder: RunFolder,
+    lock: Lock,
+    keys: Keys,
     encodings: Encodings,
     resources: Resources,
     seed: int,
     view: View,
     *,
     jobs: int = 1,
+    timeout: float | None = None,
 ) -> Outcome:
-    """Compute every cell that the folder does not hold yet, `jobs` of them side by side.
+    """Compute every cell that the folder does not hold yet, `jobs` of them side by side, each for `timeout` seconds at most.
 
     Raises
     ------
@@ -73,14 +82,19 @@ def run_cells(
     cells = plan(suite, data.splits)
     todo, kept = [], 0
     for cell in cells:
-        if _is_there(folder, cell, suite.models[cell.model], encodings, data, seed, view):
+        if _is_there(folder, cell, suite.models[cell.model], keys, encodings, data, seed, view):
             kept += 1
         else:
             todo.append(cell)
     counts = {"done": 0, "skipped": 0, "failed": 0}
     with view.running(todo, kept):
-        for cell, computed in _computed(todo, suite, data, folder, encodings, resources, seed, view, jobs):
-            folder.write_cell(cell, computed.record, computed.predictions, computed.save)
+        for cell, computed in _computed(todo, suite, data, folder, encodings, resources, seed, view, jobs, timeout):
+            lock.check()
+            try:
+                folder.write_cell(cell, computed.record, computed.predictions, computed.save)
+            except ModelNotSavedError as error:
+                computed = computed.failed(str(error))
+                folder.write_cell(cell, computed.record, None, None)
             counts[computed.record["status"]] += 1
             view.cell_ends(cell, computed.record, _scores(data, computed.predictions))
     return Outcome(**counts, kept=kept)
@@ -96,10 +110,11 @@ def _computed(
     seed: int,
     view: View,
     jobs: int,
+    timeout: float | None,
 ) -> Iterator[tuple[Cell, Computed]]:
     """Give every cell when it is done, one after another or `jobs` at a time."""
-    if jobs > 1 and cells:
-        with Crew(jobs, suite.models, data, encodings, seed, folder.root) as crew:
+    if (jobs > 1 or timeout is not None) and cells:  # only a process can be ended whatever it does
+        with Crew(jobs, suite.models, data, encodings, seed, folder.root, timeout=timeout) as crew:
             yield from crew.computed(cells, view.cell_starts, view.epoch)
         return
     resources = replace(resources, on_epoch=view.epoch)
@@ -109,7 +124,7 @@ def _computed(
 
 
 def _is_there(
-    folder: RunFolder, cell: Cell, spec: ModelSpec, encodings: Encodings, data: Data, seed: int, view: View
+    folder: RunFolder, cell: Cell, spec: ModelSpec, keys: Keys, encodings: Encodings, data: Data, seed: int, view: View
 ) -> bool:
     record, wrong = folder.read_cell(cell)
     if wrong:
@@ -117,7 +132,7 @@ def _is_there(
     if record is None or record["status"] != "done":
         return False
     try:
-        key = cell_key(spec, encodings, data, seed)
+        key = keys.get(spec, lambda: cell_key(spec, encodings, data, seed))
     except skip_reasons():
         return True  # its weights are no longer here, but its result is
     if record["key"] != key:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pandas as pd
+from radiographs.disk import fresh_folder
 from radiographs.preprocess import to_uint8
 from radiographs.read import read_picture
 
@@ -21,28 +21,55 @@ _IMAGES, _VERSIONS, _SIDE = 6, 3, 224
 _THUMBNAIL_SIDE, _THUMBNAIL_QUALITY = 112, 55
 
 
-def write_samples(
-    folder: RunFolder, root: Path, manifest: pd.DataFrame, images: np.ndarray, suite: Suite, seed: int
+def write_pictures(
+    folder: RunFolder,
+    root: Path,
+    manifest: pd.DataFrame,
+    files: np.ndarray,
+    images: np.ndarray,
+    suite: Suite,
+    seed: int,
+    workers: int,
+    note: Callable[[str], None],
 ) -> None:
-    """Write samples/ with samples.json and PNG files, unless it is there.
+    """Write all pictures and their checksums, unless they are there as they were written; damaged ones are named and made again.
 
     Parameters
     ----------
-    manifest, images
-        The readable images' rows, and their pixels (n, side, side) uint8 in the same order.
+    manifest, files, images
+        The readable images' rows, where they are below `root`, and their pixels (n, side, side) uint8, in the same order.
     """
+    damaged = folder.damaged_pictures()
+    if damaged:
+        note(f"{damaged}: does not fit its checksum: the pictures are made again")
+    if damaged or not folder.pictures.exists():
+        folder.clear_pictures()
+        _write_samples(folder, root, manifest, files, images, suite, seed)
+        _write_thumbnails(folder, manifest, images, workers)
+        folder.write_pictures()
+
+
+def _write_samples(
+    folder: RunFolder,
+    root: Path,
+    manifest: pd.DataFrame,
+    files: np.ndarray,
+    images: np.ndarray,
+    suite: Suite,
+    seed: int,
+) -> None:
+    """Write samples/ with samples.json and PNG files, unless it is there."""
     if folder.samples.exists():
         return
     rows = _one_per_label_set(manifest)
     augmented = _augmented(images[rows], suite, seed)
-    fresh = Path(tempfile.mkdtemp(prefix=".samples-", dir=folder.root))
-    try:
+    with fresh_folder(folder.samples) as fresh:
         records = []
         for k, row in enumerate(rows):
             item = manifest.iloc[row]
             pictures = {
                 f"{k}-before.png": _small(
-                    to_uint8(read_picture(root / item["file"], frame=int(item["frame"]), max_pixels=10**12).grey)
+                    to_uint8(read_picture(root / files[row], frame=int(item["frame"]), max_pixels=10**12).grey)
                 ),
                 f"{k}-after.png": images[row],
             }
@@ -50,7 +77,7 @@ def write_samples(
                 f"{k}-augmented{j}.png": picture for j, picture in enumerate(augmented[k] if len(augmented) else [])
             }
             for name, picture in {**pictures, **versions}.items():
-                cv2.imwrite(str(fresh / name), picture)
+                (fresh / name).write_bytes(cv2.imencode(".png", picture)[1])
             before, after = pictures
             records.append(
                 {
@@ -62,19 +89,10 @@ def write_samples(
                 }
             )
         (fresh / "samples.json").write_text(json.dumps(records, indent=1), encoding="utf-8")
-        fresh.rename(folder.samples)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
 
 
-def write_thumbnails(folder: RunFolder, manifest: pd.DataFrame, images: np.ndarray, workers: int) -> None:
-    """Write thumbnails.parquet, unless it is there: image_id, and webp, the bytes of a WebP file of 112 by 112 pixels.
-
-    Parameters
-    ----------
-    manifest, images
-        The readable images' rows, and their pixels (n, side, side) uint8 in the same order.
-    """
+def _write_thumbnails(folder: RunFolder, manifest: pd.DataFrame, images: np.ndarray, workers: int) -> None:
+    """Write thumbnails.parquet, unless it is there: image_id, and webp, the bytes of a WebP file of 112 by 112 pixels."""
     if folder.thumbnails.exists():
         return
     with ThreadPoolExecutor(workers) as pool:

@@ -15,13 +15,15 @@ from rich.text import Text
 
 from bench import environment, prepare
 from bench.encodings import Encodings
-from bench.errors import UserError
+from bench.errors import DiskError, UserError, cause
+from bench.keys import Keys
 from bench.live import View, clock_face
+from bench.lock import Lock
 from bench.model import Resources
 from bench.record import describe_run, open_run
 from bench.run import Outcome, check_models, run_cells
-from bench.samples import write_samples, write_thumbnails
-from bench.store import Lock, RunFolder
+from bench.samples import write_pictures
+from bench.store import RunFolder
 from bench.suite import Suite, load_suite, parse_setting, with_epochs
 
 DONE, SOME_FAILED, INTERRUPTED = 0, 1, 130
@@ -48,6 +50,7 @@ class Request:
     hints: Hints = field(default_factory=Hints)
     pictures: bool = True
     jobs: int = 1
+    timeout: float | None = None
     command: str = ""
 
 
@@ -71,18 +74,20 @@ def run_session(request: Request, console: Console) -> int:
     listing = prepare.find_data(request.data, request.hints, cache, view)
     folder = RunFolder(request.out or Path("runs") / f"{listing.card.name}-{suite.name}")
     folder.make()
-    with Lock(folder):
+    with Lock(folder) as lock:
         try:
-            outcome = _run(request, suite, listing, folder, cache, "cuda" if gpu else "cpu", view)
+            outcome = _run(request, suite, listing, folder, lock, cache, "cuda" if gpu else "cpu", view)
         except KeyboardInterrupt:
-            console.print(
-                Text(
-                    f"\ninterrupted: finished cells are kept in {folder.root}; go on with:\n  {request.command or 'the same command'}"
-                )
-            )
+            again = request.command or "the same command"
+            console.print(Text(f"\ninterrupted: finished cells are kept in {folder.root}; go on with:\n  {again}"))
             return INTERRUPTED
+        except OSError as error:
+            raise DiskError(
+                f"{cause(error)}: finished cells are kept in {folder.root}: mend that, then give the same command again"
+            ) from error
         finally:
-            folder.clear_leftovers()
+            if lock.is_mine():
+                folder.clear_leftovers()
     return _farewell(outcome, folder, console, time.perf_counter() - begun)
 
 
@@ -115,7 +120,14 @@ def _default_suite(models: tuple[str, ...], view: View, gpu: str | None) -> str:
 
 
 def _run(
-    request: Request, suite: Suite, listing: Listing, folder: RunFolder, cache: Path, device: str, view: View
+    request: Request,
+    suite: Suite,
+    listing: Listing,
+    folder: RunFolder,
+    lock: Lock,
+    cache: Path,
+    device: str,
+    view: View,
 ) -> Outcome:
     prepared = prepare.prepare(
         listing, suite, cache, limit=request.limit, splits_file=request.splits, seed=request.seed, view=view
@@ -131,17 +143,39 @@ def _run(
         offline=request.offline,
         threads=environment.threads(),
     )
-    check_models(suite, resources)
+    keys = Keys(cache, resources, (prepared.pixels.digest, data.splits_digest, request.seed))
+    check_models(suite, resources, keys)
     folder.clear_leftovers()
-    run = open_run(folder, describe_run(prepared, suite, request.seed, request.command, device), prepared)
+    run = open_run(folder, describe_run(prepared, suite, request.seed, request.command, device), prepared, view.note)
     view.console.print(_balance(prepared))
     view.note(f"run {run['run_id']} in {folder.root}; splits {run['splits']['digest'][:12]}")
     usable = prepared.manifest[prepared.manifest["status"] == "ok"].reset_index(drop=True)
     if request.pictures:
-        write_samples(folder, listing.root, usable, data.images, suite, request.seed)
-        write_thumbnails(folder, usable, data.images, environment.threads())
+        write_pictures(
+            folder,
+            listing.root,
+            usable,
+            prepared.pixels.files,
+            data.images,
+            suite,
+            request.seed,
+            environment.threads(),
+            view.note,
+        )
     encodings = Encodings(data.images, prepared.pixels.digest, cache, resources)
-    return run_cells(suite, data, folder, encodings, resources, request.seed, view, jobs=request.jobs)
+    return run_cells(
+        suite,
+        data,
+        folder,
+        lock,
+        keys,
+        encodings,
+        resources,
+        request.seed,
+        view,
+        jobs=request.jobs,
+        timeout=request.timeout,
+    )
 
 
 def _balance(prepared: prepare.Prepared) -> Table:

@@ -10,7 +10,6 @@ import multiprocessing
 import os
 import shutil
 import signal
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from radiographs.disk import beside
 
 from bench.cell import Computed, Data, Runner
 from bench.encodings import Encodings
@@ -29,6 +29,7 @@ from bench.store import Cell
 from bench.suite import ModelSpec
 
 _PATIENCE = 5.0  # seconds a process gets to end by itself
+_BEGUN = "begun"  # what a process says when it has loaded its libraries and the clock of a time limit may start
 
 
 @dataclass(frozen=True)
@@ -55,10 +56,20 @@ class Crew:
         Of the parent: what a round needs is encoded here first, once and with all cores.
     scratch
         Folder where models wait until the parent takes them.
+    timeout
+        Seconds that a fit, and a prediction, may take; then the process is ended and the cell has failed.
     """
 
     def __init__(
-        self, jobs: int, models: dict[str, ModelSpec], data: Data, encodings: Encodings, seed: int, scratch: Path
+        self,
+        jobs: int,
+        models: dict[str, ModelSpec],
+        data: Data,
+        encodings: Encodings,
+        seed: int,
+        scratch: Path,
+        *,
+        timeout: float | None = None,
     ) -> None:
         images = data.images
         if not isinstance(images, np.memmap):
@@ -69,6 +80,7 @@ class Crew:
         self.job = Job(bare, place, encodings.digest, encodings.cache.parent, resources, seed, models, jobs, scratch)
         self.data = data
         self.encodings = encodings
+        self.timeout = timeout
         self.processes = [_Process(self.job) for _ in range(jobs)]
 
     def __enter__(self) -> Crew:
@@ -103,15 +115,23 @@ class Crew:
             process.ask(("fit", cell))
         waiting = dict(busy)
         failed: dict[Cell, Computed] = {}
+        ends: dict[Cell, float] = {}
         while waiting:
-            ready = wait([process.pipe for process in waiting.values()])
+            ready = wait([process.pipe for process in waiting.values()], self._left(ends))
             for cell, process in list(waiting.items()):
                 if process.pipe not in ready:
+                    if self._left({cell: ends[cell]} if cell in ends else {}) == 0:
+                        failed[cell] = self._too_long(cell, process)
+                        del waiting[cell], ends[cell]
                     continue
                 answer = self._answer(cell, process)
+                if answer == _BEGUN:
+                    ends[cell] = time.monotonic() + (self.timeout or 0)
+                    continue
                 if isinstance(answer, dict):
                     epoch(answer)
                     continue
+                ends.pop(cell, None)
                 if answer is not None:
                     failed[cell] = answer
                 del waiting[cell]
@@ -120,10 +140,24 @@ class Crew:
                 yield cell, failed[cell]
                 continue
             process.ask(("predict", cell))
-            answer = self._answer(cell, process)
+            answer = self._answer(cell, process) if process.pipe.poll(self.timeout) else self._too_long(cell, process)
             if not isinstance(answer, Computed):
                 raise RuntimeError(f"{cell.name}: the process gave no result")
             yield cell, answer
+
+    def _left(self, ends: dict[Cell, float]) -> float | None:
+        """Seconds until the first of these times; None without a limit."""
+        return None if self.timeout is None or not ends else max(0.0, min(ends.values()) - time.monotonic())
+
+    def _too_long(self, cell: Cell, process: _Process) -> Computed:
+        """End a process that takes too long; another takes its place."""
+        process.end(patience=0)
+        return self._failed(cell, process, f"it took longer than --timeout {self.timeout:g} (seconds)")
+
+    def _failed(self, cell: Cell, process: _Process, why: str) -> Computed:
+        self.processes[self.processes.index(process)] = _Process(self.job)
+        spec = self.job.models[cell.model]
+        return Runner(cell, spec, self.job.data, self.encodings, self.job.resources, self.job.seed).failure(why)
 
     def _answer(self, cell: Cell, process: _Process) -> Any:
         """What a process says; a process that died leaves a failed cell, and another takes its place."""
@@ -131,12 +165,9 @@ class Crew:
             answer = process.pipe.recv()
         except (EOFError, OSError):
             code = process.end()
-            self.processes[self.processes.index(process)] = _Process(self.job)
             why = f"its process ended with signal {-code}" if code < 0 else f"its process ended with code {code}"
             hint = " (out of memory? --jobs 1 needs less)" if code == -signal.SIGKILL else ""
-            return Runner(
-                cell, self.job.models[cell.model], self.job.data, self.encodings, self.job.resources, 0
-            ).failure(why + hint)
+            return self._failed(cell, process, why + hint)
         if isinstance(answer, BaseException):
             raise answer
         return answer
@@ -156,12 +187,12 @@ class _Process:
         with suppress(OSError):  # a process that died says so when its answer is read
             self.pipe.send(what)
 
-    def end(self) -> int:
+    def end(self, patience: float = _PATIENCE) -> int:
         """End the process and return its exit code."""
         self.pipe.close()
-        self.process.join(0.1)
+        self.process.join(min(0.1, patience))
         self.process.terminate()
-        self.process.join(_PATIENCE)
+        self.process.join(patience)
         if self.process.is_alive():
             self.process.kill()
             self.process.join()
@@ -183,6 +214,7 @@ def _serve(pipe: Connection, job: Job, parent: int) -> None:
             what, cell = pipe.recv()
             try:
                 if what == "fit" or runner is None:
+                    pipe.send(_BEGUN)
                     with _threads(resources.threads):
                         runner = Runner(
                             cell, job.models[cell.model], data, encodings, resources, job.seed, jobs=job.jobs
@@ -199,7 +231,8 @@ def _saved(computed: Computed, scratch: Path) -> Computed:
     """The result with its model in a folder, from which the parent takes it."""
     if computed.save is None:
         return computed
-    folder = Path(tempfile.mkdtemp(prefix=".model-", dir=scratch))
+    folder = beside(scratch / "model")
+    folder.mkdir()
     computed.save(folder)
     return replace(computed, save=Moved(folder))
 

@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from radiographs.preprocess import Preprocessing
@@ -67,16 +67,19 @@ class CrossValidation(BaseModel):
     repeats: int = 1
 
 
+Name = Annotated[str, Field(pattern=r"^\w[\w .+-]{0,99}$")]  # of suites and models: it becomes the name of a folder
+
+
 class Suite(BaseModel):
     """A whole recipe."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str
+    name: Name
     description: str = ""
     preprocessing: Preprocessing = Field(default_factory=Preprocessing)
     cv: CrossValidation = Field(default_factory=CrossValidation)
-    models: dict[str, ModelSpec]
+    models: dict[Name, ModelSpec]
 
     @property
     def digest(self) -> str:

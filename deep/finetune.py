@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_model
 from torch import Tensor
 from torch.nn.functional import interpolate
 
@@ -18,7 +17,7 @@ from deep.classifier import Classifier
 from deep.device import autocast, images_at_a_time, pick_device
 from deep.probe import LogisticProbe
 from deep.training import Recipe, loss_of, train
-from deep.weights import RANDOM, Start
+from deep.weights import RANDOM, Start, weights_file
 
 Part = tuple[Tensor, Tensor]  # images and labels on the device
 _START_C = (1e-3, 1e-2)  # few candidates: the probe is a start, not a result
@@ -157,7 +156,7 @@ class FineTune:
 
     def save(self, folder: Path) -> None:
         """Write the network as safetensors and how to build it as JSON."""
-        save_model(self.network_, str(folder / "network.safetensors"))
+        (folder / "network.safetensors").write_bytes(weights_file(self.network_))
         recipe = {
             "backbone": self.backbone,
             "pool": list(self.pool),

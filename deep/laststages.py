@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_model
 from torch import Tensor, nn
 
 from deep.backbones import Backbone, build_backbone
@@ -16,7 +15,7 @@ from deep.classifier import Classifier
 from deep.device import autocast, pick_device
 from deep.probe import LogisticProbe
 from deep.training import OnEpoch, Recipe, loss_of, train
-from deep.weights import Start
+from deep.weights import Start, weights_file
 
 IMAGE, MIRRORED = 0, 1  # versions of an image that `deep.activations.Activations` gives before the augmented ones
 _START_C = (1e-3, 1e-2)
@@ -135,7 +134,7 @@ class LastStages:
 
     def save(self, folder: Path) -> None:
         """Write the trained stages as safetensors and how to build them as JSON."""
-        save_model(self.network_, str(folder / "network.safetensors"))
+        (folder / "network.safetensors").write_bytes(weights_file(self.network_))
         recipe = {name: getattr(self, name) for name in ("backbone", "stages", "dropout", "start", "task")}
         (folder / "network.json").write_text(json.dumps({**recipe, "pool": list(self.pool)}), encoding="utf-8")
 

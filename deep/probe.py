@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
@@ -75,7 +75,8 @@ class LogisticProbe:
     def save(self, folder: Path) -> None:
         """Write coefficients and scaling as safetensors, the choice as JSON."""
         arrays = {"solution": self.solution_, "mean": self.mean_, "sd": self.sd_}
-        save_file({name: value.cpu().contiguous() for name, value in arrays.items()}, folder / "probe.safetensors")
+        arrays = {name: value.cpu().contiguous() for name, value in arrays.items()}
+        (folder / "probe.safetensors").write_bytes(save(arrays))
         (folder / "probe.json").write_text(json.dumps({**self.chosen_, "task": self.task}), encoding="utf-8")
 
     def _scaled(self, X: np.ndarray) -> Tensor:

@@ -15,7 +15,7 @@ from urllib.error import URLError
 import torch
 import torchvision
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save
 
 _HASH_IN_NAME = re.compile(
     r"-([a-f0-9]{8,})\.pth$"
@@ -166,6 +166,11 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     except Exception as error:  # noqa: BLE001 - pickle.UnpicklingError: importing pickle to name it would look worse than this
         raise WeightsUnavailableError(f"{path}: refused: it holds more than tensors ({type(error).__name__})") from None
     return state.get("state_dict", state)
+
+
+def weights_file(network: torch.nn.Module) -> bytes:
+    """Content of a safetensors file with everything that a network has learned."""
+    return save({name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()})
 
 
 def fingerprint(path: Path) -> str:

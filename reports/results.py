@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-SCHEMA = 1
+SCHEMAS = (1, 2)  # the last is written today; the first has no seals, and checksums of cells' files alone
 RECOMPUTE = "run the same `bench run` again: it recomputes the cell"
 
 CellKey = tuple[str, int, int]  # model, repeat, fold
@@ -128,16 +128,17 @@ def load(run: Path) -> Results:
     _require(description["suite"], ("name", "models"), "run.json, suite")
     _require(description["data"], ("name", "task", "classes", "at_least_one", "n_images", "n_groups"), "run.json, data")
     _require(description["splits"], ("digest", "folds", "repeats"), "run.json, splits")
-    splits = _table(root, "splits.parquet", SPLIT_COLUMNS)
+    files = description.get("files", {})
+    splits = _table(root, "splits.parquet", SPLIT_COLUMNS, files)
     cells, predictions = _cells(root, description, splits)
     return Results(
         path=root,
         run=description,
-        manifest=_table(root, "manifest.parquet", MANIFEST_COLUMNS),
+        manifest=_table(root, "manifest.parquet", MANIFEST_COLUMNS, files),
         splits=splits,
         cells=cells,
         predictions=predictions,
-        samples=tuple(_samples(root)),
+        samples=tuple(_samples(root, _pictures(root))),
     )
 
 
@@ -147,11 +148,11 @@ def thumbnails(results: Results) -> dict[str, bytes]:
     Raises
     ------
     ResultsError
-        If thumbnails.parquet is there and cannot be read.
+        If thumbnails.parquet is there and cannot be read, or is not as it was written.
     """
     if not _inside(results.path, "thumbnails.parquet").is_file():
         return {}
-    table = _table(results.path, "thumbnails.parquet", ("image_id", "webp"))
+    table = _table(results.path, "thumbnails.parquet", ("image_id", "webp"), _pictures(results.path))
     return {
         image: picture
         for image, picture in zip(table["image_id"], table["webp"], strict=True)
@@ -167,10 +168,31 @@ def _cells(root: Path, run: dict[str, Any], splits: pd.DataFrame) -> tuple[pd.Da
         _require(cell, ("model", "repeat", "fold", *CELL_FIELDS, "checksums"), f"{folder}/cell.json")
         if (cell["model"], cell["repeat"], cell["fold"]) != key:
             raise ResultsError(f"{folder}/cell.json describes another cell; remove the folder and {RECOMPUTE}")
+        _check_origin(cell, run, f"{folder}/cell.json")
         rows.append({name: cell[name] for name in ("model", "repeat", "fold", *CELL_FIELDS)})
         if cell["status"] == "done":
             predictions[key] = _predictions(root, folder, cell, run["data"]["classes"], members.get(key[1:]))
     return pd.DataFrame(rows, columns=["model", "repeat", "fold", *CELL_FIELDS]), predictions
+
+
+def _check_origin(cell: dict[str, Any], run: dict[str, Any], name: str) -> None:
+    """Refuse a cell that was made of other splits, pixels, parameters or another seed than the run; schema 1 does not say."""
+    if "made_of" not in cell:
+        return
+    spec = {
+        key: value
+        for key, value in run["suite"]["models"][cell["model"]].items()
+        if key not in ("family", "description")
+    }
+    ours = {
+        "splits": run["splits"]["digest"],
+        "pixels": run["pixels"]["key"],
+        "model": hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest(),
+        "seed": run["seed"],
+    }
+    for what, value in ours.items():
+        if cell["made_of"].get(what) != value:
+            raise ResultsError(f"{name} is of another run (other {what}); remove its folder and {RECOMPUTE}")
 
 
 def _cell_folders(root: Path, run: dict[str, Any]) -> Iterator[tuple[CellKey, str]]:
@@ -199,9 +221,17 @@ def _predictions(
     return frame
 
 
-def _samples(root: Path) -> Iterator[Sample]:
+def _pictures(root: Path) -> dict[str, str]:
+    """SHA-256 of each picture file; nothing where the run does not say."""
+    return _json(root, "pictures.json").get("files", {}) if _inside(root, "pictures.json").is_file() else {}
+
+
+def _samples(root: Path, known: dict[str, str]) -> Iterator[Sample]:
     if not _inside(root, "samples/samples.json").is_file():
         return
+    for name in known:
+        if name.startswith("samples/"):
+            _checked(_bytes(root, name), name, known)
     for entry in _json(root, "samples/samples.json", versioned=False):
         _require(entry, ("image_id", "labels", "before", "after", "augmented"), "samples/samples.json")
         before, after, *augmented = (
@@ -217,16 +247,33 @@ def _json(root: Path, name: str, *, versioned: bool = True) -> Any:
         raise ResultsError(f"{name} is not valid JSON ({error}); copy it again from where the run was made") from None
     if versioned:
         _require(content, ("schema",), name)
-        if content["schema"] != SCHEMA:
+        if content["schema"] not in SCHEMAS:
             raise ResultsError(
-                f"{name} has schema {content['schema']!r} and this xraybench reads schema {SCHEMA}; "
+                f"{name} has schema {content['schema']!r} and this xraybench reads schemas up to {SCHEMAS[-1]}; "
                 "use the version of xraybench that made the run, or a later one"
             )
+        if content["schema"] > 1 and content.get("seal") != _seal(content):
+            raise ResultsError(f"{name} does not fit its seal: it was changed or damaged; {RECOMPUTE}")
     return content
 
 
-def _table(root: Path, name: str, columns: tuple[str, ...]) -> pd.DataFrame:
-    return _parquet(_bytes(root, name), name, columns)
+def _seal(content: dict[str, Any]) -> str:
+    """SHA-256 of everything in a file but its seal, from schema 2 on."""
+    rest = {key: value for key, value in content.items() if key != "seal"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
+def _table(root: Path, name: str, columns: tuple[str, ...], known: dict[str, str]) -> pd.DataFrame:
+    return _parquet(_checked(_bytes(root, name), name, known), name, columns)
+
+
+def _checked(content: bytes, name: str, known: dict[str, str]) -> bytes:
+    """Return the content of a file if it fits the checksum that is known of it, if one is."""
+    if name in known and hashlib.sha256(content).hexdigest() != known[name]:
+        raise ResultsError(
+            f"{name} does not match its checksum; {RECOMPUTE.replace('recomputes the cell', 'makes it again')}"
+        )
+    return content
 
 
 def _parquet(content: bytes, name: str, columns: tuple[str, ...]) -> pd.DataFrame:

@@ -51,6 +51,9 @@ class Card(BaseModel):
     task: Literal["auto", "multiclass", "multilabel"] = "auto"
     at_least_one: bool = True
     group: str = "patient"
+    public: bool = (
+        False  # the names of its files and images are published and identify nobody: they may stand in results
+    )
     layout: Literal["kaggle", "folders", "table", "paths", "dicom"] = "table"
     table: str | None = None  # the CSV file inside the data folder, for the layout "table"
     pattern: str = ""  # for the layout "paths": what finds (?P<label>...) and (?P<group>...) in a file's path

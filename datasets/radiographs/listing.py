@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -39,6 +40,8 @@ class Listing:
         Whether files may lie outside of root.
     max_pixels : int
         Of one file, above which it is not decoded.
+    private : bool
+        Whether names of files and images may identify somebody, and must not leave the listing.
     """
 
     root: Path
@@ -49,6 +52,7 @@ class Listing:
     notes: tuple[str, ...] = ()
     allow_outside: bool = False
     max_pixels: int = MAX_PIXELS
+    private: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,8 @@ class Hints:
         Whether files may lie outside of the data folder.
     max_pixels : int
         Of one file, above which it is not decoded.
+    keep_identifiers : bool
+        Whether images keep the names of their files in results, whatever the card says.
     """
 
     file: str | None = None
@@ -74,6 +80,7 @@ class Hints:
     frames: str = "first"
     allow_outside: bool = False
     max_pixels: int = MAX_PIXELS
+    keep_identifiers: bool = False
 
     def columns(self, default: Columns) -> Columns:
         """Return the columns of a card with the user's words put over them."""
@@ -84,14 +91,15 @@ class Hints:
 
 
 def finish(root: Path, card: Card, layout: str, items: pd.DataFrame, notes: Iterable[str], hints: Hints) -> Listing:
-    """Sort by id and give every group a name that does not give the patient away.
+    """Sort by id, or by its hash where names are private, and give every group a number in that order, which says nothing of the patient.
 
     Parameters
     ----------
     items : DataFrame
         image_id, file, labels, group (a patient, or empty); frame and expected where they are known.
     """
-    items = items.sort_values("image_id", ignore_index=True)
+    private = not (card.public or hints.keep_identifiers)
+    items = items.sort_values("image_id", ignore_index=True, key=_hashes if private else None)
     known = items["group"].notna() & (items["group"] != "")
     own = items["group"].where(known, "image " + items["image_id"])
     codes, _ = pd.factorize(own)
@@ -102,8 +110,21 @@ def finish(root: Path, card: Card, layout: str, items: pd.DataFrame, notes: Iter
     if known.any() and not known.all():
         notes.append(f"{(~known).sum()} images have no {card.group} and are each a group of their own")
     return Listing(
-        root, card, layout, items[list(COLUMNS)], bool(known.any()), tuple(notes), hints.allow_outside, hints.max_pixels
+        root,
+        card,
+        layout,
+        items[list(COLUMNS)],
+        bool(known.any()),
+        tuple(notes),
+        hints.allow_outside,
+        hints.max_pixels,
+        private,
     )
+
+
+def _hashes(names: pd.Series) -> pd.Series:
+    """Something to sort by that is the same everywhere and not the alphabet, in which names could be looked up."""
+    return names.map(lambda name: hashlib.sha256(name.encode()).hexdigest())
 
 
 def limited(listing: Listing, limit: int, seed: int) -> Listing:

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
-import shutil
-import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -24,11 +23,13 @@ import pandas as pd
 
 from radiographs import preprocess
 from radiographs.audit.duplicates import Pair, merge_groups
+from radiographs.disk import fresh_folder, sha256
 from radiographs.listing import Listing, SourceError
 from radiographs.preprocess import Preprocessing
 from radiographs.read import Picture, UnreadableImageError, read_picture
 
-_FORMAT = 5
+_FORMAT = 7
+_log = logging.getLogger(__name__)
 _AHEAD = 64  # images begun and not yet written
 _KEPT = ("body_part", "view", "laterality", "modality", "photometric")  # of a DICOM header, as they stand there
 _CODED = {"study": "s", "series": "r", "accession": "a"}  # identifiers, of which only which are equal is kept
@@ -46,6 +47,7 @@ class Pixels:
 
     images: np.ndarray
     manifest: pd.DataFrame
+    files: np.ndarray  # (n,) str, where each of these images is, relative to the data folder; of private data only here
     digest: str  # SHA-256 of the pixels: what encodings are kept under
     seconds: float  # what decoding and preprocessing took when it was done, without the facts for the manifest
     cached: bool
@@ -85,28 +87,21 @@ def load_pixels(
     if found is not None:
         return found
     start = time.perf_counter()
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name[:16]}-", dir=folder.parent))
-    try:
+    with fresh_folder(folder) as fresh:
         manifest, share = _decode(listing, settings, fresh / "pixels.u8", workers, progress)
         facts = {
             "format": _FORMAT,
             "side": settings.side,
             "seconds": share * (time.perf_counter() - start),
-            "sha256": _sha256(fresh / "pixels.u8"),
+            "sha256": sha256(fresh / "pixels.u8"),
         }
         manifest.to_parquet(fresh / "manifest.parquet", index=False)
-        facts["manifest_sha256"] = _sha256(fresh / "manifest.parquet")
-        (fresh / "pixels.json").write_text(json.dumps(facts), encoding="utf-8")
-        if folder.exists():  # a damaged one, or one that another process has just finished
-            shutil.rmtree(folder)
-        fresh.rename(folder)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
+        facts["manifest_sha256"] = sha256(fresh / "manifest.parquet")
+        (fresh / "pixels.json").write_text(f"{_digest(facts)}\n{json.dumps(facts)}", encoding="utf-8")
     made = _read_cache(folder, listing)
     if made is None:
         raise SourceError(f"{folder}: the cache cannot be read back: is the disk full?")
-    return Pixels(made.images, made.manifest, made.digest, made.seconds, cached=False)
+    return replace(made, cached=False)
 
 
 def _key(listing: Listing, settings: Preprocessing) -> str:
@@ -167,7 +162,7 @@ def _decode(
             raise
         stream.flush()
         os.fsync(stream.fileno())
-    manifest = pd.concat([listing.items.drop(columns="expected"), pd.DataFrame(facts)], axis=1)
+    manifest = pd.DataFrame(facts)
     for name, letter in _CODED.items():
         manifest[name] = _coded(manifest[name], letter)
     if not (manifest["status"] == "ok").any():
@@ -236,18 +231,40 @@ def _coded(values: pd.Series, letter: str) -> list[str]:
 def _read_cache(folder: Path, listing: Listing) -> Pixels | None:
     """Return what the cache holds, or None if it is not there or not as it was written."""
     try:
-        facts = json.loads((folder / "pixels.json").read_text(encoding="utf-8"))
-        if facts["manifest_sha256"] != _sha256(folder / "manifest.parquet") or facts["sha256"] != _sha256(
-            folder / "pixels.u8"
+        digest, _, text = (folder / "pixels.json").read_text(encoding="utf-8").partition("\n")
+        facts = json.loads(text)
+        if (digest, facts["manifest_sha256"], facts["sha256"]) != (
+            _digest(facts),
+            sha256(folder / "manifest.parquet"),
+            sha256(folder / "pixels.u8"),
         ):
-            return None
-        manifest = pd.read_parquet(folder / "manifest.parquet")
+            raise ValueError("other checksums")
+        manifest = pd.concat(
+            [listing.items.drop(columns="expected"), pd.read_parquet(folder / "manifest.parquet")], axis=1
+        )
         side, n = facts["side"], int((manifest["status"] == "ok").sum())
         images = np.memmap(folder / "pixels.u8", np.uint8, "r", shape=(n, side, side))
-        manifest["labels"], manifest["group"] = listing.items["labels"], listing.items["group"]
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError):
+        if folder.exists():
+            _log.warning("cache: pixels %s are damaged: they are made again", folder.name[:16])
         return None
-    return Pixels(images, manifest, facts["sha256"], facts["seconds"], cached=True)
+    files = manifest.loc[manifest["status"] == "ok", "file"].to_numpy(str)
+    manifest = _pseudonymised(manifest) if listing.private else manifest
+    return Pixels(images, manifest, files, facts["sha256"], facts["seconds"], cached=True)
+
+
+def _pseudonymised(manifest: pd.DataFrame) -> pd.DataFrame:
+    """Call each image by the beginning of its file's SHA-256, and a file that could not be read by its number.
+
+    Such a name is the same wherever the same file is, and says nothing to who has not the file.
+    """
+    names = "x" + manifest["sha256"].str[:20]
+    unread = manifest["sha256"] == ""
+    names[unread] = [f"unread-{k:06d}" for k in range(1, int(unread.sum()) + 1)]
+    frame = manifest["image_id"].str.extract(r"(#\d+)$")[0].fillna("")
+    again = manifest.assign(name=names + frame).groupby("name").cumcount()
+    ids = names + frame + again.map(lambda k: f"-{k + 1}" if k else "")
+    return manifest.assign(image_id=ids, file=names)
 
 
 def merge_duplicates(manifest: pd.DataFrame, near: Sequence[Pair] = ()) -> tuple[pd.DataFrame, int]:
@@ -273,6 +290,5 @@ def merge_duplicates(manifest: pd.DataFrame, near: Sequence[Pair] = ()) -> tuple
     return manifest.assign(group=merge_groups(manifest["group"], pairs)), int(repeated.sum())
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+def _digest(facts: dict[str, object]) -> str:
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()

@@ -21,7 +21,6 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from radiographs.dicom import DicomError, is_dicom, read_dicom
-from radiographs.png import plain_grey
 
 FORMATS = ("PNG", "JPEG", "TIFF")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
@@ -155,6 +154,10 @@ def _bytes_of(path: Path, name: str) -> bytes:
 
 
 def _decode(data: bytes, name: str, max_pixels: int) -> tuple[np.ndarray, str, float]:
+    from radiographs.png import (
+        plain_grey,  # its compiler takes long to load, which a run from the cache need not wait for
+    )
+
     plain = plain_grey(data, max_pixels)
     if plain is not None:
         return plain, "PNG L", 0.0

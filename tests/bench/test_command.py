@@ -52,7 +52,7 @@ def first_run(tmp_path_factory: pytest.TempPathFactory, phantom_folder: Path) ->
 def test_a_run_folder_holds_what_is_promised(first_run: tuple[Path, Path]) -> None:
     run, _ = first_run
     facts = json.loads((run / "run.json").read_text())
-    assert facts["schema"] == 1
+    assert facts["schema"] == 2
     assert facts["suite"]["name"] == "quick"
     assert facts["data"]["synthetic"] is True
     splits = pd.read_parquet(run / "splits.parquet")
@@ -160,8 +160,8 @@ def test_verify_finds_changed_splits_and_a_changed_number(
     splits.loc[trained, "part"] = "valid"
     splits.to_parquet(tmp_path / "run/splits.parquet")
     done = bench_command("verify", "run")
-    assert done.returncode == 1
-    assert "splits.parquet has the digest" in done.stdout
+    assert done.returncode == 2
+    assert "splits.parquet does not match its checksum" in done.stderr
 
 
 def test_a_damaged_cell_is_named_and_computed_again(

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from radiographs.disk import beside
 
-from bench.store import SCHEMA, Cell, Lock, RunFolder, StoreError
+from bench.lock import Lock
+from bench.store import SCHEMA, Cell, RunFolder, StoreError, sealed
 
 CELL = Cell("hog-svm", 0, 3)
 RECORD = {"model": "hog-svm", "repeat": 0, "fold": 3, "status": "done", "key": "k"}
@@ -68,12 +70,13 @@ def test_a_failed_write_leaves_the_old_cell_and_no_leftover(folder: RunFolder) -
 
 
 def test_a_newer_schema_is_refused_by_both_versions(folder: RunFolder) -> None:
-    folder.write_run({"schema": SCHEMA + 1})
+    folder.run_file.write_text(json.dumps({"schema": SCHEMA + 1}))
     with pytest.raises(StoreError, match=f"schema {SCHEMA + 1}; this version reads up to schema {SCHEMA}"):
         folder.read_run()
     folder.run_file.write_text("{")
-    with pytest.raises(StoreError, match=r"run\.json: damaged"):
-        folder.read_run()
+    assert folder.read_run() == (None, "damaged")
+    folder.run_file.write_text(json.dumps({**sealed({"schema": SCHEMA, "seed": 0}), "seed": 1}))
+    assert folder.read_run() == (None, "does not fit its seal")
 
 
 def test_a_place_that_cannot_be_used_is_refused(tmp_path: Path) -> None:
@@ -89,7 +92,7 @@ def test_a_place_that_cannot_be_used_is_refused(tmp_path: Path) -> None:
 
 
 def test_one_run_at_a_time_and_a_dead_owners_lock_is_taken_over(folder: RunFolder) -> None:
-    hold = "import sys, time; from pathlib import Path; from bench.store import *\nwith Lock(RunFolder(Path(sys.argv[1]))): print('held', flush=True); time.sleep(60)"
+    hold = "import sys, time; from pathlib import Path; from bench.store import *; from bench.lock import Lock\nwith Lock(RunFolder(Path(sys.argv[1]))): print('held', flush=True); time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", hold, str(folder.root)], stdout=subprocess.PIPE, text=True) as owner:
         assert owner.stdout is not None
         assert owner.stdout.readline() == "held\n"
@@ -103,8 +106,8 @@ def test_one_run_at_a_time_and_a_dead_owners_lock_is_taken_over(folder: RunFolde
 
 
 def test_what_a_killed_run_left_is_cleared(folder: RunFolder) -> None:
-    (folder.cell_folder(CELL).parent / ".r0-f1-abc").mkdir()
-    (folder.root / ".run.json.tmp").touch()
+    beside(folder.cell_folder(CELL)).mkdir()
+    beside(folder.run_file).touch()
     folder.clear_leftovers()
     assert {p.name for p in folder.root.rglob(".*")} == set()
     assert folder.read_cell(CELL)[1] is None

@@ -37,8 +37,8 @@ def test_a_damaged_prediction_file_is_refused_with_the_way_out(make_run: Callabl
 
 def test_a_newer_schema_is_refused_by_both_versions(make_run: Callable[..., Path]) -> None:
     run = make_run()
-    edit(run / "run.json", schema=2)
-    with pytest.raises(ResultsError, match=r"run\.json has schema 2 and this xraybench reads schema 1"):
+    edit(run / "run.json", schema=3)
+    with pytest.raises(ResultsError, match=r"run\.json has schema 3 and this xraybench reads schemas up to 2"):
         load(run)
 
 

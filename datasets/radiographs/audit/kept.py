@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
+import logging
 from collections.abc import Callable
 from pathlib import Path
+
+from radiographs.disk import write_whole
+
+_log = logging.getLogger(__name__)
 
 
 def kept(path: Path, make: Callable[[], list]) -> list:
@@ -15,13 +19,13 @@ def kept(path: Path, make: Callable[[], list]) -> list:
         digest, _, text = path.read_text(encoding="utf-8").partition("\n")
         if digest == _digest(text):
             return json.loads(text)
-    except (OSError, ValueError):
+        _log.warning("cache: %s is damaged: it is made again", path.name[:16])
+    except FileNotFoundError:
         pass
+    except (OSError, ValueError):
+        _log.warning("cache: %s is damaged: it is made again", path.name[:16])
     text = json.dumps(make())
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_text(f"{_digest(text)}\n{text}", encoding="utf-8")
-    partial.replace(path)
+    write_whole(path, f"{_digest(text)}\n{text}")
     return json.loads(text)
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import pandas as pd
 
 from radiographs.audit.kept import kept
 from radiographs.listing import Listing
+from radiographs.pixels import Pixels
 from radiographs.read import UnreadableImageError, read_picture
 
 VERSION = 1  # raise it when the same picture gives another number
@@ -19,14 +19,9 @@ READ_AT, STROKE = 768, 21  # pixels of the longer side, and of what a stroke is 
 CONTRAST = 0.3  # share of the grey levels
 
 
-def known_letters(listing: Listing, usable: pd.DataFrame, cache: Path, *, workers: int) -> list[int]:
-    """Letters in the fullest row of each usable image, from the cache if they are there.
-
-    Parameters
-    ----------
-    usable : DataFrame
-        The usable images' rows of the manifest, with file, frame and sha256.
-    """
+def known_letters(listing: Listing, pixels: Pixels, cache: Path, *, workers: int) -> list[int]:
+    """Letters in the fullest row of each usable image, from the cache if they are there."""
+    usable = pixels.usable
 
     def count(item: tuple[str, int]) -> int:
         file, frame = item
@@ -37,7 +32,7 @@ def known_letters(listing: Listing, usable: pd.DataFrame, cache: Path, *, worker
 
     def count_all() -> list[int]:
         with ThreadPoolExecutor(workers) as pool:
-            return list(pool.map(count, zip(usable["file"], usable["frame"].astype(int), strict=True)))
+            return list(pool.map(count, zip(pixels.files, usable["frame"].astype(int), strict=True)))
 
     digest = hashlib.sha256("\n".join(usable["sha256"] + usable["frame"].astype(str)).encode()).hexdigest()
     return kept(cache / "letters" / f"v{VERSION}-{digest}.json", count_all)

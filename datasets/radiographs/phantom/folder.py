@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
-import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +18,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from radiographs.disk import fresh_folder
 from radiographs.phantom.anatomy import extras, fractures
 from radiographs.phantom.layouts import (
     LAYOUTS,
@@ -137,11 +136,9 @@ def write_folder(out: Path, recipe: Recipe, *, workers: int = 0, progress: Calla
     if recipe.layout == "dicom":
         __import__("pydicom")
     studio = _Studio(recipe)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     records: list[Record] = []
     slots = islice(studio.slots(), recipe.n)
-    try:
+    with fresh_folder(out) as fresh:
         with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
             while block := list(islice(slots, _BLOCK)):
                 for record in pool.map(lambda slot: studio.write(slot, fresh), block):
@@ -150,10 +147,6 @@ def write_folder(out: Path, recipe: Recipe, *, workers: int = 0, progress: Calla
                         progress(len(records))
         write_tables(fresh, recipe.layout, records)
         (fresh / "SYNTHETIC.txt").write_text(notice(asdict(recipe)), encoding="utf-8")
-        fresh.chmod(0o755)
-        fresh.rename(out)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
 
 
 class _Studio:

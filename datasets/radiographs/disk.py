@@ -1,0 +1,144 @@
+"""Files that are there whole or not at all, errors that name their file, and what a killed process leaves behind.
+
+Everything is written beside its place under a name that says which process writes it, brought to the disk, and renamed. So a process that
+is killed leaves nothing half-written in its place, and the next one knows what may be removed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import shutil
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+_MARK = ".tmp"
+_SUMS = "SHA256SUMS"
+_FORGOTTEN = 24 * 3600  # seconds after which what another host left is taken for dead
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Name the file in errors of the system that do not: a full disk says nothing of where."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno:
+            error.filename = error.filename or str(path)
+        raise
+
+
+@contextmanager
+def fresh_folder(place: Path, *, durable: bool = False) -> Iterator[Path]:
+    """Give a folder to fill, which takes its place when it is whole and is gone when it is not; what stood there is replaced.
+
+    `durable` folders are on the disk before they get their name; others must have checksums, as those of a cache do.
+    """
+    with naming(place):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        fresh = beside(place)
+        try:
+            fresh.mkdir()
+            yield fresh
+            if durable:
+                _sync(fresh)
+            if place.exists():
+                place.rename(old := beside(place))
+                fresh.rename(place)
+                shutil.rmtree(old, ignore_errors=True)
+            else:
+                fresh.rename(place)
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
+
+
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write a file, or leave the one that is there as it is; its folder is made."""
+    write_file(path, lambda fresh: fresh.write_bytes(content.encode() if isinstance(content, str) else content))
+
+
+def write_file(path: Path, write: Callable[[Path], object]) -> None:
+    """As `write_whole`, by a function that is given a path to write to."""
+    with naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = beside(path)
+        try:
+            write(fresh)
+            _sync_file(fresh)
+            fresh.replace(path)
+        finally:
+            fresh.unlink(missing_ok=True)
+
+
+def reserve(path: Path) -> None:
+    """Take the space of a file that has its length but not yet its content, so that a full disk is an error now and not a crash later."""
+    if hasattr(os, "posix_fallocate"):
+        with naming(path), path.open("r+b") as stream:
+            os.posix_fallocate(stream.fileno(), 0, path.stat().st_size)
+
+
+def beside(place: Path) -> Path:
+    """Path beside a place for what is to take it; the name says whose it is."""
+    return place.with_name(f"{_MARK}-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}")
+
+
+def remove_leftovers(folder: Path, *, all_: bool = False) -> None:
+    """Remove from a folder what processes that are gone had begun; with `all_` whatever was begun there."""
+    for path in folder.glob(f"{_MARK}-*-*-*"):
+        if all_ or _is_dead(path):
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file, hex."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def write_checksums(folder: Path) -> None:
+    """Write SHA256SUMS, as ``sha256sum --check`` reads it, over every file of a folder."""
+    write_whole(folder / _SUMS, "".join(f"{digest}  {name}\n" for name, digest in _digests(folder).items()))
+
+
+def damaged_file(folder: Path) -> str | None:
+    """Name of a file that is not as SHA256SUMS says, is not there, or is not named in it; None if all is well."""
+    try:
+        lines = (folder / _SUMS).read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):
+        return _SUMS
+    known = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+    found = _digests(folder)
+    return next((name for name in sorted({*known, *found}) if known.get(name) != found.get(name)), None)
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {name: sha256(path) for path in files if (name := path.relative_to(folder).as_posix()) != _SUMS}
+
+
+def _is_dead(path: Path) -> bool:
+    host, pid = path.name.removeprefix(f"{_MARK}-").rsplit("-", 2)[:2]
+    try:
+        if host == socket.gethostname():
+            return not psutil.pid_exists(int(pid))
+        return path.stat().st_mtime < time.time() - _FORGOTTEN
+    except (OSError, ValueError):
+        return False
+
+
+def _sync(folder: Path) -> None:
+    """Bring every file of a folder to the disk before the folder gets its name."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            _sync_file(path)
+
+
+def _sync_file(path: Path) -> None:
+    with path.open("rb") as stream:
+        os.fsync(stream.fileno())
