@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-import numpy as np
+import os
+from concurrent.futures import ThreadPoolExecutor
 
-_BLOCK = 4096  # rows of a matrix product at a time
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+_BLOCK = 4096  # rows of a matrix that is mapped from disk, at a time
+_PIECE = 512  # rows of a matrix product that one thread computes
 
 
 def squared_distances(X: np.ndarray, mirrored: np.ndarray | None = None) -> np.ndarray:
@@ -66,9 +71,22 @@ def distances_to_landmarks(
 
 
 def _between(A: np.ndarray, B: np.ndarray) -> np.ndarray:
-    """Return |a|² + |b|² - 2 a·b for the rows of A (n, d) and B (m, d), (n, m), not below 0."""
-    products = A @ B.T
-    products *= -2
-    products += np.einsum("ij,ij->i", A, A)[:, None]
-    products += np.einsum("ij,ij->i", B, B)[None, :]
-    return np.maximum(products, 0, out=products)
+    """Return |a|² + |b|² - 2 a·b for the rows of A (n, d) and B (m, d), (n, m), not below 0.
+
+    Pieces of a fixed size are multiplied with one thread each: so the numbers are the same bits for any number of threads, which
+    BLAS by itself does not promise.
+    """
+    products = np.empty((len(A), len(B)), np.result_type(A, B))
+    squares = np.einsum("ij,ij->i", B, B)[None, :]
+
+    def piece(start: int) -> None:
+        rows, out = A[start : start + _PIECE], products[start : start + _PIECE]
+        np.matmul(rows, B.T, out=out)
+        out *= -2
+        out += np.einsum("ij,ij->i", rows, rows)[:, None]
+        out += squares
+        np.maximum(out, 0, out=out)
+
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(piece, range(0, len(A), _PIECE)))
+    return products

@@ -353,6 +353,9 @@ def main() -> NoReturn:
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), _interrupt)
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:  # a language without × or – must not end a run
+            stream.reconfigure(errors="replace")
     logging.basicConfig(handlers=[_Said()], level=logging.WARNING)
     code = invoke(sys.argv[1:])
     try:

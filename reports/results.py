@@ -279,8 +279,10 @@ def _checked(content: bytes, name: str, known: dict[str, str]) -> bytes:
 def _parquet(content: bytes, name: str, columns: tuple[str, ...]) -> pd.DataFrame:
     try:
         frame = pd.read_parquet(io.BytesIO(content))
-    except (ValueError, OSError) as error:
-        raise ResultsError(f"{name} cannot be read ({str(error).splitlines()[0]}); copy the run folder again") from None
+    except Exception as error:  # noqa: BLE001 - pyarrow raises what it pleases on damaged files
+        raise ResultsError(
+            f"{name} cannot be read ({' '.join(str(error).split())[:200]}); copy the run folder again"
+        ) from None
     _require(dict.fromkeys(frame.columns), columns, name)
     return frame
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from radiographs.cards import Card
 from radiographs.dicom import DicomError, read_tags
-from radiographs.listing import Hints, Listing, SourceError, finish
+from radiographs.listing import PSEUDONYM, Hints, Listing, SourceError, finish
 from radiographs.read import SUFFIXES
 from radiographs.tables import label_sets, read_table, refuse_outside, refuse_repeats, require
 from radiographs.walk import Found, find_pictures
@@ -136,7 +136,7 @@ def manifest(path: Path, card: Card, hints: Hints) -> Listing:
     """A manifest.parquet as a run writes it, beside the files it names; their SHA-256 is compared."""
     try:
         rows = pd.read_parquet(path)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # noqa: BLE001 - pyarrow raises what it pleases on damaged files
         raise SourceError(f"{path}: cannot be read as a manifest ({' '.join(str(error).split())[:150]})") from None
     require(rows, list(MANIFEST_COLUMNS), path)
     used = rows[rows["status"] == "ok"] if "status" in rows else rows
@@ -145,6 +145,8 @@ def manifest(path: Path, card: Card, hints: Hints) -> Listing:
     used = used.reset_index(drop=True)
     if not hints.allow_outside:
         refuse_outside(used["file"].astype(str), path, path.parent)
+    if used["file"].astype(str).str.fullmatch(PSEUDONYM).all():
+        raise SourceError(f"{path}: names no files: it was written without --keep-identifiers")
     items = used[list(MANIFEST_COLUMNS)].assign(labels=[list(labels) for labels in used["labels"]])
     items["expected"] = used["sha256"].fillna("") if "sha256" in used else ""
     items["frame"] = used.get("frame", 0)

@@ -13,6 +13,7 @@ import pandas as pd
 from radiographs.cards import Card, Columns
 from radiographs.read import MAX_PIXELS
 
+PSEUDONYM = r"x[0-9a-f]{20}"  # what an image is called whose file's name may identify somebody
 COLUMNS = ("image_id", "file", "labels", "group", "frame", "expected")
 
 

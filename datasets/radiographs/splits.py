@@ -226,7 +226,7 @@ def read_splits(path: Path) -> pd.DataFrame:
         table = _READERS[path.suffix.lower()](path)
     except KeyError:
         raise SplitsError(f"{path}: splits are read from .parquet, .csv or .json files") from None
-    except (OSError, ValueError) as error:
+    except Exception as error:  # noqa: BLE001 - pyarrow raises what it pleases on damaged files
         raise SplitsError(f"{path}: cannot be read as splits ({' '.join(str(error).split())[:150]})") from None
     missing = [c for c in COLUMNS if c not in table.columns]
     if missing:
@@ -240,7 +240,7 @@ def read_splits(path: Path) -> pd.DataFrame:
 
 _READERS = {
     ".parquet": pd.read_parquet,
-    ".csv": lambda path: pd.read_csv(path, dtype=str, keep_default_na=False),
+    ".csv": lambda path: pd.read_csv(path, dtype=str, keep_default_na=False, index_col=False),
     ".json": lambda path: pd.DataFrame(json.loads(path.read_text(encoding="utf-8"))),
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import warnings
 from pathlib import Path
 
 import pandas as pd
@@ -21,11 +22,15 @@ def read_table(path: Path) -> pd.DataFrame:
             with path.open(encoding=encoding) as stream:
                 header = stream.readline()
             separator = max(_SEPARATORS, key=header.count)
-            return pd.read_csv(
-                path, sep=separator, dtype=str, keep_default_na=False, encoding=encoding, skip_blank_lines=True
-            )
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", pd.errors.ParserWarning)
+                return pd.read_csv(
+                    path, sep=separator, dtype=str, keep_default_na=False, encoding=encoding, index_col=False
+                )
         except UnicodeDecodeError:
             continue
+        except pd.errors.ParserWarning:
+            raise SourceError(f"{path}: has rows with more fields than its header") from None
         except (OSError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
             raise SourceError(f"{path}: cannot be read as a table ({' '.join(str(error).split())[:150]})") from None
     raise SourceError(f"{path}: neither UTF-8 nor Latin-1 text")

@@ -101,44 +101,6 @@ def test_another_folder_and_a_cold_cache_give_the_same_bytes(
     assert predictions(tmp_path / "second") == predictions(first_run[0])
 
 
-def test_a_run_killed_in_the_middle_goes_on_and_ends_with_the_same_bytes(
-    first_run: tuple[Path, Path], phantom_folder: Path, tmp_path: Path
-) -> None:
-    run, cache = tmp_path / "killed", first_run[1]
-    command = [
-        sys.executable,
-        "-m",
-        "bench.cli",
-        "run",
-        *MODELS,
-        "--data",
-        str(phantom_folder),
-        "--folds",
-        "3",
-        "--out",
-        str(run),
-    ]
-    environment = {**os.environ, "XRAYBENCH_CACHE": str(cache)}
-    for cells in (1, 4, 6):
-        with subprocess.Popen(
-            command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        ) as process:
-            end = time.monotonic() + 120
-            while (
-                len(list(run.glob("cells/*/r*/cell.json"))) < cells
-                and process.poll() is None
-                and time.monotonic() < end
-            ):
-                time.sleep(0.005)
-            process.send_signal(signal.SIGKILL)
-        finished = {p: p.stat().st_mtime_ns for p in run.glob("cells/*/r*/cell.json")}
-    last = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
-    assert last.returncode == 0, last.stderr
-    assert all(p.stat().st_mtime_ns == when for p, when in finished.items())
-    assert predictions(run) == predictions(first_run[0])
-    assert not list(run.rglob(".*"))
-
-
 def test_verify_finds_changed_splits_and_a_changed_number(
     first_run: tuple[Path, Path], bench_command: Command, tmp_path: Path
 ) -> None:
@@ -205,7 +167,7 @@ def test_an_interrupt_keeps_the_cells_and_says_how_to_go_on(
         assert process.stdout is not None
         while not process.stdout.readline().startswith("run phantom"):
             assert process.poll() is None
-        time.sleep(8)
+        time.sleep(3)
         start = time.monotonic()
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)

@@ -17,7 +17,7 @@ from tests.faults.injection import SUITE, FaultyDisk, build_shim, contents, faul
 COMMAND = ("run", "--all", "--suite", "small.toml", "--data", "data", "--out", "run")
 REPORT = ("report", "run", "--csv")
 MUTATIONS = ("flip", "cut", "zero", "remove", "swap", "junk")
-SHORT, LONG = 12, 200
+SHORT, LONG = 6, 200
 
 
 @pytest.fixture(scope="module")

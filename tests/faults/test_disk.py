@@ -15,7 +15,7 @@ import pytest
 from tests.faults.injection import SUITE, FaultyDisk, build_shim, contents, faulty_disk, leftovers
 
 KINDS = ("kill", "torn", "enospc", "eio")
-A_FEW = 6
+A_FEW = 3
 COMMAND = ("run", "--all", "--suite", "small.toml", "--data", "data", "--out", "run")
 
 

@@ -212,6 +212,13 @@ def fuzz(tmp_path: Path, seconds: float, seed: int) -> dict[str, int]:
     return ends
 
 
+@pytest.mark.parametrize("path", sorted((Path(__file__).parent / "findings").iterdir()), ids=lambda path: path.name)
+def test_what_fuzzing_found_is_refused(path: Path) -> None:
+    readers = {"splits": read_splits, "picture": read_picture, "table": open_source}
+    with pytest.raises(OURS):
+        readers[path.name.split("-")[0]](path)
+
+
 def test_damaged_files_are_read_or_refused(tmp_path: Path) -> None:
     ends = fuzz(tmp_path, 4, seed=0)
     assert ends["refused"] > 50

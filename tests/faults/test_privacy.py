@@ -87,7 +87,8 @@ def test_no_identifier_reaches_an_output(
     ]
     for command in commands:
         done = bench_command(*command)
-        assert done.returncode in (0, 2) if "--folds" in command else done.returncode == 0, done.stdout + done.stderr
+        expected = {"check.json": 1, "refused": 2}  # the broken file is an error of the data; 90 folds are too many
+        assert done.returncode == next((code for word, code in expected.items() if word in command), 0), done.stdout
         said = done.stdout + done.stderr
         assert CANARY not in said, said
         assert "7777777" not in said

@@ -11,7 +11,7 @@ from PIL import Image
 from radiographs.pixels import load_pixels, merge_duplicates
 from radiographs.preprocess import Preprocessing
 from radiographs.read import read_picture
-from radiographs.sources import SourceError, open_source
+from radiographs.sources import Hints, SourceError, open_source
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def folder(tmp_path: Path, phantom_folder: Path) -> Path:
 
 
 def test_pixels_are_in_the_order_of_the_usable_rows_for_any_number_of_workers(folder: Path, tmp_path: Path) -> None:
-    listing = open_source(folder)
+    listing = open_source(folder, Hints(keep_identifiers=True))
     one = load_pixels(listing, Preprocessing(), tmp_path / "a", workers=1)
     four = load_pixels(listing, Preprocessing(), tmp_path / "b", workers=4)
     assert one.digest == four.digest
@@ -127,7 +127,12 @@ def test_bad_files_are_named_one_by_one_and_change_nothing_for_the_good_ones(
         for bad, data in part:
             (tmp_path / name / "x" / bad).write_bytes(data)
     clean, mixed = (
-        load_pixels(open_source(tmp_path / name), Preprocessing(), tmp_path / f"cache-{name}", workers=2)
+        load_pixels(
+            open_source(tmp_path / name, Hints(keep_identifiers=True)),
+            Preprocessing(),
+            tmp_path / f"cache-{name}",
+            workers=2,
+        )
         for name in ("clean", "mixed")
     )
     excluded = mixed.manifest[mixed.manifest["status"] == "excluded"]

@@ -8,6 +8,8 @@ from PIL import Image
 from radiographs.cards import CardError, known_cards, read_card
 from radiographs.sources import Hints, SourceError, limited, open_source
 
+NAMED = Hints(keep_identifiers=True)
+
 
 def picture(path: Path, value: int = 100) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -50,7 +52,7 @@ def test_the_phantom_knows_that_it_is_synthetic(phantom_folder: Path) -> None:
 
 
 def test_a_table_keeps_labels_as_text_and_hides_the_patient(table: Path) -> None:
-    listing = open_source(table, Hints(label="part", group="person", separator="|"))
+    listing = open_source(table, Hints(keep_identifiers=True, label="part", group="person", separator="|"))
     assert listing.items["labels"].tolist() == [["NA"], ["01"], ["nan"], ["01", "NA"]]
     assert listing.items["group"].tolist() == ["g000001", "g000001", "g000002", "g000003"]
     assert any("1 images have no patient" in note for note in listing.notes)
@@ -111,7 +113,7 @@ def test_links_out_of_the_folder_are_not_followed(tmp_path: Path) -> None:
     picture(tmp_path / "data/x/a.png")
     picture(tmp_path / "data/y/b.png")
     (tmp_path / "data/y/link.png").symlink_to(tmp_path / "outside.png")
-    assert open_source(tmp_path / "data").items["file"].tolist() == ["x/a.png", "y/b.png"]
+    assert open_source(tmp_path / "data", NAMED).items["file"].tolist() == ["x/a.png", "y/b.png"]
 
 
 def test_a_limit_draws_whole_groups_and_is_said(phantom_folder: Path) -> None:
@@ -199,8 +201,8 @@ def test_every_frame_is_an_image_where_asked(tmp_path: Path) -> None:
     two = np.stack([PICTURE, PICTURE[::-1]])
     for name, part in (("a", "HAND"), ("b", "KNEE")):
         (tmp_path / f"{name}.dcm").write_bytes(twin(two, NumberOfFrames="2", BodyPartExamined=part))
-    assert open_source(tmp_path).items["image_id"].tolist() == ["a.dcm", "b.dcm"]
-    listing = open_source(tmp_path, Hints(frames="each"))
+    assert open_source(tmp_path, NAMED).items["image_id"].tolist() == ["a.dcm", "b.dcm"]
+    listing = open_source(tmp_path, Hints(keep_identifiers=True, frames="each"))
     assert listing.items["image_id"].tolist() == ["a.dcm#0", "a.dcm#1", "b.dcm#0", "b.dcm#1"]
     pixels = load_pixels(listing, Preprocessing(side=64), tmp_path / "cache", workers=1)
     assert not (pixels.images[0] == pixels.images[1]).all()
@@ -226,10 +228,10 @@ def test_a_manifest_is_compared_with_its_files(tmp_path: Path, phantom_folder: P
     from radiographs.preprocess import Preprocessing
 
     folder = shutil.copytree(phantom_folder, tmp_path / "data")
-    first = load_pixels(open_source(folder), Preprocessing(side=64), tmp_path / "cache", workers=2)
+    first = load_pixels(open_source(folder, NAMED), Preprocessing(side=64), tmp_path / "cache", workers=2)
     first.manifest.to_parquet(folder / "manifest.parquet")
-    listing = open_source(folder / "manifest.parquet")
-    assert listing.items["group"].tolist() == open_source(folder).items["group"].tolist()
+    listing = open_source(folder / "manifest.parquet", NAMED)
+    assert listing.items["group"].tolist() == open_source(folder, NAMED).items["group"].tolist()
     changed = folder / listing.items["file"].iloc[3]
     Image.fromarray(np.full((80, 80), 9, np.uint8)).save(changed)
     again = load_pixels(listing, Preprocessing(side=64), tmp_path / "cache", workers=2)
@@ -248,11 +250,13 @@ def test_files_outside_are_read_only_where_allowed(tmp_path: Path) -> None:
     (tmp_path / "data/labels.csv").write_text("file,label\nx/1.png,x\ny/1.png,y\n../elsewhere/a.png,x\n")
     with pytest.raises(SourceError, match=r"row 4: '\.\./elsewhere/a\.png' is not a path inside"):
         open_source(tmp_path / "data")
-    listing = open_source(tmp_path / "data", Hints(allow_outside=True))
+    listing = open_source(tmp_path / "data", Hints(keep_identifiers=True, allow_outside=True))
     assert (load_pixels(listing, Preprocessing(side=64), tmp_path / "c", workers=1).manifest["status"] == "ok").all()
     (tmp_path / "data/labels.csv").write_text("file,label\nx/1.png,x\ny/1.png,y\nlink/a.png,x\n")
     (tmp_path / "data/link").symlink_to(tmp_path / "elsewhere")
-    manifest = load_pixels(open_source(tmp_path / "data"), Preprocessing(side=64), tmp_path / "c", workers=1).manifest
+    manifest = load_pixels(
+        open_source(tmp_path / "data", NAMED), Preprocessing(side=64), tmp_path / "c", workers=1
+    ).manifest
     assert manifest.set_index("file").loc["link/a.png", "reason"] == "leads out of the data folder (--allow-outside)"
 
 
@@ -265,7 +269,7 @@ def test_special_files_are_never_opened(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "data/x/pipe.png")
     server = socket.socket(socket.AF_UNIX)
     server.bind(str(tmp_path / "data/y/socket.png"))
-    listing = open_source(tmp_path / "data")
+    listing = open_source(tmp_path / "data", NAMED)
     server.close()
     assert listing.items["file"].tolist() == ["x/a.png", "y/b.png"]
     assert "2 files passed over: not a regular file" in listing.notes

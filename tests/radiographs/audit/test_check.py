@@ -23,7 +23,7 @@ Command = Callable[..., Any]
 def found(bench_command: Command, *arguments: object, tmp_path: Path) -> tuple[int, dict[str, dict], str]:
     """Exit code, findings by code, and what was printed."""
     path = tmp_path / "check.json"
-    done = bench_command("data", "check", *arguments, "--json", path, "--folds", 3)
+    done = bench_command("data", "check", *arguments, "--keep-identifiers", "--json", path, "--folds", 3)
     assert "Traceback" not in done.stderr
     return done.returncode, {each["code"]: each for each in json.loads(path.read_text())["findings"]}, done.stdout
 
@@ -138,7 +138,9 @@ def test_near_duplicates_share_a_group_in_a_run(bench_command: Command, folder: 
     grey = read_picture(folder / "00.png").grey
     part = pd.read_csv(folder / "labels.csv", dtype=str)["part"][0]
     add(folder, "again.png", cv2.resize(grey, None, fx=0.7, fy=0.7), part, "someone")
-    run = bench_command("run", "prior", "--data", folder, *COLUMNS, "--folds", 3, "--out", tmp_path / "run")
+    run = bench_command(
+        "run", "prior", "--keep-identifiers", "--data", folder, *COLUMNS, "--folds", 3, "--out", tmp_path / "run"
+    )
     assert run.returncode == 0, run.stderr
     assert "near-duplicates" in run.stdout
     manifest = pd.read_parquet(tmp_path / "run" / "manifest.parquet").set_index("image_id")
@@ -150,7 +152,7 @@ def test_near_duplicates_share_a_group_in_a_run(bench_command: Command, folder: 
 def test_the_page_shows_the_pairs_and_lets_nothing_in(bench_command: Command, folder: Path, tmp_path: Path) -> None:
     add(folder, "<b>x.png", read_picture(folder / "00.png").grey, "<script>alert(1)</script>", "p")
     page = tmp_path / "check.html"
-    bench_command("data", "check", folder, *COLUMNS, "--html", page)
+    bench_command("data", "check", folder, "--keep-identifiers", *COLUMNS, "--html", page)
     text = page.read_text(encoding="utf-8")
     assert "D021" in text
     assert "<script>alert" not in text
@@ -234,7 +236,7 @@ def test_published_splits_that_part_near_duplicates_can_be_run_and_say_so(
     grey = read_picture(folder / "00.png").grey
     part = pd.read_csv(folder / "labels.csv", dtype=str)["part"][0]
     add(folder, "again.png", np.random.default_rng(0).integers(0, 255, grey.shape, np.uint8), part, "someone")
-    made = bench_command("splits", folder, *COLUMNS, "--folds", 3, "--out", published)
+    made = bench_command("splits", folder, "--keep-identifiers", *COLUMNS, "--folds", 3, "--out", published)
     assert made.returncode == 0, made.stderr
     splits = pd.read_csv(published)
     tested = splits[splits["part"] == "test"].set_index("image_id")["fold"]
@@ -242,6 +244,17 @@ def test_published_splits_that_part_near_duplicates_can_be_run_and_say_so(
     cv2.imwrite(
         str(folder / "again.png"), cv2.resize(read_picture(folder / f"{twin:02d}.png").grey, None, fx=0.7, fy=0.7)
     )
-    run = bench_command("run", "prior", "--data", folder, *COLUMNS, "--splits", published, "--out", tmp_path / "run")
+    run = bench_command(
+        "run",
+        "prior",
+        "--keep-identifiers",
+        "--data",
+        folder,
+        *COLUMNS,
+        "--splits",
+        published,
+        "--out",
+        tmp_path / "run",
+    )
     assert run.returncode == 0, run.stderr
     assert "D025: 1 pairs of near-duplicates stand in two parts" in run.stdout
