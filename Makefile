@@ -1,6 +1,6 @@
 PYTHON ?= python
 
-.PHONY: check format lint types imports test slow bench bench-gpu lock
+.PHONY: check format lint types imports test slow faults bench bench-gpu lock audit sbom
 
 check: lint types imports test  ## what continuous integration runs
 
@@ -24,6 +24,9 @@ test:
 slow:  ## minutes to an hour: the accuracy floors on real radiographs
 	$(PYTHON) -m pytest -m slow
 
+faults:  ## an hour: every operation of a run on a faulty disk, 100 kills, 200 damages, ten minutes of fuzzing
+	$(PYTHON) -m pytest -m slow -s tests/faults
+
 bench:  ## a quarter of an hour: each stage beside what people use, the ratios of docs/benchmarks.md
 	$(PYTHON) -m pytest -m slow -s tests/benchmarks/test_speed.py
 
@@ -32,3 +35,9 @@ bench-gpu:  ## networks on this device beside a loop as in timm's train.py
 
 lock:  ## pinned versions without addresses, for continuous integration
 	uv pip compile pyproject.toml --extra all --group dev --universal --python-version 3.11 --no-emit-index-url --no-annotate --no-header -o requirements.lock
+
+audit:  ## known vulnerabilities of the pinned packages; asks the package index
+	uvx pip-audit --requirement requirements.lock --no-deps --disable-pip
+
+sbom:  ## what a release is made of, as CycloneDX
+	uvx --from cyclonedx-bom cyclonedx-py requirements requirements.lock --output-file sbom.json

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,7 @@ def describe() -> dict[str, Any]:
     }
 
 
+@cache
 def package_version(name: str) -> str | None:
     """Version of an installed package, or None."""
     try:

@@ -9,8 +9,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import scipy  # whose parts load themselves when they are used, and take their time
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import betainc, chdtrc, fdtrc, stdtr, stdtrit
 
 FloatArray = NDArray[np.float64]
 PERMUTATIONS = 20_000
@@ -73,8 +73,10 @@ def corrected_t_test(differences: ArrayLike, ratio: float, alpha: float = 0.05) 
     sd, df = float(values.std(ddof=1)), n - 1
     error = math.sqrt((1 / n + ratio) * sd**2)
     t = (mean and math.copysign(math.inf, mean)) if error == 0 else mean / error
-    reach = float(stdtrit(df, 1 - alpha / 2)) * error
-    return Comparison(mean, sd, n, ratio, t, df, float(2 * stdtr(df, -abs(t))), mean - reach, mean + reach)
+    reach = float(scipy.special.stdtrit(df, 1 - alpha / 2)) * error
+    return Comparison(
+        mean, sd, n, ratio, t, df, float(2 * scipy.special.stdtr(df, -abs(t))), mean - reach, mean + reach
+    )
 
 
 def holm(p: ArrayLike) -> FloatArray:
@@ -111,7 +113,7 @@ def bayesian_t_test(differences: ArrayLike, rho: float, rope: float = 0.01) -> t
     scale = math.sqrt((1 / n + rho / (1 - rho)) * values.var(ddof=1))
     if scale == 0:
         return float(mean < -rope), float(-rope <= mean <= rope), float(mean > rope)
-    below, not_above = (float(stdtr(n - 1, (edge - mean) / scale)) for edge in (-rope, rope))
+    below, not_above = (float(scipy.special.stdtr(n - 1, (edge - mean) / scale)) for edge in (-rope, rope))
     return below, not_above - below, 1 - not_above
 
 
@@ -130,7 +132,11 @@ def mcnemar(right_a: ArrayLike, right_b: ArrayLike) -> tuple[int, int, float]:
     n, few = only_a + only_b, min(only_a, only_b)
     if only_a == only_b:
         return only_a, only_b, 1.0
-    return only_a, only_b, min(1.0, 2 * float(betainc(n - few, few + 1, 0.5)))  # binomial distribution function
+    return (
+        only_a,
+        only_b,
+        min(1.0, 2 * float(scipy.special.betainc(n - few, few + 1, 0.5))),
+    )  # binomial distribution function
 
 
 def resample_groups(groups: ArrayLike, n_resamples: int, seed: int) -> NDArray[np.float32]:
@@ -205,12 +211,11 @@ def friedman_nemenyi(scores: ArrayLike, alpha: float = 0.05) -> RankTest:
     chi2 = 12 * n / (k * (k + 1)) * (float((ranks**2).sum()) - k * (k + 1) ** 2 / 4)
     room = n * (k - 1) - chi2
     f = (n - 1) * chi2 / room if room > 1e-12 else math.inf
-    f_p = float(fdtrc(k - 1, (k - 1) * (n - 1), f)) if math.isfinite(f) else 0.0
-    from scipy.stats import studentized_range  # its module takes a second to import
+    f_p = float(scipy.special.fdtrc(k - 1, (k - 1) * (n - 1), f)) if math.isfinite(f) else 0.0
 
-    q = float(studentized_range.ppf(1 - alpha, k, np.inf)) / math.sqrt(2)
+    q = float(scipy.stats.studentized_range.ppf(1 - alpha, k, np.inf)) / math.sqrt(2)
     difference = q * math.sqrt(k * (k + 1) / (6 * n))
-    return RankTest(ranks, chi2, float(chdtrc(k - 1, chi2)), f, f_p, _permutation_p(rows), difference)
+    return RankTest(ranks, chi2, float(scipy.special.chdtrc(k - 1, chi2)), f, f_p, _permutation_p(rows), difference)
 
 
 def _permutation_p(ranks: FloatArray) -> float:

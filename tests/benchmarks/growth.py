@@ -1,4 +1,5 @@
-"""How cost grows with the number of images: ``python tests/benchmarks/growth.py make SOURCE OUT --n 60000`` and ``... measure SOURCE``.
+"""How cost grows with the number of images: ``python tests/benchmarks/growth.py make SOURCE OUT --n 60000`` ``... measure SOURCE`` and
+``... chart growth.json growth.svg``.
 
 Images beyond those of the source are made of them: turned, shifted, scaled, lit differently and with noise, so that no two have the
 same features. A made image keeps its patient, so that folds do not leak.
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import altair as alt
 import cv2
 import numpy as np
 import pandas as pd
@@ -144,6 +146,28 @@ def clocked(call: Callable[[], object]) -> tuple[float, object]:
     return time.perf_counter() - start, result
 
 
+def chart(measured: Path, out: Path) -> None:
+    """Draw seconds against images, with the slope of each stage in its name, as SVG."""
+    table = pd.read_json(measured)
+    slopes = {name: slope(rows) for name, rows in table.groupby("stage")}
+    table["stage"] = table["stage"].map(lambda name: f"{name}: slope {slopes[name]:.2f}")
+    base = alt.Chart(table, title="Cost of each stage of one fold against the number of images")
+    lines = base.mark_line(point=True).encode(
+        alt.X("n", title="images").scale(type="log"),
+        alt.Y("seconds", title="seconds").scale(type="log"),
+        alt.Color("stage", title=None).sort(sorted(table["stage"].unique())).legend(labelLimit=400),
+    )
+    lines.properties(width=560, height=360).save(out)
+    for name, value in sorted(slopes.items()):
+        print(f"{name:<26} slope {value:.2f}")
+
+
+def slope(rows: pd.DataFrame) -> float:
+    """Slope of log seconds against log n, of the four largest sizes; below, what does not grow weighs too much."""
+    last = rows.nlargest(4, "n")
+    return float(np.polyfit(np.log(last["n"]), np.log(last["seconds"]), 1)[0]) if len(last) > 1 else float("nan")
+
+
 def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -156,8 +180,13 @@ def main() -> None:
     measuring.add_argument("source", type=Path)
     measuring.add_argument("--sizes", type=int, nargs="+", default=SIZES)
     measuring.add_argument("--out", type=Path, default=Path("growth.json"))
+    drawing = commands.add_parser("chart")
+    drawing.add_argument("measured", type=Path)
+    drawing.add_argument("out", type=Path)
     given = parser.parse_args()
-    if given.command == "make":
+    if given.command == "chart":
+        chart(given.measured, given.out)
+    elif given.command == "make":
         make(given.source, given.out, given.n)
     else:
         measure(given.source, tuple(given.sizes), given.out)
