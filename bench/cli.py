@@ -7,7 +7,6 @@ import os
 import shlex
 import signal
 import sys
-from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -16,6 +15,7 @@ import typer
 from rich.markup import escape
 
 from bench import data_commands
+from bench.console import Said, err, nobody_reads, open_streams, out, say_error
 from bench.options import (
     AllowOutside,
     FileColumn,
@@ -26,9 +26,7 @@ from bench.options import (
     LabelSeparator,
     MaxMegapixels,
     WhichFrames,
-    err,
     hints,
-    out,
 )
 
 app = typer.Typer(
@@ -323,26 +321,8 @@ def _latest_run() -> Path:
 
 
 def _wrong(message: str) -> typer.Exit:
-    _say(message)
+    say_error(message)
     return typer.Exit(2)
-
-
-def _say(message: str) -> None:
-    with suppress(OSError):  # closed, perhaps
-        err.print(f"[bold red]error:[/] {escape(message)}")
-
-
-def _nobody_reads() -> None:
-    """Let Python's last flush of a pipe that nobody reads go nowhere."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-class _Said(logging.Handler):
-    """Warnings of the rooms, a line each."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        with suppress(OSError):
-            err.print(escape(f"note: {record.getMessage()}"))
 
 
 def main() -> NoReturn:
@@ -353,15 +333,13 @@ def main() -> NoReturn:
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), _interrupt)
-    for stream in (sys.stdout, sys.stderr):
-        if stream is not None:  # a language without × or – must not end a run
-            stream.reconfigure(errors="replace")
-    logging.basicConfig(handlers=[_Said()], level=logging.WARNING)
+    open_streams()
+    logging.basicConfig(handlers=[Said()], level=logging.WARNING)
     code = invoke(sys.argv[1:])
     try:
         sys.stdout.flush()
     except BrokenPipeError:
-        _nobody_reads()
+        nobody_reads()
     sys.exit(code)
 
 
@@ -375,18 +353,18 @@ def invoke(arguments: list[str]) -> int:
         err.print("interrupted")
         return 130
     except BrokenPipeError:
-        _nobody_reads()
+        nobody_reads()
         return 1
     except Exception as error:
         if isinstance(error, _usage_error()):
             error.show()
             return 2
         if isinstance(error, OSError) and (error.filename or is_disk_error(error)):
-            _say(cause(error))
+            say_error(cause(error))
             return 1 if is_disk_error(error) else 2
         if not _is_user_error(error):
             raise
-        _say(" ".join(str(error).split()))
+        say_error(" ".join(str(error).split()))
         return 1 if isinstance(error, DiskError) else 2
 
 

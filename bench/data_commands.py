@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from bench.console import out
 from bench.errors import UserError
 from bench.options import (
     AllowOutside,
@@ -21,7 +22,6 @@ from bench.options import (
     Source,
     WhichFrames,
     hints,
-    out,
 )
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Check data sets, and make them.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import mmap
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -80,6 +81,7 @@ class Encodings:
                 some = None if mirrored is None else mirrored[landmarks]
                 distances_to_landmarks(values, values[landmarks], some, out=matrix)
             matrix.flush()
+            _give_back(values, mirrored, matrix)
             return time.perf_counter() - start, 0
 
         return self._kept(self._distances_key(part, mirror=mirror, landmarks=landmarks), compute)
@@ -114,6 +116,7 @@ class Encodings:
                 shape = (len(self.images), *block.shape[1:])
                 values = _mapped(file, block.dtype, shape)
             values[begin : begin + _BLOCK] = block
+            _give_back(self.images, values)
         if values is not None:
             values.flush()
         return seconds, int(getattr(encoder, "n_parameters_", 0))
@@ -149,6 +152,14 @@ class Encodings:
         if folder.exists():
             _log.warning("cache: %s is damaged: it is made again", folder.name[:16])
         return None
+
+
+def _give_back(*arrays: np.ndarray | None) -> None:
+    """Give back the memory of what is mapped from files; it is read again when it is needed."""
+    for array in arrays:
+        pages = getattr(array, "_mmap", None)
+        if pages is not None and hasattr(mmap, "MADV_DONTNEED"):
+            pages.madvise(mmap.MADV_DONTNEED)
 
 
 def _mapped(file: Path, dtype: np.dtype, shape: tuple[int, ...]) -> np.memmap:

@@ -1,4 +1,4 @@
-"""What commands share: where they print, and the options that say how a source of images is to be read."""
+"""The options that several commands share: how a source of images is to be read."""
 
 from __future__ import annotations
 
@@ -6,13 +6,9 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 if TYPE_CHECKING:
     from radiographs.sources import Hints
-
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 class Frames(StrEnum):

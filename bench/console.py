@@ -1,0 +1,41 @@
+"""Where commands print, and what they do when nobody listens."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from contextlib import suppress
+
+from rich.console import Console
+from rich.markup import escape
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def say_error(message: str) -> None:
+    """Print an error, a line, where anybody can see it."""
+    with suppress(OSError):  # closed, perhaps
+        err.print(f"[bold red]error:[/] {escape(message)}")
+
+
+def nobody_reads() -> None:
+    """Let Python's last flush of a pipe that nobody reads go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def open_streams() -> None:
+    """See that what was closed can be printed to, and that a language without × or – ends no run."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123 - for the whole life of the process
+        getattr(sys, name).reconfigure(errors="replace")
+
+
+class Said(logging.Handler):
+    """Warnings of the rooms, a line each."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with suppress(OSError):
+            err.print(escape(f"note: {record.getMessage()}"))
