@@ -28,6 +28,12 @@ def place(tmp_path_factory: pytest.TempPathFactory, phantom_folder: Path) -> tup
     return folder, contents(folder / "run")
 
 
+def begin(place: Path, folder: Path) -> None:
+    """Give a folder the data and the suite, and nothing computed."""
+    shutil.copytree(place / "data", folder / "data")
+    shutil.copyfile(place / "small.toml", folder / "small.toml")
+
+
 def environment(folder: Path, **changes: str) -> dict[str, str]:
     return {**os.environ, "XRAYBENCH_CACHE": str(folder / "cache"), **changes}
 
@@ -43,8 +49,7 @@ def environment(folder: Path, **changes: str) -> dict[str, str]:
 def test_a_poor_environment_is_enough(
     place: tuple[Path, dict[str, bytes]], tmp_path: Path, without: tuple[str, ...], changes: dict[str, str]
 ) -> None:
-    shutil.copytree(place[0] / "data", tmp_path / "data")
-    shutil.copyfile(place[0] / "small.toml", tmp_path / "small.toml")
+    begin(place[0], tmp_path)
     given = {k: v for k, v in environment(tmp_path, **changes).items() if k not in without}
     done = subprocess.run(RUN, cwd=tmp_path, env=given, capture_output=True, check=False, stdin=subprocess.DEVNULL)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -80,8 +85,7 @@ def test_closed_streams_and_a_broken_pipe_are_no_failure_of_the_run(place: tuple
 
 
 def test_few_descriptors_are_enough_or_named(place: tuple[Path, dict[str, bytes]], tmp_path: Path) -> None:
-    shutil.copytree(place[0] / "data", tmp_path / "data")
-    shutil.copyfile(place[0] / "small.toml", tmp_path / "small.toml")
+    begin(place[0], tmp_path)
     done = subprocess.run(
         RUN,
         cwd=tmp_path,
@@ -104,8 +108,7 @@ def test_few_descriptors_are_enough_or_named(place: tuple[Path, dict[str, bytes]
 def test_a_limit_on_the_size_of_files_is_one_line(
     place: tuple[Path, dict[str, bytes]], tmp_path: Path, limit: int
 ) -> None:
-    shutil.copytree(place[0] / "data", tmp_path / "data")
-    shutil.copyfile(place[0] / "small.toml", tmp_path / "small.toml")
+    begin(place[0], tmp_path)
     done = subprocess.run(
         RUN,
         cwd=tmp_path,
