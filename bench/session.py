@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from radiographs.sources import Hints, Listing
@@ -27,6 +27,9 @@ from bench.store import RunFolder
 from bench.suite import Suite, load_suite, parse_setting, with_epochs
 
 DONE, SOME_FAILED, INTERRUPTED = 0, 1, 130
+GPU_NOTE = (
+    "on a GPU some kernels add in another order each time: networks may differ in their last digits from run to run"
+)
 
 
 @dataclass(frozen=True)
@@ -133,6 +136,8 @@ def _run(
         listing, suite, cache, limit=request.limit, splits_file=request.splits, seed=request.seed, view=view
     )
     view.note(prepare.recognised(prepared))
+    if device == "cuda":
+        prepared = replace(prepared, notes=(*prepared.notes, GPU_NOTE))
     for note in prepared.notes:
         view.note(f"  note: {note}")
     data = prepared.data

@@ -72,9 +72,7 @@ def refuse_repeats(names: pd.Series, path: Path) -> None:
     """Refuse a table in which a name stands twice."""
     repeated = names.duplicated()
     if repeated.any():
-        raise SourceError(
-            f"{path}: row {int(repeated.idxmax()) + 2}: {names[repeated.idxmax()]!r} stands in an earlier row too"
-        )
+        raise SourceError(f"{path}: row {int(repeated.idxmax()) + 2}: names what an earlier row names too")
 
 
 def refuse_outside(names: pd.Series, path: Path, root: Path) -> None:
@@ -82,4 +80,4 @@ def refuse_outside(names: pd.Series, path: Path, root: Path) -> None:
     outside = names.str.contains(_OUTSIDE, regex=True)
     if outside.any():
         row = int(outside.idxmax())
-        raise SourceError(f"{path}: row {row + 2}: {names[row]!r} is not a path inside {root} (--allow-outside)")
+        raise SourceError(f"{path}: row {row + 2}: is not a path inside {root} (--allow-outside)")

@@ -47,8 +47,8 @@ def table(folder: Path) -> pd.DataFrame:
     return summary[[c for c in summary if re.match(r"model$|family|f1|accuracy|roc|ap_|brier|mcc|cells", c)]]
 
 
-def damage(folder: Path, rng: random.Random) -> tuple[str, Path]:
-    """Do one thing to one file of the run or the cache."""
+def damage(folder: Path, rng: random.Random) -> tuple[str, list[Path]]:
+    """Do one thing to one file of the run or the cache, or swap two of them."""
     files = sorted(p for place in ("run", "cache") for p in (folder / place).rglob("*") if p.is_file())
     kind, victim = rng.choice(MUTATIONS), rng.choice(files)
     content = bytearray(victim.read_bytes())
@@ -58,7 +58,8 @@ def damage(folder: Path, rng: random.Random) -> tuple[str, Path]:
         other = rng.choice(others or [p for p in files if p != victim])
         victim.write_bytes(other.read_bytes())
         other.write_bytes(content)
-    elif kind == "remove":
+        return kind, [victim, other]
+    if kind == "remove":
         victim.unlink()
     elif kind == "junk":
         (victim.parent / f"junk{victim.suffix}").write_bytes(rng.randbytes(200))
@@ -68,7 +69,7 @@ def damage(folder: Path, rng: random.Random) -> tuple[str, Path]:
         elif kind == "zero":
             content[at : at + 64] = bytes(len(content[at : at + 64]))
         victim.write_bytes(content[:at] if kind == "cut" else content)
-    return kind, victim
+    return kind, [victim]
 
 
 def survive(disk: FaultyDisk, finished: tuple[Path, dict[str, bytes], pd.DataFrame], seed: int) -> str:
@@ -77,17 +78,18 @@ def survive(disk: FaultyDisk, finished: tuple[Path, dict[str, bytes], pd.DataFra
     folder = disk.root / "damaged"
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(pristine, folder)
-    kind, victim = damage(folder, random.Random(seed))
-    what = f"seed {seed}: {kind} {victim.relative_to(folder)}"
+    kind, victims = damage(folder, random.Random(seed))
+    what = f"seed {seed}: {kind} {', '.join(str(p.relative_to(folder)) for p in victims)}"
     changed = contents(folder / "run") != expected
     report = disk.run(*REPORT, cwd=folder)
     assert "Traceback" not in report.stderr, (what, report.stderr)
     if report.returncode == 0:
-        pd.testing.assert_frame_equal(table(folder), scores, obj=what) if not removed_a_cell(kind, victim) else None
+        pd.testing.assert_frame_equal(table(folder), scores, obj=what) if not removed_a_cell(kind, victims[0]) else None
     else:
         assert report.returncode == 2, (what, report.stderr)
         assert len(report.stderr.strip().splitlines()) == 1, (what, report.stderr)
-        assert victim.name in report.stderr or "cell" in report.stderr, (what, report.stderr)
+        named = any(path.name in report.stderr for path in victims)
+        assert named or "cell" in report.stderr, (what, report.stderr)
     shutil.rmtree(folder / "run/report", ignore_errors=True)
     again = disk.run(*COMMAND, cwd=folder)
     assert again.returncode == 0, (what, again.stdout, again.stderr)

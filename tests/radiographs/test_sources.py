@@ -80,13 +80,13 @@ def test_an_unknown_column_is_named_with_a_suggestion(table: Path) -> None:
 @pytest.mark.parametrize("name", ["../secret.png", "/etc/passwd", ""])
 def test_a_path_that_leads_out_of_the_folder_is_refused_by_row(tmp_path: Path, name: str) -> None:
     (tmp_path / "t.csv").write_text(f"file,label\na.png,x\n{name},y\n")
-    with pytest.raises(SourceError, match=r"t\.csv: row 3: .* is not a path inside"):
+    with pytest.raises(SourceError, match=r"t\.csv: row 3: is not a path inside"):
         open_source(tmp_path / "t.csv")
 
 
 def test_an_image_that_stands_twice_is_refused_by_row(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("file,label\na.png,x\nb.png,x\na.png,y\n")
-    with pytest.raises(SourceError, match=r"row 4: 'a\.png' stands in an earlier row"):
+    with pytest.raises(SourceError, match=r"row 4: names what an earlier row names"):
         open_source(tmp_path / "t.csv")
 
 
@@ -248,7 +248,7 @@ def test_files_outside_are_read_only_where_allowed(tmp_path: Path) -> None:
     for name in ("x", "y"):
         picture(tmp_path / f"data/{name}/1.png", 30)
     (tmp_path / "data/labels.csv").write_text("file,label\nx/1.png,x\ny/1.png,y\n../elsewhere/a.png,x\n")
-    with pytest.raises(SourceError, match=r"row 4: '\.\./elsewhere/a\.png' is not a path inside"):
+    with pytest.raises(SourceError, match=r"row 4: is not a path inside"):
         open_source(tmp_path / "data")
     listing = open_source(tmp_path / "data", Hints(keep_identifiers=True, allow_outside=True))
     assert (load_pixels(listing, Preprocessing(side=64), tmp_path / "c", workers=1).manifest["status"] == "ok").all()
