@@ -95,6 +95,9 @@ def run_cells(
             except ModelNotSavedError as error:
                 computed = computed.failed(str(error))
                 folder.write_cell(cell, computed.record, None, None)
+            if computed.record["status"] == "done":
+                key = computed.record["key"]
+                keys.get(suite.models[cell.model], lambda key=key: key)
             counts[computed.record["status"]] += 1
             view.cell_ends(cell, computed.record, _scores(data, computed.predictions))
     return Outcome(**counts, kept=kept)

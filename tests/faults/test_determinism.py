@@ -75,7 +75,6 @@ def test_a_run_with_nothing_to_do_changes_no_byte_and_loads_nothing_heavy(first:
         places = (first / "run", first / "cache")
         return {str(p): (p.stat().st_mtime_ns, p.read_bytes()) for f in places for p in f.rglob("*") if p.is_file()}
 
-    run(first, phantom_folder)  # the first after a run that computed something may note its keys
     before = tree()
     code = "import sys, bench.cli; bench.cli.invoke(sys.argv[1:]); print('loaded', sorted({m.split('.')[0] for m in sys.modules} & {'torch', 'sklearn', 'xgboost', 'numba'}))"
     command = [
