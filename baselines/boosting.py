@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xgboost
@@ -93,10 +94,19 @@ class XGBoost:
         if booster is None:
             raise ValueError(f"XGBoost: rounds = {self.rounds}: give 1 or more")
         best = int(np.argmin(losses))
+        self.whole_ = booster
         self.booster_ = booster[: best + 1]
         self.chosen_ = {"trees": float(best + 1)} | ({} if len(X) <= self.rows else {"rows": float(self.rows)})
         self.history_ = [{"epoch": k + 1, "valid_loss": float(loss)} for k, loss in enumerate(losses)]
         self.n_parameters_ = sum(tree.count("leaf=") for tree in self.booster_.get_dump())
+        return self
+
+    def refit(self, X: np.ndarray, y: np.ndarray, folds: Sequence[Mapping[str, Any]], seed: int) -> XGBoost:
+        """Fit to all images, with as many rounds as the folds kept in the median; `folds` have the number of ``trees`` of each."""
+        self.rounds = self.stop_after = max(1, round(float(np.median([fold["trees"] for fold in folds]))))
+        self.fit(X, y, X[:1], y[:1], seed)
+        self.booster_ = self.whole_
+        self.chosen_ = {"trees": float(self.rounds)}
         return self
 
     def _turns(self, n: int, seed: int) -> Iterator[tuple[np.ndarray | None, int]]:
@@ -125,6 +135,13 @@ class XGBoost:
     def save(self, folder: Path) -> None:
         """Write the booster in XGBoost's own binary JSON."""
         (folder / "xgboost.ubj").write_bytes(self.booster_.save_raw("ubj"))
+
+    @classmethod
+    def load(cls, folder: Path) -> XGBoost:
+        """Read what `save` wrote: trees that predict."""
+        boosted = cls()
+        boosted.booster_ = xgboost.Booster(model_file=folder / "xgboost.ubj")
+        return boosted
 
     def _targets(self, y: np.ndarray) -> np.ndarray:
         return y.argmax(axis=1) if self.task == "multiclass" else y

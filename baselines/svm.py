@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from safetensors.numpy import save
-from sklearn.svm import SVC
+from safetensors.numpy import load_file, save
 
 from baselines.calibration import Calibration, fit_calibration
 from baselines.nystroem import Machine, fit_nystroem
@@ -88,6 +89,30 @@ class SVM:
         """Probabilities (n, n_classes) float64 from squared distances (n_encodings, n, m) to the images of the columns."""
         return self.calibration_.apply(self.machine_.scores(np.exp(-self.chosen_["gamma"] * self._joined(X))))
 
+    def refit(self, X: np.ndarray, y: np.ndarray, folds: Sequence[Mapping[str, Any]], seed: int) -> SVM:
+        """Fit to all images, with the C and gamma that most folds chose and the mean of their calibrations.
+
+        Parameters
+        ----------
+        X, y
+            As for `fit`.
+        folds
+            What each fold's machine wrote in svm.json: C, gamma and calibration.
+        """
+        ((C, gamma), _) = Counter((fold["C"], fold["gamma"]) for fold in folds).most_common(1)[0]
+        self.C, self.gamma = (C,), (gamma,)
+        self.fit(X, y, X[:, :1], y[:1], seed)
+        kept = [fold["calibration"] for fold in folds]
+        slope = float(np.exp(np.mean([np.log(each["slope"]) for each in kept])))
+        self.calibration_ = Calibration(self.task, slope, float(np.mean([each["intercept"] for each in kept])))
+        return self
+
+    def keep_support(self) -> np.ndarray:
+        """Forget the images of the columns that no class needs; return the positions of the others among the columns."""
+        support = self.support_
+        self.machine_ = Machine(self.machine_.dual[support], self.machine_.intercept)
+        return support
+
     def save(self, folder: Path) -> None:
         """Write dual coefficients, a row for each image of the columns, as safetensors."""
         arrays = {"scale": self.scale_, "dual": self.machine_.dual, "intercept": self.machine_.intercept}
@@ -95,6 +120,19 @@ class SVM:
         (folder / "svm.json").write_text(
             json.dumps({**self.chosen_, "calibration": self.calibration_.as_dict()}), encoding="utf-8"
         )
+
+    @classmethod
+    def load(cls, folder: Path) -> SVM:
+        """Read what `save` wrote: a machine that predicts."""
+        facts, arrays = (
+            json.loads((folder / "svm.json").read_text(encoding="utf-8")),
+            load_file(folder / "svm.safetensors"),
+        )
+        calibration = Calibration(**facts["calibration"])
+        svm = cls(task=calibration.task)
+        svm.scale_, svm.machine_ = arrays["scale"], Machine(arrays["dual"], arrays["intercept"])
+        svm.calibration_, svm.chosen_, svm.exact_ = calibration, {"gamma": facts["gamma"]}, "landmarks" not in facts
+        return svm
 
     @property
     def support_(self) -> np.ndarray:
@@ -125,6 +163,8 @@ def _fit_one(kernel: np.ndarray, labels: np.ndarray, C: float) -> tuple[np.ndarr
     dual = np.zeros(len(labels))
     if labels.min() == labels.max():  # a class that is nowhere, or everywhere, in the training part: a constant score
         return dual, 1.0 if labels.all() else -1.0
+    from sklearn.svm import SVC  # prediction does without it
+
     machine = SVC(C=C, kernel="precomputed", cache_size=500).fit(kernel, labels)
     dual[machine.support_] = machine.dual_coef_[0]
     return dual, float(machine.intercept_[0])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,7 +58,11 @@ class Computed:
 
 
 def cell_key(spec: ModelSpec, encodings: Encodings, data: Data, seed: int) -> str:
-    """Hash of everything that decides a cell's numbers but its fold."""
+    """Hash of everything that decides a cell's numbers but its fold; of a tuned model, over the values of all folds."""
+    if spec.tuned:
+        places = [tuple(map(int, place[1:].split("-f"))) for place in sorted(spec.tuned.folds)]
+        keys = [cell_key(spec.of_fold(*place), encodings, data, seed) for place in places]
+        return hashlib.sha256(json.dumps([places, keys]).encode()).hexdigest()
     head = build(spec.head, encodings.resources, "head")
     start = head.fingerprint() if hasattr(head, "fingerprint") else ""
     encoders = [encodings.key(part) for part in spec.encoders]
@@ -75,6 +79,22 @@ def _recipe(spec: ModelSpec) -> dict[str, Any]:
     return {key: value for key, value in spec.as_dict().items() if key != "description"}
 
 
+def check_tuned(models: Mapping[str, ModelSpec], splits_digest: str) -> None:
+    """See that tuned models run on the splits that they were tuned on.
+
+    Raises
+    ------
+    UserError
+        If they do not: images that chose the values could be tested on.
+    """
+    for name, spec in models.items():
+        if spec.tuned and spec.tuned.splits != splits_digest:
+            raise UserError(
+                f"models.{name}.tuned: was tuned on other splits ({spec.tuned.splits[:12]}; these are {splits_digest[:12]}), whose validation "
+                "images could be tested on here: give the same data, seed, folds and limit as bench tune, or tune again"
+            )
+
+
 class Runner:
     """Computes one cell: `result`, or `fitted` and then `predicted` where cells that are fitted side by side are timed alone afterwards."""
 
@@ -89,8 +109,10 @@ class Runner:
         *,
         jobs: int = 1,
     ) -> None:
+        check_tuned({cell.model: spec}, data.splits_digest)
         self.cell = cell
-        self.spec = spec
+        self.whole = spec  # with the values of all folds, where it is tuned
+        self.spec = spec.of_fold(cell.repeat, cell.fold)
         self.data = data
         self.encodings = encodings
         self.resources = resources
@@ -118,6 +140,13 @@ class Runner:
         if found is None:
             raise RuntimeError(f"{self.cell.name}: nothing was predicted")
         return found
+
+    def validated(self) -> np.ndarray:
+        """Fit, and give the validation part's probabilities (n_valid, n_classes): the test part is left out, not even read."""
+        self.test = self.test[:0]
+        self._fit()
+        _, valid, _ = self.inputs
+        return predict(self.head, valid)
 
     def prepare(self) -> None:
         """See that the cache holds everything the cell shares with others."""
@@ -154,7 +183,7 @@ class Runner:
             "made_of": {
                 "splits": self.data.splits_digest,
                 "pixels": self.encodings.digest,
-                "model": recipe_digest(self.spec),
+                "model": recipe_digest(self.whole),
                 "seed": self.seed,
             },
             "status": status,
@@ -209,7 +238,7 @@ class Runner:
         record = self._record("done")
         record["timings"] |= {"encode": encode, "fit_seconds": self.cost.seconds, "predict_seconds": samples}
         record |= {
-            "key": cell_key(self.spec, self.encodings, self.data, self.seed),
+            "key": cell_key(self.whole, self.encodings, self.data, self.seed),
             "peak_memory_bytes": self.cost.peak_memory_bytes,
             "n_parameters": int(getattr(head, "n_parameters_", 0))
             + sum(self.encodings.get(p).n_parameters for p in self.spec.encoders),

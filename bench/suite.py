@@ -11,10 +11,19 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 from radiographs.preprocess import Preprocessing
 
 from bench.errors import UserError
+from bench.tuning.space import Dimension, Key, Tuned
 
 _SUITES = files("bench").joinpath("suites")
 
@@ -36,6 +45,10 @@ class Part(BaseModel):
         """Such as ``HOG(cell=16)``."""
         return f"{self.class_.split(':')[1]}({', '.join(f'{k}={v}' for k, v in self.parameters.items())})"
 
+    def changed(self, **parameters: Any) -> Part:
+        """Return the part with other parameters."""
+        return Part.model_validate({"class": self.class_, **self.parameters, **parameters})
+
 
 class ModelSpec(BaseModel):
     """One model: encoders and a head.
@@ -43,6 +56,8 @@ class ModelSpec(BaseModel):
     With `train_share` below 1 it is trained on that share of the training part's groups (patients), chosen so that a smaller share
     is part of a larger one; validation and test part stay whole. With `mirror`, an image and its mirror image are the same to the model: a kernel takes the smaller of the two distances,
     any other head is trained on the encodings of both and predicts their mean.
+
+    `search` is what ``bench tune`` may try; a run does not look at it, so that it is part of no digest. `tuned` is what it chose.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -52,6 +67,45 @@ class ModelSpec(BaseModel):
     head: Part
     mirror: bool = False
     train_share: float = Field(default=1.0, gt=0, le=1)
+    search: dict[Key, Dimension] = Field(default_factory=dict, exclude=True)
+    tuned: Tuned | None = None
+
+    @model_validator(mode="after")
+    def _names_its_parts(self) -> ModelSpec:
+        for key in {
+            *self.search,
+            *(key for values in (self.tuned.folds.values() if self.tuned else ()) for key in values),
+        }:
+            where, _, name = key.rpartition(".")
+            if name == "class":
+                raise ValueError(f"{key}: the class cannot be searched: write a model for each")
+            if where != "head" and int(where.split(".")[1]) >= len(self.encoders):
+                raise ValueError(f"{key}: the model has {len(self.encoders)} encoders, counted from 0")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _plain(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out `tuned` where there is none: run folders and digests of models that are not tuned do not know of it."""
+        table = serialise(self)
+        return table if self.tuned else {key: value for key, value in table.items() if key != "tuned"}
+
+    def with_values(self, values: Mapping[str, Any]) -> ModelSpec:
+        """Return the model with other parameters, by keys such as ``head.gamma`` and ``encoders.0.cell``."""
+        encoders, head = list(self.encoders), self.head
+        for key, value in values.items():
+            where, _, name = key.rpartition(".")
+            if where == "head":
+                head = head.changed(**{name: value})
+            else:
+                k = int(where.split(".")[1])
+                encoders[k] = encoders[k].changed(**{name: value})
+        return self.model_copy(update={"encoders": tuple(encoders), "head": head})
+
+    def of_fold(self, repeat: int, fold: int) -> ModelSpec:
+        """Return the model as it is in one fold: with the values that were chosen there, where it is tuned."""
+        if self.tuned is None:
+            return self
+        return self.with_values(self.tuned.values(repeat, fold)).model_copy(update={"tuned": None})
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values with a stable order, as they are kept in run.json and hashed."""
@@ -131,7 +185,8 @@ def load_suite(name: str, changes: Mapping[str, Any] | None = None) -> Suite:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(k) for k in first["loc"])
-        raise UserError(f"suite {name!r}: {key}: {first['msg'][0].lower()}{first['msg'][1:]}") from None
+        said = first["msg"].removeprefix("Value error, ")
+        raise UserError(f"suite {name!r}: {key}: {said[0].lower()}{said[1:]}") from None
 
 
 def _read(name: str) -> dict[str, Any]:
@@ -172,7 +227,18 @@ def _change(raw: dict[str, Any], key: str, value: Any, name: str) -> None:
             table = table[step]
         else:
             raise UserError(f"--set {key}: {step!r} is not in the suite {name!r}{did_you_mean(step, table)}")
+    _refuse_tuned(raw, key)
     table[last] = value
+
+
+def _refuse_tuned(raw: dict[str, Any], key: str) -> None:
+    """Refuse to change what a tuned model takes from its fold: the change would do nothing."""
+    models, model, parameter = [*key.split(".", 2), "", ""][:3]
+    tuned = raw["models"][model].get("tuned", {}) if models == "models" and model in raw.get("models", {}) else {}
+    if any(parameter in values for values in tuned.get("folds", {}).values()):
+        raise UserError(
+            f"--set {key}: was tuned for each fold: change it in the suite file, below models.{model}.tuned"
+        )
 
 
 def parse_setting(text: str) -> tuple[str, Any]:
@@ -200,9 +266,7 @@ def with_epochs(suite: Suite, epochs: int) -> Suite:
     def changed(spec: ModelSpec) -> ModelSpec:
         if "epochs" not in spec.head.parameters:
             return spec
-        return spec.model_copy(
-            update={"head": Part.model_validate({"class": spec.head.class_, **spec.head.parameters, "epochs": epochs})}
-        )
+        return spec.model_copy(update={"head": spec.head.changed(epochs=epochs)})
 
     return suite.model_copy(update={"models": {name: changed(spec) for name, spec in suite.models.items()}})
 

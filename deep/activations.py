@@ -6,12 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import save
 from torch import Tensor
 from torch.nn.functional import interpolate
 
 from deep.augment import Augmentation
-from deep.backbones import build_backbone
+from deep.backbones import Backbone, published_state
 from deep.device import autocast, images_at_a_time, pick_device
+from deep.start import build_start
 from deep.weights import Start
 
 VERSION = 1
@@ -60,6 +62,7 @@ class Activations:
         self.weights_dir = weights_dir
         self.offline = offline
         self.device = device
+        self._network: Backbone | None = None
 
     def fingerprint(self) -> str:
         """SHA-256 of the weights and the kind of device.
@@ -74,13 +77,7 @@ class Activations:
     def encode(self, images: np.ndarray) -> np.ndarray:
         """Feature maps of images (n, h, w) uint8: (n, 2 + versions, channels, rows, columns) float16; image, mirror image, augmented ones."""
         device = pick_device(self.device)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)  # of a random start
-            network = build_backbone(self.backbone, self._start().state()).eval()
-        network.stages = network.stages[: self.stages]
-        self.n_parameters_ = sum(p.numel() for p in network.parameters())
-        network.fold_grey()
-        network.to(device, memory_format=torch.channels_last)
+        network = self.network()
         augmentation = Augmentation(**(self.augmentation or {}))
         generator = torch.Generator(device).manual_seed(0)
         out = []
@@ -90,6 +87,20 @@ class Activations:
                 views = [grey, grey.flip(3), *(augmentation.apply(grey, generator) for _ in range(self.versions))]
                 out.append(torch.stack([self._through(network, view) for view in views], dim=1).cpu())
         return torch.cat(out).numpy()
+
+    def network(self) -> Backbone:
+        """First stages as they encode, on their device; built once."""
+        if self._network is None:
+            network = build_start(self._start())
+            network.stages = network.stages[: self.stages]
+            self.n_parameters_ = sum(p.numel() for p in network.parameters())
+            network.fold_grey()
+            self._network = network.to(pick_device(self.device), memory_format=torch.channels_last)
+        return self._network
+
+    def save(self, file: Path) -> None:
+        """Write the backbone's weights as safetensors; named as `weights` they give the same encoder."""
+        file.write_bytes(save(published_state(self.backbone, build_start(self._start()))))
 
     def _grey(self, images: Tensor) -> Tensor:
         """From (n, h, w) uint8 to (n, 1, side, side) float in 0 .. 1."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn.functional import interpolate
 
@@ -16,7 +18,7 @@ from deep.backbones import build_backbone
 from deep.classifier import Classifier
 from deep.device import autocast, images_at_a_time, pick_device
 from deep.probe import LogisticProbe
-from deep.training import Recipe, loss_of, train
+from deep.training import Recipe, loss_of, median_epochs, start_of_most, train
 from deep.weights import RANDOM, Start, weights_file
 
 Part = tuple[Tensor, Tensor]  # images and labels on the device
@@ -116,6 +118,7 @@ class FineTune:
         self.device = device
         self.task = task
         self.on_epoch = on_epoch
+        self.start_C: Sequence[float] = _START_C
 
     def fingerprint(self) -> str:
         """SHA-256 of the starting weights ("random" without), and the kind of device."""
@@ -131,6 +134,23 @@ class FineTune:
         FloatingPointError
             If the loss is no longer a number.
         """
+        self._fit(X, y, (X_valid, y_valid), seed, None)
+        return self
+
+    def refit(self, X: np.ndarray, y: np.ndarray, folds: Sequence[Mapping[str, Any]], seed: int) -> FineTune:
+        """Train on all images, for as many epochs of the schedule as the folds kept in the median (their ``epochs``)."""
+        self.start_C = start_of_most(folds, _START_C)
+        self._fit(X, y, None, seed, median_epochs(folds))
+        return self
+
+    def _fit(
+        self,
+        X: np.ndarray,
+        y: np.ndarray,
+        validation: tuple[np.ndarray, np.ndarray] | None,
+        seed: int,
+        keep: int | None,
+    ) -> None:
         device = pick_device(self.device)
         weights = self._start().state()
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
@@ -139,20 +159,24 @@ class FineTune:
                 build_backbone(self.backbone, weights), y.shape[1], self.pool, self.hidden, self.dropout
             )
             self.network_.to(device, memory_format=torch.channels_last)
-            train_part, valid = _resident(X, y, device), _resident(X_valid, y_valid, device)
+            train_part = _resident(X, y, device)
+            valid = None if validation is None else _resident(*validation, device)
             if self._starts_from_probe():
-                self._start_from_probe(train_part, valid, seed)
+                self._start_from_probe(train_part, valid or (train_part[0][:1], train_part[1][:1]), seed)
             else:
                 self._start_from_prior(y)
-            self._train(train_part, valid, torch.Generator(device).manual_seed(seed))
+            self._train(train_part, valid, torch.Generator(device).manual_seed(seed), keep)
         self.n_parameters_ = sum(p.numel() for p in self.network_.parameters())
-        return self
 
     def predict_proba(self, X: np.ndarray) -> np.ndarray:
         """Probabilities (n, n_classes) float64 of images (n, h, w) uint8."""
         device = pick_device(self.device)
         logits = self._logits(torch.from_numpy(np.array(X)).to(device)).double()
         return (logits.softmax(dim=1) if self.task == "multiclass" else logits.sigmoid()).cpu().numpy()
+
+    def describe(self, X: np.ndarray) -> np.ndarray:
+        """Pooled activations (n, width) float32 of images (n, h, w) uint8: what the network sees in them."""
+        return self._features(torch.from_numpy(np.array(X)).to(pick_device(self.device)))
 
     def save(self, folder: Path) -> None:
         """Write the network as safetensors and how to build it as JSON."""
@@ -165,8 +189,23 @@ class FineTune:
             "dropout": self.dropout,
             "mirror": self.mirror,
             "task": self.task,
+            "start_C": list(self.start_C),
+            "classes": self.network_.head[-1].out_features,
         }
         (folder / "network.json").write_text(json.dumps(recipe), encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path, device: str = "auto") -> FineTune:
+        """Read what `save` wrote: a network that predicts."""
+        facts = json.loads((folder / "network.json").read_text(encoding="utf-8"))
+        names = ("backbone", "pool", "side", "hidden", "dropout", "mirror", "task")
+        head = cls(**{name: facts[name] for name in names}, epochs=0, device=device)
+        head.network_ = Classifier(
+            build_backbone(head.backbone), facts["classes"], head.pool, head.hidden, head.dropout
+        )
+        head.network_.load_state_dict(load_file(folder / "network.safetensors"))
+        head.network_.to(pick_device(device), memory_format=torch.channels_last)
+        return head
 
     def _start(self) -> Start:
         return Start(self.backbone, self.start, self.weights, self.weights_dir, self.offline)
@@ -180,9 +219,10 @@ class FineTune:
         for images, truth in (train_part, valid):
             features.append(np.concatenate([self._features(images), self._features(images.flip(2))]))
             y.append(np.tile(truth.cpu().numpy(), (2, 1)))
-        probe = LogisticProbe(_START_C, self.task, device=train_part[0].device.type).fit(
+        probe = LogisticProbe(self.start_C, self.task, device=train_part[0].device.type).fit(
             features[0], y[0], features[1], y[1], seed
         )
+        self.start_C = (probe.chosen_["C"],)
         self.network_.start_from(probe)
 
     @torch.inference_mode()
@@ -211,7 +251,7 @@ class FineTune:
             last.weight.mul_(0.1)
             last.bias.copy_(share.log() if self.task == "multiclass" else share.logit())
 
-    def _train(self, train_part: Part, valid: Part, generator: torch.Generator) -> None:
+    def _train(self, train_part: Part, valid: Part | None, generator: torch.Generator, keep: int | None) -> None:
         images, y = train_part
         augmentation = None if self.augmentation is None else Augmentation(**self.augmentation)
 
@@ -223,11 +263,12 @@ class FineTune:
             self.network_,
             inputs,
             y,
-            lambda: float(loss_of(self._logits(valid[0]), valid[1], self.task)),
+            None if valid is None else lambda: float(loss_of(self._logits(valid[0]), valid[1], self.task)),
             self._recipe(),
             generator,
             frozen=list(self.network_.backbone.stages[: self.frozen_stages]),
             starts_well=self._starts_from_probe(),
+            keep=keep,
             on_epoch=self.on_epoch,
         )
         self.chosen_ = {"epochs": float(kept)}

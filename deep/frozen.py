@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import save
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, normalize
 
-from deep.backbones import build_backbone
+from deep.backbones import Backbone, published_state
 from deep.device import autocast, images_at_a_time, pick_device
+from deep.start import build_start
 from deep.weights import Start
 
 VERSION = 2
@@ -62,6 +64,7 @@ class Frozen:
         self.device = device
         self.weights_dir = weights_dir
         self.offline = offline
+        self._network: Backbone | None = None
 
     def fingerprint(self) -> str:
         """SHA-256 of the weights and the kind of device: what the numbers depend on beside the parameters.
@@ -76,23 +79,31 @@ class Frozen:
     def encode(self, images: np.ndarray) -> np.ndarray:
         """Activations of images (n, h, w) uint8: (n, width * sum of squared grid sizes) float32."""
         device = pick_device(self.device)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)  # of a random start
-            network = build_backbone(self.backbone, self._start().state()).eval()
-        self.n_parameters_ = sum(p.numel() for p in network.parameters())
-        network.fold_grey()
-        network.to(device, memory_format=torch.channels_last)
+        network = self.network()
         out = []
         with torch.inference_mode(), autocast(device):
             for rows in torch.from_numpy(np.array(images)).split(self.batch or images_at_a_time(device)):
                 feature_map = network(rows.to(device)[:, None].float() / 255)  # (b, width, rows, columns)
-                out.append(self._pooled(feature_map.float()))
+                out.append(self.pooled(feature_map.float()))
         return torch.cat(out).cpu().numpy()
+
+    def network(self) -> Backbone:
+        """Backbone as it encodes, on its device; built once."""
+        if self._network is None:
+            network = build_start(self._start())
+            self.n_parameters_ = sum(p.numel() for p in network.parameters())
+            network.fold_grey()
+            self._network = network.to(pick_device(self.device), memory_format=torch.channels_last)
+        return self._network
+
+    def save(self, file: Path) -> None:
+        """Write the backbone's weights as safetensors; named as `weights` they give the same encoder."""
+        file.write_bytes(save(published_state(self.backbone, build_start(self._start()))))
 
     def _start(self) -> Start:
         return Start(self.backbone, self.start, self.weights, self.weights_dir, self.offline)
 
-    def _pooled(self, feature_map: Tensor) -> Tensor:
+    def pooled(self, feature_map: Tensor) -> Tensor:
         """Average over each grid, root and unit length: (b, width, rows, columns) -> (b, d)."""
         blocks = [adaptive_avg_pool2d(feature_map, size).flatten(1) for size in self.pool]
         if self.root:

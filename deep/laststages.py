@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from deep.backbones import Backbone, build_backbone
 from deep.classifier import Classifier
 from deep.device import autocast, pick_device
 from deep.probe import LogisticProbe
-from deep.training import OnEpoch, Recipe, loss_of, train
+from deep.training import OnEpoch, Recipe, loss_of, median_epochs, start_of_most, train
 from deep.weights import Start, weights_file
 
 IMAGE, MIRRORED = 0, 1  # versions of an image that `deep.activations.Activations` gives before the augmented ones
@@ -91,6 +93,7 @@ class LastStages:
         self.device = device
         self.task = task
         self.on_epoch = on_epoch
+        self.start_C: Sequence[float] = _START_C
 
     def fingerprint(self) -> str:
         """SHA-256 of the starting weights, and the kind of device."""
@@ -98,6 +101,18 @@ class LastStages:
 
     def fit(self, X: np.ndarray, y: np.ndarray, X_valid: np.ndarray, y_valid: np.ndarray, seed: int) -> LastStages:
         """Train on activations (n, versions, channels, rows, columns) float16 with labels (n, n_classes) of 0 and 1."""
+        self._fit(X, y, (X_valid, y_valid), seed, None)
+        return self
+
+    def refit(self, X: np.ndarray, y: np.ndarray, folds: Sequence[Mapping[str, Any]], seed: int) -> LastStages:
+        """Train on all images, for as many epochs of the schedule as the folds kept in the median (their ``epochs``)."""
+        self.start_C = start_of_most(folds, _START_C)
+        self._fit(X, y, None, seed, median_epochs(folds))
+        return self
+
+    def _fit(
+        self, X: np.ndarray, y: np.ndarray, valid: tuple[np.ndarray, np.ndarray] | None, seed: int, keep: int | None
+    ) -> None:
         device = pick_device(self.device)
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(0)  # of a random start, which `Activations` has too
@@ -105,8 +120,8 @@ class LastStages:
             torch.manual_seed(seed)
             self.network_ = Classifier(tail, y.shape[1], self.pool, 0, self.dropout)
             self.network_.to(device, memory_format=torch.channels_last)
-            truth, valid_truth = (torch.from_numpy(part).to(device, torch.float32) for part in (y, y_valid))
-            self._start_from_probe(X, y, X_valid, y_valid, seed)
+            truth = torch.from_numpy(y).to(device, torch.float32)
+            self._start_from_probe(X, y, *(valid or (X[np.arange(1)], y[:1])), seed)
             generator = torch.Generator().manual_seed(seed)
 
             def inputs(rows: Tensor, _: int) -> Tensor:
@@ -117,15 +132,19 @@ class LastStages:
                 self.network_,
                 inputs,
                 truth,
-                lambda: float(loss_of(self._logits(X_valid), valid_truth, self.task)),
+                None if valid is None else self._loss_on(*valid),
                 self._recipe(),
                 torch.Generator(device).manual_seed(seed),
                 starts_well=True,
+                keep=keep,
                 on_epoch=self.on_epoch,
             )
         self.chosen_ = {"epochs": float(kept)}
         self.n_parameters_ = sum(p.numel() for p in self.network_.parameters())
-        return self
+
+    def _loss_on(self, X: np.ndarray, y: np.ndarray) -> Callable[[], float]:
+        truth = torch.from_numpy(y).to(pick_device(self.device), torch.float32)
+        return lambda: float(loss_of(self._logits(X), truth, self.task))
 
     def predict_proba(self, X: np.ndarray) -> np.ndarray:
         """Probabilities (n, n_classes) float64 of activations as for `fit`; of the versions the first two are used."""
@@ -136,7 +155,20 @@ class LastStages:
         """Write the trained stages as safetensors and how to build them as JSON."""
         (folder / "network.safetensors").write_bytes(weights_file(self.network_))
         recipe = {name: getattr(self, name) for name in ("backbone", "stages", "dropout", "start", "task")}
-        (folder / "network.json").write_text(json.dumps({**recipe, "pool": list(self.pool)}), encoding="utf-8")
+        lists = {"pool": list(self.pool), "start_C": list(self.start_C), "classes": self.network_.head[-1].out_features}
+        (folder / "network.json").write_text(json.dumps({**recipe, **lists}), encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path, device: str = "auto") -> LastStages:
+        """Read what `save` wrote: the stages after the cut, which predict."""
+        facts = json.loads((folder / "network.json").read_text(encoding="utf-8"))
+        names = ("backbone", "stages", "pool", "dropout", "task")
+        head = cls(**{name: facts[name] for name in names}, device=device)
+        tail = _Tail(build_backbone(head.backbone), head.stages)
+        head.network_ = Classifier(tail, facts["classes"], head.pool, 0, head.dropout)
+        head.network_.load_state_dict(load_file(folder / "network.safetensors"))
+        head.network_.to(pick_device(device), memory_format=torch.channels_last)
+        return head
 
     def _start(self) -> Start:
         return Start(self.backbone, self.start, self.weights, self.weights_dir, self.offline)
@@ -153,8 +185,9 @@ class LastStages:
         train_part, valid = (
             np.concatenate([self._features(part, version) for version in (IMAGE, MIRRORED)]) for part in (X, X_valid)
         )
-        probe = LogisticProbe(_START_C, self.task, device=pick_device(self.device).type)
+        probe = LogisticProbe(self.start_C, self.task, device=pick_device(self.device).type)
         probe.fit(train_part, np.tile(y, (2, 1)), valid, np.tile(y_valid, (2, 1)), seed)
+        self.start_C = (probe.chosen_["C"],)
         self.network_.start_from(probe)
 
     @torch.inference_mode()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save
+from safetensors.torch import load_file, save
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
@@ -72,12 +74,26 @@ class LogisticProbe:
         logits = _logits(self._scaled(X), self.solution_).double()
         return (logits.softmax(dim=1) if self.task == "multiclass" else logits.sigmoid()).cpu().numpy()
 
+    def refit(self, X: np.ndarray, y: np.ndarray, folds: Sequence[Mapping[str, Any]], seed: int) -> LogisticProbe:
+        """Fit to all images with the C that most folds chose."""
+        self.C = (Counter(fold["C"] for fold in folds).most_common(1)[0][0],)
+        return self.fit(X, y, X[:1], y[:1], seed)
+
     def save(self, folder: Path) -> None:
         """Write coefficients and scaling as safetensors, the choice as JSON."""
         arrays = {"solution": self.solution_, "mean": self.mean_, "sd": self.sd_}
         arrays = {name: value.cpu().contiguous() for name, value in arrays.items()}
         (folder / "probe.safetensors").write_bytes(save(arrays))
         (folder / "probe.json").write_text(json.dumps({**self.chosen_, "task": self.task}), encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path, device: str = "auto") -> LogisticProbe:
+        """Read what `save` wrote: a regression that predicts."""
+        facts = json.loads((folder / "probe.json").read_text(encoding="utf-8"))
+        probe = cls(task=facts["task"], device=device)
+        arrays = load_file(folder / "probe.safetensors", device=str(pick_device(device)))
+        probe.solution_, probe.mean_, probe.sd_ = (arrays[name] for name in ("solution", "mean", "sd"))
+        return probe
 
     def _scaled(self, X: np.ndarray) -> Tensor:
         return (torch.from_numpy(np.ascontiguousarray(X)).to(self.mean_.device) - self.mean_) / self.sd_

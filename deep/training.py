@@ -5,9 +5,12 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
@@ -50,15 +53,16 @@ def train(
     network: Classifier,
     inputs: Callable[[Tensor, int], Tensor],
     y: Tensor,
-    valid_loss: Callable[[], float],
+    valid_loss: Callable[[], float] | None,
     recipe: Recipe,
     generator: torch.Generator,
     *,
     frozen: Sequence[nn.Module] = (),
     starts_well: bool = False,
+    keep: int | None = None,
     on_epoch: OnEpoch | None = None,
 ) -> tuple[list[dict[str, float]], int]:
-    """Train a network, and leave it in the state with the lowest validation loss.
+    """Train a network, and leave it in the state with the lowest validation loss; or as it is after `keep` epochs.
 
     Parameters
     ----------
@@ -70,6 +74,8 @@ def train(
         Modules that keep their weights, and the statistics of their batch normalisation.
     starts_well
         The start is a result too, and is kept if no epoch is better: it comes from a linear probe.
+    keep
+        Without a validation part (`valid_loss` is None): end after so many epochs of the recipe's schedule.
     on_epoch
         Called with each epoch's record.
 
@@ -89,8 +95,9 @@ def train(
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _warm_up_cosine(recipe.epochs * steps, recipe.warm_up))
     weight = _class_weights(y) if recipe.balanced else None
     history: list[dict[str, float]] = []
+    valid_loss = valid_loss or (lambda: math.nan)
     lowest, kept, best = valid_loss() if starts_well else math.inf, 0, copy.deepcopy(network.state_dict())
-    for epoch in range(1, recipe.epochs + 1):
+    for epoch in range(1, (recipe.epochs if keep is None else keep) + 1):
         start, total = time.perf_counter(), torch.zeros((), device=y.device)
         network.train()
         for module in frozen:
@@ -101,15 +108,29 @@ def train(
         train_loss, seconds = float(total) / len(y), time.perf_counter() - start  # the first waits for the device
         record = {"epoch": epoch, "train_loss": train_loss, "valid_loss": valid_loss(), "seconds": seconds}
         history.append(record)
-        _check(record, recipe)
+        _check(record, recipe, validated=keep is None)
         if on_epoch is not None:
             on_epoch({**record, "epochs": recipe.epochs})
+        if keep is not None:
+            continue
         if record["valid_loss"] < lowest:
             lowest, kept, best = record["valid_loss"], epoch, copy.deepcopy(network.state_dict())
         elif epoch - kept >= recipe.patience:
             break
-    network.load_state_dict(best)
-    return history, kept
+    if keep is None:
+        network.load_state_dict(best)
+    return history, kept if keep is None else keep
+
+
+def median_epochs(folds: Sequence[Mapping[str, Any]]) -> int:
+    """Epochs that the folds kept, in the median: what a network is trained for where nothing is left to validate on."""
+    return round(float(np.median([fold["epochs"] for fold in folds])))
+
+
+def start_of_most(folds: Sequence[Mapping[str, Any]], default: Sequence[float]) -> tuple[float, ...]:
+    """C of the probe that most folds started from; the first of `default` where they do not say."""
+    said = [tuple(fold.get("start_C", default[:1])) for fold in folds]
+    return Counter(said).most_common(1)[0][0]
 
 
 def loss_of(logits: Tensor, y: Tensor, task: str, weight: Tensor | None = None, smoothing: float = 0.0) -> Tensor:
@@ -142,8 +163,8 @@ def _normalises_batches(network: nn.Module) -> bool:
     return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules())
 
 
-def _check(record: dict[str, float], recipe: Recipe) -> None:
-    if not (math.isfinite(record["train_loss"]) and math.isfinite(record["valid_loss"])):
+def _check(record: dict[str, float], recipe: Recipe, *, validated: bool) -> None:
+    if not (math.isfinite(record["train_loss"]) and (math.isfinite(record["valid_loss"]) or not validated)):
         raise FloatingPointError(
             f"the loss is not a number in epoch {record['epoch']}: lower learning_rate ({recipe.learning_rate:g})"
         )
