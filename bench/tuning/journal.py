@@ -1,0 +1,52 @@
+"""The journal that holds all trials: Optuna's own format, a line of JSON for each thing that happened."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import optuna
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+
+from bench.errors import UserError
+
+NAME = "trials.journal"
+
+
+class _FolderIsLocked:
+    """No lock of Optuna's: the folder's own is held, and one that a killed process left behind would be waited for."""
+
+    def acquire(self) -> bool:
+        return True
+
+    def release(self) -> None:
+        return
+
+
+def open_journal(folder: Path) -> JournalStorage:
+    """Open the journal of a folder, or begin one. Only the owner of the folder's lock may ask for it.
+
+    Raises
+    ------
+    UserError
+        If it cannot be read.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    path = folder / NAME
+    if path.exists():
+        _end_with_a_whole_line(path)
+    try:
+        return JournalStorage(JournalFileBackend(str(path), _FolderIsLocked()))
+    except OSError:
+        raise
+    except Exception as error:  # Optuna raises what it pleases on a damaged journal
+        raise UserError(
+            f"{path}: is damaged ({type(error).__name__}): give another --out, or remove it to begin again"
+        ) from error
+
+
+def _end_with_a_whole_line(path: Path) -> None:
+    """Cut off the line that a process was writing when it was killed."""
+    with path.open("r+b") as stream:
+        content = stream.read()
+        stream.truncate(content.rfind(b"\n") + 1)

@@ -1,0 +1,236 @@
+"""One study: the trials of one model in one fold, kept in a journal that a kill cannot spoil.
+
+A trial is fitted on the training part and scored on the validation part; the test part is left out. The first trial has the suite's own
+parameters. Every trial draws from a generator of its own, so that a search that was killed goes on as if it had not been.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from bench.cell import Data, Runner, cell_key
+from bench.encodings import Encodings
+from bench.errors import UserError, is_disk_error
+from bench.live import View
+from bench.model import Resources, skip_reasons
+from bench.store import Cell
+from bench.suite import ModelSpec
+
+SCORE = "F1 per image"  # for one label per image this is the accuracy
+_RANDOM = 5  # trials before the sampler learns from them
+_COMPARED = 4  # finished trials before one is stopped early
+_SLOW = 5.0  # seconds from which a trial is worth a line where there is no live view
+_STATES = {TrialState.COMPLETE: "done", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One set of values and what became of it: done, pruned (stopped early) or failed."""
+
+    values: dict[str, Any]
+    status: str
+    score: float  # not a number unless done
+    seconds: float  # of fitting and predicting; what models share, such as encodings, is not counted
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What every model may spend in every fold: so many trials, or so many seconds."""
+
+    trials: int | None = None
+    seconds: float | None = None
+
+    def within(self, trials: list[Trial]) -> list[Trial]:
+        """Trials that it pays for; the last one may end after the seconds did."""
+        if self.seconds is None:
+            return trials[: self.trials]
+        begins = np.cumsum([0.0, *(trial.seconds for trial in trials)])
+        return [trial for trial, begin in zip(trials, begins, strict=False) if begin < self.seconds]
+
+    def is_spent(self, trials: list[Trial]) -> bool:
+        """Whether no other trial may begin."""
+        if self.seconds is None:
+            return len(trials) >= (self.trials or 0)
+        return sum(trial.seconds for trial in trials) >= self.seconds
+
+    def __str__(self) -> str:
+        return f"{self.trials} trials" if self.seconds is None else f"{self.seconds:g} seconds"
+
+
+@dataclass(frozen=True)
+class Study:
+    """A model's trials in one fold, the suite's own parameters first."""
+
+    cell: Cell
+    trials: tuple[Trial, ...]
+
+    @property
+    def baseline(self) -> float:
+        """Score of the suite's own parameters."""
+        return self.trials[0].score
+
+    @property
+    def best(self) -> Trial | None:
+        """Trial with the highest score, of equals the first: the suite's own parameters are given up for something better alone."""
+        done = [trial for trial in self.trials if trial.status == "done"]
+        return max(done, key=lambda trial: trial.score, default=None)
+
+    @property
+    def fault(self) -> str | None:
+        """Why the last trial failed, where no trial gave a score, or none but the suite's own parameters."""
+        tried = self.trials[1:] if self.trials[0].status == "done" else self.trials
+        return tried[-1].reason if tried and all(trial.status == "failed" for trial in tried) else None
+
+    def count(self, status: str) -> int:
+        """Number of trials that ended so."""
+        return sum(trial.status == status for trial in self.trials)
+
+
+@dataclass(frozen=True)
+class Tuner:
+    """Runs studies, or goes on with those that the storage holds."""
+
+    storage: optuna.storages.BaseStorage
+    data: Data
+    encodings: Encodings
+    resources: Resources
+    seed: int
+    budget: Budget
+    view: View
+
+    def tune(self, cell: Cell, spec: ModelSpec) -> Study:
+        """Spend the budget on one model in one fold.
+
+        Raises
+        ------
+        UserError
+            If the storage holds trials of something else under this name.
+        """
+        study = self._open(cell, spec)
+        while not self.budget.is_spent(trials := _finished(study)):
+            self._trial(study, cell, spec, trials)
+        return Study(cell, tuple(self.budget.within(trials)))
+
+    def _open(self, cell: Cell, spec: ModelSpec) -> optuna.Study:
+        study = optuna.create_study(
+            storage=self.storage,
+            study_name=cell.name,
+            direction="maximize",
+            load_if_exists=True,
+            pruner=optuna.pruners.MedianPruner(n_startup_trials=_COMPARED, n_warmup_steps=1),
+        )
+        made_of, before = self._made_of(spec), study.user_attrs.get("made_of")
+        if before is None:
+            study.set_user_attr("made_of", made_of)
+        elif before != made_of:
+            raise UserError(
+                f"{cell.name}: was tuned here with other data, splits, seed, parameters or search space: give another --out"
+            )
+        for trial in study.get_trials(states=(TrialState.RUNNING,)):  # its process was killed: it counts for nothing
+            study.tell(trial.number, state=TrialState.FAIL)
+        return study
+
+    def _made_of(self, spec: ModelSpec) -> str:
+        space = {key: dimension.as_table() for key, dimension in spec.search.items()}
+        return hashlib.sha256(f"{cell_key(spec, self.encodings, self.data, self.seed)} {space}".encode()).hexdigest()
+
+    def _trial(self, study: optuna.Study, cell: Cell, spec: ModelSpec, before: list[Trial]) -> None:
+        """Compute one trial and write what became of it."""
+        study.sampler = optuna.samplers.TPESampler(
+            seed=self._trial_seed(cell, len(before)), n_startup_trials=_RANDOM, multivariate=False, constant_liar=False
+        )
+        trial = study.ask()
+        values = {key: dimension.suggest(trial, key) for key, dimension in spec.search.items()} if before else {}
+        trial.set_user_attr("values", values)
+        score, state, reason, seconds = self._outcome(trial, cell, spec.with_values(values))
+        trial.set_user_attr("seconds", seconds)
+        if reason:
+            trial.set_user_attr("reason", reason)
+        study.tell(trial, score, state=state)
+        self._show(cell, [*before, _trial_of(study.trials[-1])])
+
+    def _trial_seed(self, cell: Cell, k: int) -> int:
+        """Seed of a fold's k-th trial: the same for every model."""
+        digest = hashlib.sha256(f"{self.seed} {cell.repeat} {cell.fold} {k}".encode()).digest()
+        return int.from_bytes(digest[:4], "big")
+
+    def _outcome(self, trial: optuna.Trial, cell: Cell, spec: ModelSpec) -> tuple[float | None, TrialState, str, float]:
+        """Score of a trial, how it ended, why if it failed, and the seconds; what no other trial could do better is raised."""
+        runner, begun = self._runner(trial, cell, spec), time.perf_counter()
+        try:
+            self._runner(trial, cell, spec).prepare()
+            begun = time.perf_counter()
+            score, state, reason = self._score(runner), TrialState.COMPLETE, ""
+        except optuna.TrialPruned:
+            score, state, reason = None, TrialState.PRUNED, ""
+        except (UserError, *skip_reasons()):
+            raise
+        except Exception as error:  # whatever values do to a model is that trial's failure, not the search's
+            if is_disk_error(error):
+                raise
+            score, state, reason = (
+                None,
+                TrialState.FAIL,
+                f"{type(error).__name__}: {' '.join(str(error).split())[:300]}",
+            )
+        return score, state, reason, time.perf_counter() - begun
+
+    def _runner(self, trial: optuna.Trial, cell: Cell, spec: ModelSpec) -> Runner:
+        def on_epoch(record: dict[str, float]) -> None:
+            if self.view.live is not None:
+                self.view.epoch(record)
+            trial.report(-record["valid_loss"], int(record["epoch"]))
+            if trial.should_prune():
+                raise optuna.TrialPruned
+
+        resources = replace(self.resources, on_epoch=on_epoch)
+        return Runner(cell, spec, self.data, self.encodings, resources, self.seed)
+
+    def _score(self, runner: Runner) -> float:
+        """Mean F1 per image of the validation part, at the one threshold that makes it largest: the score that heads choose by."""
+        from baselines.selection import best_f1_samples
+
+        probability = runner.validated()
+        if not np.isfinite(probability).all():
+            raise ValueError("predict_proba gave values that are no number")
+        return best_f1_samples(probability, self.data.y[runner.valid])
+
+    def _show(self, cell: Cell, trials: list[Trial]) -> None:
+        best, last = Study(cell, tuple(trials)).best, trials[-1]
+        said = last.reason or last.status if last.status != "done" else f"{last.score:.3f}"
+        of = f"/{self.budget.trials}" if self.budget.trials else ""
+        text = f"trial {len(trials)}{of}: {said}; best {best.score if best else float('nan'):.3f}"
+        if self.view.live is not None:
+            self.view.now = f"{cell.name}, {text}"
+        elif last.seconds > _SLOW:
+            self.view.note(f"          {cell.name}, {text}, {last.seconds:.0f} s")
+
+
+def _finished(study: optuna.Study) -> list[Trial]:
+    """Trials that count, in their order: those that were killed do not, and are tried again."""
+    return [_trial_of(trial) for trial in study.trials if _counts(trial)]
+
+
+def _counts(trial: FrozenTrial) -> bool:
+    return trial.state in (TrialState.COMPLETE, TrialState.PRUNED) or "reason" in trial.user_attrs
+
+
+def _trial_of(trial: FrozenTrial) -> Trial:
+    status, attributes = _STATES[trial.state], trial.user_attrs
+    score = float(trial.values[0]) if status == "done" and trial.values else float("nan")
+    return Trial(attributes["values"], status, score, attributes["seconds"], attributes.get("reason", ""))
+
+
+def mean(values: Iterable[float]) -> float:
+    """Mean of the values that are numbers; not a number where there are none."""
+    known = [value for value in values if np.isfinite(value)]
+    return float(np.mean(known)) if known else float("nan")
