@@ -12,6 +12,7 @@ from reports.provenance import counted
 from reports.results import Results
 from reports.summary import Row, mean_sd, primary_metric, quantity
 from reports.tables import rare_classes
+from reports.tuning import tuning_in_words
 
 ROLES = {"classical": "Best classical", "deep": "Best deep", "fusion": "Best fusion", "floor": "Floor"}
 WORDS = {"f1_samples": "F1 per image", "accuracy": "accuracy"}
@@ -81,6 +82,7 @@ def remarks(table: pd.DataFrame, results: Results) -> list[str]:
             for model, spread in zip(unsteady["model"], unsteady["predict_spread"], strict=True)
         )
         lines.append(f"Prediction times spread by more than {SPREAD_LIMIT:.0%} (sd over mean of the samples): {named}.")
+    lines += [said] if (said := tuning_in_words(results)) else []
     lines += _shared_fits(results) + _approximations(results)
     noun, folds = results.data.get("group_noun") or "group", results.run["splits"]["folds"]
     lines += [

@@ -89,6 +89,8 @@ def references() -> dict[str, str]:
 def _keys(results: Results) -> Iterator[str]:
     yield from ALWAYS
     yield from ONE_TEST_SET if has_one_test_set(results) else OVER_FOLDS
+    if any("tuned" in model for model in results.models.values()):
+        yield "akiba2019"
     rooms = set()
     for model in results.models.values():
         yield from _model_keys(model)

@@ -12,6 +12,7 @@ from reports.pairwise import Level
 from reports.provenance import DIGEST_LENGTH, counted, groups_in_words
 from reports.results import Results
 from reports.summary import primary_metric, title
+from reports.tuning import tuning_in_words
 
 _CITED = re.compile(r"\[@([\w; @]+)\]")
 _PACKAGES = ("numpy", "scipy", "scikit-learn", "xgboost", "opencv-python-headless", "torch", "torchvision", "timm")
@@ -105,6 +106,8 @@ def _models(results: Results) -> Iterator[str]:
         if said.split(" ")[0].istitle():
             said = said[0].lower() + said[1:]
         yield f"{name}: {said or 'no description'}{_settings(model)}" + (f" [@{'; @'.join(cited)}]." if cited else ".")
+    if said := tuning_in_words(results):
+        yield f"{said} The parameters above were the first trial; a tree-structured Parzen estimator chose the others [@akiba2019]."
 
 
 def _settings(model: dict[str, Any]) -> str:
