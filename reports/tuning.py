@@ -20,4 +20,4 @@ def tuning_in_words(results: Results) -> str:
 
 
 def _budget(tuned: dict[str, Any]) -> str:
-    return f"{tuned['trials']} trials" if tuned.get("trials") else f"{tuned.get('seconds')} seconds"
+    return f"{tuned['trials']} trials" if tuned.get("trials") else f"{tuned.get('seconds') or 0:g} seconds"
