@@ -93,9 +93,10 @@ def read_registration(stream: BinaryIO) -> Registration | None:
     if not is_dicom(stream.read(PREAMBLE + 4)):
         return None
     stream.seek(0)
+    pydicom = _pydicom()
     wanted = [*TEXTS.values(), *_ORDERED, *_LISTS]
     try:
-        dataset = _pydicom().dcmread(stream, stop_before_pixels=True, specific_tags=wanted)
+        dataset = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=wanted)
     except Exception as error:  # noqa: BLE001 - whatever a damaged header does to the parser, the file is refused
         raise DicomError(f"damaged DICOM header ({type(error).__name__})") from None
     return registration_of(dataset)
