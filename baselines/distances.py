@@ -59,25 +59,42 @@ def distances_to_landmarks(
     (n, m) float32.
     """
     out = np.empty((len(X), len(landmarks)), np.float32) if out is None else out
-    centre = landmarks.mean(axis=0)
-    landmarks, mirrored = landmarks - centre, None if mirrored is None else mirrored - centre
+    known = Landmarks(landmarks, mirrored)
     for start in range(0, len(X), _BLOCK):
-        rows = X[start : start + _BLOCK] - centre
-        block = _between(rows, landmarks)
-        if mirrored is not None:
-            np.minimum(block, _between(rows, mirrored), out=block)
-        out[start : start + _BLOCK] = block
+        out[start : start + _BLOCK] = known.distances(X[start : start + _BLOCK])
     return out
 
 
-def _between(A: np.ndarray, B: np.ndarray) -> np.ndarray:
-    """Return |a|² + |b|² - 2 a·b for the rows of A (n, d) and B (m, d), (n, m), not below 0.
+class Landmarks:
+    """Images that others are compared with, again and again.
+
+    Parameters
+    ----------
+    landmarks, mirrored
+        (m, d) float32, encodings of the landmarks, and of their mirror images: then the smaller distance counts.
+    """
+
+    def __init__(self, landmarks: np.ndarray, mirrored: np.ndarray | None = None) -> None:
+        self.centre = landmarks.mean(axis=0)
+        both = (landmarks,) if mirrored is None else (landmarks, mirrored)
+        self.sets = [each - self.centre for each in both]
+        self.squares = [np.einsum("ij,ij->i", each, each) for each in self.sets]
+
+    def distances(self, X: np.ndarray) -> np.ndarray:
+        """Squared distances (n, m) float32 of encodings (n, d) to the landmarks."""
+        rows = X - self.centre
+        found = [_between(rows, each, squares) for each, squares in zip(self.sets, self.squares, strict=True)]
+        return found[0] if len(found) == 1 else np.minimum(*found, out=found[0])
+
+
+def _between(A: np.ndarray, B: np.ndarray, squares: np.ndarray | None = None) -> np.ndarray:
+    """Return |a|² + |b|² - 2 a·b for the rows of A (n, d) and B (m, d), (n, m), not below 0; `squares` are the |b|², if they are known.
 
     Pieces of a fixed size are multiplied with one thread each: so the numbers are the same bits for any number of threads, which
     BLAS by itself does not promise.
     """
     products = np.empty((len(A), len(B)), np.result_type(A, B))
-    squares = np.einsum("ij,ij->i", B, B)[None, :]
+    squares = np.einsum("ij,ij->i", B, B) if squares is None else squares
 
     def piece(start: int) -> None:
         rows, out = A[start : start + _PIECE], products[start : start + _PIECE]
@@ -87,6 +104,11 @@ def _between(A: np.ndarray, B: np.ndarray) -> np.ndarray:
         out += squares
         np.maximum(out, 0, out=out)
 
-    with threadpool_limits(1, "blas"), ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(piece, range(0, len(A), _PIECE)))
+    starts = range(0, len(A), _PIECE)
+    with threadpool_limits(1, "blas"):
+        if len(starts) == 1:
+            piece(0)
+        else:
+            with ThreadPoolExecutor(os.cpu_count()) as pool:
+                list(pool.map(piece, starts))
     return products

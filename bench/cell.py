@@ -223,7 +223,7 @@ class Runner:
 
     def _fit_head(self, part: Part) -> None:
         self.head = build(part, self.resources, "head")
-        self.inputs = self._inputs(self.head)
+        self.inputs = self.part_inputs(self.head)
         train, valid, _ = self.inputs
         with clock.measured() as self.cost:
             fit(self.head, train, self.data.y[self.train], valid, self.data.y[self.valid], self._seed())
@@ -251,7 +251,7 @@ class Runner:
         predictions = pd.concat([self._table(*part) for part in parts], ignore_index=True)
         return Computed(record, predictions, getattr(head, "save", None))
 
-    def _inputs(self, head: Any) -> Iterable[Inputs]:
+    def part_inputs(self, head: Any) -> Iterable[Inputs]:
         parts = (self.train, self.valid, self.test)
         if not self.spec.encoders:
             return [Inputs(self.data.images[rows]) for rows in parts]

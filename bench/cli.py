@@ -16,6 +16,7 @@ from rich.markup import escape
 
 from bench import data_commands
 from bench.console import Said, err, nobody_reads, open_streams, out, say_error
+from bench.deploy import commands as deploy_commands
 from bench.options import (
     AllowOutside,
     FileColumn,
@@ -265,6 +266,8 @@ def list_(what: Annotated[What, typer.Argument(help="models, datasets, suites or
 
 
 app.command()(data_commands.splits)
+app.command()(deploy_commands.export)
+app.command()(deploy_commands.predict)
 
 
 @app.command()

@@ -16,6 +16,7 @@ from rich.text import Text
 from bench.store import Cell
 
 _LAST = 8  # finished cells shown
+_LINE = 10_240  # items of an unknown number for each line where there is no terminal
 
 
 class View:
@@ -42,6 +43,17 @@ class View:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         with Progress(*columns, console=self.console, transient=True) as progress:
             task: TaskID = progress.add_task(what, total=total)
+            yield lambda done: progress.update(task, completed=done)
+
+    @contextmanager
+    def counting_open(self, what: str) -> Iterator[Any]:
+        """Progress of items whose number is not known before; gives a function that takes the number done so far."""
+        if not self.console.is_terminal:
+            yield lambda done: self.note(f"{what}: {done}") if done % _LINE == 0 else None
+            return
+        columns = (TextColumn("{task.description}"), TextColumn("{task.completed}"), TimeElapsedColumn())
+        with Progress(*columns, console=self.console, transient=True) as progress:
+            task: TaskID = progress.add_task(what, total=None)
             yield lambda done: progress.update(task, completed=done)
 
     @contextmanager

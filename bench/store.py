@@ -24,7 +24,7 @@ from bench.errors import UserError
 
 SCHEMA = 2
 TABLES = ("manifest.parquet", "splits.parquet")
-_NAMES = {*TABLES, "cells", "samples", "thumbnails.parquet", "pictures.json", "report"}
+_NAMES = {*TABLES, "cells", "samples", "thumbnails.parquet", "pictures.json", "report", "holdout", "explanations"}
 
 
 class StoreError(UserError):
@@ -78,6 +78,10 @@ class RunFolder:
     def cell_folder(self, cell: Cell) -> Path:
         """Where a cell's result stands."""
         return self.root / "cells" / cell.model / f"r{cell.repeat}-f{cell.fold}"
+
+    def holdout_folder(self, model: str) -> Path:
+        """Where the result of a model on the held-out images stands, and the model itself."""
+        return self.root / "holdout" / model
 
     def make(self) -> None:
         """Make the folder and see that it can be written to.
@@ -229,7 +233,7 @@ class RunFolder:
 
     def clear_leftovers(self) -> None:
         """Remove what a killed run left half-written; only the owner of the folder's lock may ask for it."""
-        for folder in (self.root, *self.root.glob("cells/*")):
+        for folder in (self.root, *self.root.glob("cells/*"), self.root / "holdout"):
             remove_leftovers(folder, all_=True)
 
 

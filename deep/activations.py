@@ -83,7 +83,7 @@ class Activations:
         out = []
         with torch.inference_mode():
             for rows in torch.from_numpy(np.array(images)).split(_DRAWN_TOGETHER):
-                grey = self._grey(rows.to(device))
+                grey = self.reduced(rows.to(device)[:, None].float() / 255)
                 views = [grey, grey.flip(3), *(augmentation.apply(grey, generator) for _ in range(self.versions))]
                 out.append(torch.stack([self._through(network, view) for view in views], dim=1).cpu())
         return torch.cat(out).numpy()
@@ -102,9 +102,8 @@ class Activations:
         """Write the backbone's weights as safetensors; named as `weights` they give the same encoder."""
         file.write_bytes(save(published_state(self.backbone, build_start(self._start()))))
 
-    def _grey(self, images: Tensor) -> Tensor:
-        """From (n, h, w) uint8 to (n, 1, side, side) float in 0 .. 1."""
-        grey = images[:, None].float() / 255
+    def reduced(self, grey: Tensor) -> Tensor:
+        """Images (n, 1, h, w) at the side that the backbone sees."""
         return interpolate(grey, size=(self.side, self.side), mode="area") if self.side else grey
 
     def _through(self, network: torch.nn.Module, grey: Tensor) -> Tensor:

@@ -238,7 +238,10 @@ class FineTune:
 
     def _grey(self, images: Tensor) -> Tensor:
         """From (n, h, w) uint8 to (n, 1, side, side) float in 0 .. 1."""
-        grey = images[:, None].float() / 255
+        return self.reduced(images[:, None].float() / 255)
+
+    def reduced(self, grey: Tensor) -> Tensor:
+        """Images (n, 1, h, w) at the side that the network takes."""
         if self.side and self.side != grey.shape[-1]:
             grey = interpolate(grey, size=(self.side, self.side), mode="area")
         return grey.contiguous(memory_format=torch.channels_last)

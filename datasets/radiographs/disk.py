@@ -106,15 +106,16 @@ def write_checksums(folder: Path) -> None:
     write_whole(folder / _SUMS, "".join(f"{digest}  {name}\n" for name, digest in _digests(folder).items()))
 
 
-def damaged_file(folder: Path) -> str | None:
-    """Name of a file that is not as SHA256SUMS says, is not there, or is not named in it; None if all is well."""
+def damaged_file(folder: Path, *, others: bool = False) -> str | None:
+    """Name of a file that is not as SHA256SUMS says, is not there, or (unless `others` are allowed) is not named in it; None if all is well."""
     try:
         lines = (folder / _SUMS).read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError):
         return _SUMS
     known = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
     found = _digests(folder)
-    return next((name for name in sorted({*known, *found}) if known.get(name) != found.get(name)), None)
+    names = known if others else {*known, *found}
+    return next((name for name in sorted(names) if known.get(name) != found.get(name)), None)
 
 
 def _digests(folder: Path) -> dict[str, str]:

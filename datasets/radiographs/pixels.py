@@ -152,7 +152,7 @@ def _decode(
     facts, spent = [], np.zeros(2)  # seconds in preprocessing, and in facts
     with target.open("wb") as stream, ThreadPoolExecutor(workers) as pool:
         try:
-            for done, (fact, pixels, seconds) in enumerate(_in_order(pool, one, items), start=1):
+            for done, (fact, pixels, seconds) in enumerate(in_order(pool, one, items), start=1):
                 facts.append(fact)
                 spent += seconds
                 stream.write(pixels)
@@ -191,7 +191,7 @@ _NOTHING = {
 }
 
 
-def _in_order(pool: ThreadPoolExecutor, one: Callable, items: Iterable) -> Iterator:
+def in_order(pool: ThreadPoolExecutor, one: Callable, items: Iterable) -> Iterator:
     """Map in order with a bounded number begun, so that finished pictures do not pile up in memory behind a slow one."""
     begun: deque[Future] = deque()
     for item in items:
@@ -265,6 +265,20 @@ def _pseudonymised(manifest: pd.DataFrame) -> pd.DataFrame:
     again = manifest.assign(name=names + frame).groupby("name").cumcount()
     ids = names + frame + again.map(lambda k: f"-{k + 1}" if k else "")
     return manifest.assign(image_id=ids, file=names)
+
+
+def cached_images(digest: str, cache: Path) -> np.ndarray | None:
+    """Preprocessed images (n, side, side) uint8 whose bytes have this SHA-256, mapped from the cache; None if they are not there."""
+    for path in sorted((cache / "pixels").glob("*/pixels.json")):
+        try:
+            facts = json.loads(path.read_text(encoding="utf-8").partition("\n")[2])
+            if facts["sha256"] != digest or sha256(path.with_name("pixels.u8")) != digest:
+                continue
+            side = int(facts["side"])
+            return np.memmap(path.with_name("pixels.u8"), np.uint8, "r").reshape(-1, side, side)
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return None
 
 
 def merge_duplicates(manifest: pd.DataFrame, near: Sequence[Pair] = ()) -> tuple[pd.DataFrame, int]:

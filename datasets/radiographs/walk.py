@@ -41,15 +41,19 @@ def find_pictures(root: Path, *, allow_outside: bool = False) -> Found:
 
     Links to folders are not followed; links to files only where they lead inside, or where `allow_outside` says so.
     """
-    inside, passed_over = root.resolve(), Counter()
-    files = []
+    passed_over: Counter[str] = Counter()
+    return Found(tuple(each_picture(root, passed_over, allow_outside=allow_outside)), passed_over)
+
+
+def each_picture(root: Path, passed_over: Counter[str], *, allow_outside: bool = False) -> Iterator[Path]:
+    """Give the pictures below a folder one after another, as `find_pictures` lists them; others are counted in `passed_over`."""
+    inside = root.resolve()
     for path in _walk(root, passed_over):
         reason = _refusal(path, inside, allow_outside=allow_outside)
         if reason is None:
-            files.append(path)
+            yield path
         elif reason:
             passed_over[reason] += 1
-    return Found(tuple(files), passed_over)
 
 
 def _walk(root: Path, passed_over: Counter[str]) -> Iterator[Path]:

@@ -1,0 +1,78 @@
+"""A model folder at work as one graph, by ONNX Runtime or OpenVINO: no torch, and none of the code that trained it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.deploy.native import BLOCK
+from bench.deploy.package import ONNX, PackageError
+
+OUTPUTS = ("probability", "description")
+
+
+class OnnxGraph:
+    """The graph in ONNX Runtime, in float32."""
+
+    name = "onnx"
+
+    def __init__(self, file: Path) -> None:
+        import onnxruntime
+
+        known = onnxruntime.get_available_providers()
+        providers = [name for name in ("CUDAExecutionProvider", "CPUExecutionProvider") if name in known]
+        self.session = onnxruntime.InferenceSession(str(file), providers=providers)
+
+    def look(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """As `bench.deploy.native.Native.look`."""
+        return _in_blocks(images, lambda block: self.session.run(list(OUTPUTS), {"images": block}))
+
+
+class OpenVinoGraph:
+    """The graph in OpenVINO, in the number format that it holds to be right for the processor."""
+
+    name = "openvino"
+
+    def __init__(self, file: Path) -> None:
+        import openvino
+
+        self.compiled = openvino.compile_model(str(file), "CPU", {"PERFORMANCE_HINT": "LATENCY"})
+
+    def look(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """As `bench.deploy.native.Native.look`."""
+        return _in_blocks(images, lambda block: [self.compiled({"images": block})[name] for name in OUTPUTS])
+
+
+_ENGINES = {"onnx": (OnnxGraph, "onnxruntime"), "openvino": (OpenVinoGraph, "openvino")}
+
+
+def open_graph(folder: Path, engine: str) -> OnnxGraph | OpenVinoGraph:
+    """Open model.onnx with an engine.
+
+    Raises
+    ------
+    PackageError
+        If the model has no graph, or the engine is not installed.
+    """
+    file = folder / ONNX
+    if not file.is_file():
+        raise PackageError(f"{folder}: has no {ONNX}, since not all of it is a network: use --engine native")
+    kind, package = _ENGINES[engine]
+    try:
+        return kind(file)
+    except ModuleNotFoundError:
+        raise PackageError(f"--engine {engine}: pip install {package}") from None
+
+
+def _in_blocks(images: np.ndarray, run: Callable[[np.ndarray], Sequence[Any]]) -> tuple[np.ndarray, np.ndarray]:
+    """Run blocks of a fixed size, the last one filled up, so that an image gets the same numbers alone as among others."""
+    outputs = []
+    for begin in range(0, len(images), BLOCK):
+        block = images[begin : begin + BLOCK]
+        full = np.concatenate([block, np.repeat(block[-1:], BLOCK - len(block), axis=0)])
+        outputs.append([np.array(value)[: len(block)] for value in run(full)])
+    probability, description = (np.concatenate(values) for values in zip(*outputs, strict=True))
+    return probability.astype(np.float64), description

@@ -1,0 +1,205 @@
+"""``bench predict``: answers for any number of files, in bounded memory, kept part by part so that nothing is done twice."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow.parquet as pq
+from radiographs.disk import write_file, write_whole
+
+from bench.deploy.answers import answer
+from bench.deploy.inputs import Item, Seen, see
+from bench.deploy.model import Model
+from bench.errors import UserError
+
+PART = 512  # files whose answers are kept together
+_BLOCK = 64  # images that a model looks at together
+_PLAN = "plan.json"
+FORMATS = (".csv", ".parquet", ".jsonl")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How files are read."""
+
+    workers: int
+    every_frame: bool = False
+    max_pixels: int = 100_000_000
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What became of the files: images by verdict or status, and how many files were answered before."""
+
+    counts: Counter[str]
+    kept: int
+
+    @property
+    def failed(self) -> int:
+        """Files that could not be read."""
+        return self.counts["failed"]
+
+
+def answers(model: Model, items: Iterable[Item], settings: Settings) -> Iterator[pd.DataFrame]:
+    """Answer files a block at a time, in order, while the next ones are decoded."""
+    waiting: list[Seen] = []
+    found = see(
+        items,
+        model.preprocessing,
+        workers=settings.workers,
+        every_frame=settings.every_frame,
+        max_pixels=settings.max_pixels,
+    )
+    for images in found:
+        waiting += images
+        while len(waiting) >= _BLOCK:
+            yield answer(model, waiting[:_BLOCK])
+            waiting = waiting[_BLOCK:]
+    if waiting:
+        yield answer(model, waiting)
+
+
+def predict_to(
+    out: Path,
+    model: Model,
+    items: Iterable[Item],
+    settings: Settings,
+    *,
+    progress: Callable[[int], object] = int,
+) -> Tally:
+    """Answer files into a table, a part at a time; parts that are there already are kept.
+
+    Parts stand in a folder beside the table until it is whole. A part is known by its files' names, sizes and times.
+
+    Parameters
+    ----------
+    out
+        A .csv, .parquet or .jsonl file.
+    progress
+        Called with the number of files done so far.
+
+    Raises
+    ------
+    UserError
+        If the parts are of another model or other settings.
+    """
+    folder = parts_folder(out)
+    _begin(folder, model, settings)
+    counts: Counter[str] = Counter()
+    kept = done = 0
+    names = []
+    for number, files in enumerate(_in_parts(items)):
+        path = folder / f"part-{number:08d}-{_key(files)}.parquet"
+        verdicts = _verdicts(path)
+        if verdicts is None:
+            table = pd.concat(answers(model, files, settings), ignore_index=True)
+            write_file(path, lambda fresh, table=table: table.to_parquet(fresh, index=False))
+            verdicts = _count(table)
+        else:
+            kept += len(files)
+        names.append(path)
+        counts += verdicts
+        done += len(files)
+        progress(done)
+    if not names:
+        shutil.rmtree(folder)
+        raise UserError(f"{out}: there is no picture to look at below what was named")
+    write_file(out, lambda fresh: _join(names, fresh, out.suffix))
+    shutil.rmtree(folder)
+    return Tally(counts, kept)
+
+
+def parts_folder(out: Path) -> Path:
+    """Folder with the parts of a table that is not whole yet."""
+    return out.with_name(f"{out.name}.parts")
+
+
+def rows_of(out: Path) -> Iterator[pd.DataFrame]:
+    """Read a table of answers a part at a time, only what a submission needs."""
+    columns = ["file", "status", "labels", "instance"]
+    if out.suffix == ".parquet":
+        for batch in pq.ParquetFile(out).iter_batches(columns=columns):
+            yield batch.to_pandas()
+    elif out.suffix == ".jsonl":
+        for table in pd.read_json(out, lines=True, chunksize=10_000, dtype=False):
+            yield table[columns]
+    else:
+        yield from pd.read_csv(out, usecols=columns, dtype=str, keep_default_na=False, chunksize=10_000)
+
+
+def _begin(folder: Path, model: Model, settings: Settings) -> None:
+    """See that parts that are there are of the same model and settings."""
+    digest = hashlib.sha256((model.folder / "SHA256SUMS").read_bytes()).hexdigest()
+    plan = {
+        "model": digest,
+        "engine": model.engine.name,
+        "every_frame": settings.every_frame,
+        "max_pixels": settings.max_pixels,
+        "part": PART,
+    }
+    try:
+        before = json.loads((folder / _PLAN).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        shutil.rmtree(folder, ignore_errors=True)
+        write_whole(folder / _PLAN, json.dumps(plan))
+        return
+    for key, value in plan.items():
+        if before.get(key) != value:
+            raise UserError(f"{folder}: holds parts made with another {key}: remove it, or give another --out")
+
+
+def _in_parts(items: Iterable[Item]) -> Iterator[list[Item]]:
+    items = iter(items)
+    while files := list(islice(items, PART)):
+        yield files
+
+
+def _key(files: Sequence[Item]) -> str:
+    """Digest of the files' names, sizes and times."""
+    facts: list[Any] = []
+    for item in files:
+        try:
+            status = Path(item.file).stat()
+            facts.append((item.file, status.st_size, status.st_mtime_ns))
+        except OSError:
+            facts.append((item.file, -1, -1))
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:20]
+
+
+def _verdicts(path: Path) -> Counter[str] | None:
+    """Counts of a part, or None if it is not there or not whole."""
+    try:
+        return _count(pd.read_parquet(path, columns=["status", "verdict"]))
+    except FileNotFoundError:
+        return None
+    except Exception:  # noqa: BLE001 - pyarrow raises what it pleases on damaged files; the part is made again
+        return None
+
+
+def _count(table: pd.DataFrame) -> Counter[str]:
+    return Counter(table["verdict"].where(table["status"] == "ok", "failed"))
+
+
+def _join(parts: Sequence[Path], fresh: Path, suffix: str) -> None:
+    """Put parts one below the other, one in memory at a time."""
+    if suffix == ".parquet":
+        with pq.ParquetWriter(fresh, pq.read_schema(parts[0])) as writer:
+            for part in parts:
+                writer.write_table(pq.read_table(part).cast(writer.schema))
+        return
+    with fresh.open("w", encoding="utf-8", newline="") as stream:
+        for number, part in enumerate(parts):
+            table = pq.read_table(part).to_pandas()
+            if suffix == ".csv":
+                table.to_csv(stream, index=False, header=number == 0, lineterminator="\n")
+            else:
+                table.to_json(stream, orient="records", lines=True, force_ascii=False, double_precision=15)
