@@ -1,0 +1,21 @@
+"""A backbone as training finds it: with published weights, or with random numbers that are always the same."""
+
+from __future__ import annotations
+
+import torch
+
+from deep.backbones import Backbone, build_backbone
+from deep.weights import Start
+
+
+def build_start(start: Start) -> Backbone:
+    """Build a backbone on the CPU, ready to predict.
+
+    Raises
+    ------
+    deep.weights.WeightsUnavailableError
+        If its weights cannot be had.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)  # of a random start
+        return build_backbone(start.backbone, start.state()).eval()
