@@ -177,11 +177,7 @@ class Tuner:
         except Exception as error:  # whatever values do to a model is that trial's failure, not the search's
             if is_disk_error(error):
                 raise
-            score, state, reason = (
-                None,
-                TrialState.FAIL,
-                f"{type(error).__name__}: {' '.join(str(error).split())[:300]}",
-            )
+            score, state, reason = None, TrialState.FAIL, _one_line(error)
         return score, state, reason, time.perf_counter() - begun
 
     def _runner(self, trial: optuna.Trial, cell: Cell, spec: ModelSpec) -> Runner:
@@ -213,6 +209,10 @@ class Tuner:
             self.view.now = f"{cell.name}, {text}"
         elif last.seconds > _SLOW:
             self.view.note(f"          {cell.name}, {text}, {last.seconds:.0f} s")
+
+
+def _one_line(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
 
 
 def _finished(study: optuna.Study) -> list[Trial]:
