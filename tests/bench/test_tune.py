@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -19,7 +19,7 @@ import pytest
 from rich.console import Console
 
 from baselines.selection import best_f1_samples
-from bench.cell import Data, recipe_digest
+from bench.cell import Data, Runner, recipe_digest
 from bench.encodings import Encodings
 from bench.errors import UserError
 from bench.live import View
@@ -295,23 +295,44 @@ def small_data(rng: np.random.Generator) -> Data:
     return Data(ids, images, ids, y, ("a", "b", "c"), "multiclass", True, splits, "0" * 64, 0.0)
 
 
-def outcome(data: Data, place: Path, folder: Path, model: str) -> list[tuple[Any, ...]]:
-    """What a search gives on data, but for its seconds."""
+class Seeing(Runner):
+    """A runner that keeps the validation part's probabilities of each trial."""
+
+    seen: ClassVar[list[np.ndarray]] = []
+
+    def validated(self) -> np.ndarray:
+        """As the runner does."""
+        probability = super().validated()
+        self.seen.append(probability)
+        return probability
+
+
+def outcome(data: Data, place: Path, folder: Path, model: str) -> tuple[list[tuple[Any, ...]], np.ndarray]:
+    """What a search gives on data, but for its seconds: the trials, and the probabilities that they were scored by."""
     folder.mkdir()
+    Seeing.seen.clear()
     spec = load_suite(str(place / "small.toml")).models[model]
     resources = Resources(task="multiclass", threads=1)
     encodings = Encodings(data.images, str(hash(data.images.tobytes())), folder / "cache", resources)
     view = View(Console(quiet=True))
     tuner = Tuner(open_journal(folder), data, encodings, resources, 0, Budget(trials=6), view)
     study = tuner.tune(Cell(model, 0, 0), spec)
-    return [(trial.values, trial.status, repr(trial.score), trial.reason) for trial in study.trials]
+    trials = [(trial.values, trial.status, repr(trial.score), trial.reason) for trial in study.trials]
+    return trials, np.stack(Seeing.seen)  # (n_scored, n_valid, n_classes)
 
 
-@pytest.mark.parametrize("model", ["svm", "means"])
+@pytest.mark.parametrize(
+    ("model", "rounding"),
+    [
+        ("means", 0.0),
+        ("svm", 1e-5),  # distances are taken from the mean of all images, which moves their last bits and nothing else
+    ],
+)
 def test_the_test_part_decides_nothing(
-    place: Path, tmp_path: Path, model: str, monkeypatch: pytest.MonkeyPatch
+    place: Path, tmp_path: Path, model: str, rounding: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(str(place))
+    monkeypatch.setattr("bench.tuning.study.Runner", Seeing)
     data = small_data(np.random.default_rng(0))
 
     def poisoned(part: str) -> Data:
@@ -320,9 +341,14 @@ def test_the_test_part_decides_nothing(
         images[rows], y[rows] = 255 - images[rows], np.roll(y[rows], 1, axis=1)
         return replace(data, images=images, y=y)
 
-    clean = outcome(data, place, tmp_path / "clean", model)
-    assert outcome(poisoned("test"), place, tmp_path / "test", model) == clean
-    assert outcome(poisoned("valid"), place, tmp_path / "valid", model) != clean
+    clean, seen = outcome(data, place, tmp_path / "clean", model)
+    trials, probabilities = outcome(poisoned("test"), place, tmp_path / "test", model)
+    assert trials == clean
+    np.testing.assert_allclose(probabilities, seen, rtol=0, atol=rounding)
+    for part in ("train", "valid"):  # what may decide does
+        trials, probabilities = outcome(poisoned(part), place, tmp_path / part, model)
+        assert trials != clean
+        assert probabilities.shape != seen.shape or abs(probabilities - seen).max() > 0.01
 
 
 @pytest.mark.parametrize(
