@@ -271,6 +271,17 @@ def test_seconds_are_a_budget_too() -> None:
     assert Study(Cell("m", 0, 0), (made[0], made[1], replace(made[2], score=0.5))).best == made[0]
 
 
+def test_every_model_spends_its_seconds_and_begins_no_trial_after_them(command: Command, tmp_path: Path) -> None:
+    done = command("tune", "svm", "means", "--seconds", 0.4, "--out", "out")
+    assert done.returncode == 0, done.stderr
+    assert "the same budget in each fold, 0.4 seconds of fitting and predicting" in done.stdout
+    for _, study in pd.read_csv(tmp_path / "out/trials.csv").groupby(["model", "fold"]):
+        assert study["seconds"].sum() >= 0.4 > study["seconds"].iloc[:-1].sum()
+    used = load_suite("out/tuned.toml").models["svm"].tuned
+    assert used is not None
+    assert (used.seconds, used.trials) == (0.4, None)
+
+
 def test_a_report_says_which_models_were_not_tuned_alike() -> None:
     twenty, fifty, minute = {"trials": 20}, {"trials": 50, "seconds": None}, {"trials": None, "seconds": 60.0}
 
