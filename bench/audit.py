@@ -148,7 +148,8 @@ def _texts(files: pd.Series, compared: Compared) -> dict[str, list[str]]:
     """Columns of what the headers say."""
     known = [compared.registrations.get(file) for file in files]
     texts = {column: [getattr(each, name, "") for each in known] for name, column in _TEXTS.items()}
-    return {**texts, "anatomic_region": ["; ".join(each.region_codes) if each else "" for each in known]}
+    lists = {"anatomic_region": "region_codes", "damaged_entries": "damaged"}
+    return texts | {column: ["; ".join(getattr(each, name, ())) for each in known] for column, name in lists.items()}
 
 
 def _pseudonymised(images: pd.DataFrame, pictures: dict[str, bytes]) -> tuple[pd.DataFrame, dict[str, bytes]]:

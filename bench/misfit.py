@@ -54,7 +54,7 @@ def judge(
     entries = registration.sources
     misfits = {name: _misfit(parts, classes, probability, several=several) for name, parts in entries.items()}
     known = {name: value for name, value in misfits.items() if not np.isnan(value)}
-    asked = _asked(entries.get("exam", frozenset()), classes)
+    asked = _asked(entries.get("description of the exam", frozenset()), classes)
     status = _status(entries, known, sure=sure, strangeness=strangeness)
     return {
         "status": status,
@@ -66,7 +66,7 @@ def judge(
         "predicted": "; ".join(predicted(classes, probability, labels)),
         "confidence": float(probability.max()),
         "misfit": max(known.values()) if status == JUDGED else np.nan,
-        "misfit_body_part": known.get("body part", np.nan) if status == JUDGED else np.nan,
+        "misfit_body_part": known.get("BodyPartExamined", np.nan) if status == JUDGED else np.nan,
         "strangeness": float(strangeness),
         "asked": "; ".join(sorted(asked)),
         "shows": "; ".join(part for part in sorted(asked) if _shows(part, classes, probability, labels)),

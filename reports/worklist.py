@@ -164,7 +164,7 @@ def _not_seen(images: pd.DataFrame) -> str:
 
 
 def _in_words(row: Mapping[str, Any]) -> str:
-    """Say what was found, such as: registered as knee (exam); 2 of 3 images look like Ankle (0.97)."""
+    """Say what was found, such as: registered as knee (StudyDescription); 2 of 3 images look like Ankle (0.97)."""
     if not row["misfits"]:
         return f"no image of: {row['not_seen']}" if row["not_seen"] else ""
     where = f" ({row['contradicted'].replace('; ', ', ')})" if row["contradicted"] else ""

@@ -70,12 +70,14 @@ class Registration:
 
     @property
     def sources(self) -> dict[str, Parts]:
-        """Parts by where they are told: tag, region, exam, series. They can differ, and a picture has to fit each."""
+        """Parts by the entry that names them, of those that name any. They can differ, and a picture has to fit each."""
         found = {
-            "body part": parts_of_body_part(self.body_part),
-            "anatomic region": parts_of_codes(self.region_codes),
-            "exam": parts_of(f"{self.study_description} | {self.requested}"),
-            "series": parts_of(f"{self.series_description} | {self.protocol} | {self.view}", views=True),
+            "BodyPartExamined": parts_of_body_part(self.body_part),
+            "AnatomicRegionSequence": parts_of_codes(self.region_codes),
+            "description of the exam": parts_of(f"{self.study_description} | {self.requested}"),
+            "description of the series": parts_of(
+                f"{self.series_description} | {self.protocol} | {self.view}", views=True
+            ),
         }
         return {source: parts for source, parts in found.items() if parts}
 

@@ -131,8 +131,14 @@ def digests(folder: Path) -> dict[str, str]:
 def test_exams_that_do_not_fit_are_listed_worst_first_in_words(tree: Path, tmp_path: Path) -> None:
     outcome, exams, _ = run(tree, tmp_path / "out")
     assert list(exams.index[:2]) == ["ACC-1", "ACC-2"]
-    assert exams["in_words"]["ACC-1"] == "registered as knee (body part, exam); 2 of 3 images look like Ankle (0.97)"
-    assert exams["in_words"]["ACC-2"] == "registered as hand, wrist (body part); 1 of 1 image looks like Hand (0.97)"
+    assert (
+        exams["in_words"]["ACC-1"]
+        == "registered as knee (BodyPartExamined, description of the exam); 2 of 3 images look like Ankle (0.97)"
+    )
+    assert (
+        exams["in_words"]["ACC-2"]
+        == "registered as hand, wrist (BodyPartExamined); 1 of 1 image looks like Hand (0.97)"
+    )
     expected = {
         "ACC-3": "set apart",
         "ACC-4": "fits",
@@ -307,7 +313,7 @@ def test_the_misfit_is_one_minus_the_largest_probability_that_fits() -> None:
     spine = Registration(body_part="SPINE")
     found = judged(spine, {"Lumbar Spine": 0.3, "Thoracic Spine": 0.45, "Knee": 0.6})
     assert found["misfit"] == pytest.approx(0.55)
-    assert (found["predicted"], found["contradicted"], found["registered"]) == ("Knee", "body part", "spine")
+    assert (found["predicted"], found["contradicted"], found["registered"]) == ("Knee", "BodyPartExamined", "spine")
     one_label = judged(spine, {"Lumbar Spine": 0.3, "Thoracic Spine": 0.45, "Knee": 0.25}, several=False)
     assert one_label["misfit"] == pytest.approx(0.25)
     assert one_label["predicted"] == "Thoracic Spine"
@@ -320,7 +326,7 @@ def test_the_worst_entry_of_the_header_counts() -> None:
     )
     assert found["misfit"] == pytest.approx(0.8)
     assert found["misfit_body_part"] == pytest.approx(0.8)
-    assert found["contradicted"] == "body part"
+    assert found["contradicted"] == "BodyPartExamined"
     assert found["predicted"] == "Knee; Ankle"
 
 

@@ -71,7 +71,12 @@ def test_every_fact_is_read_where_it_stands() -> None:
 def test_each_source_tells_its_parts() -> None:
     found = read(BodyPartExamined="CHEST", StudyDescription="RX MÃO", ViewPosition="WATERS", AnatomicRegionSequence=[code("72696002")],
                  SpecificCharacterSet="ISO_IR 100")  # fmt: skip
-    assert found.sources == {"body part": {"chest"}, "anatomic region": {"knee"}, "exam": {"hand"}, "series": {"sinus"}}
+    assert found.sources == {
+        "BodyPartExamined": {"chest"},
+        "AnatomicRegionSequence": {"knee"},
+        "description of the exam": {"hand"},
+        "description of the series": {"sinus"},
+    }
     assert read(StudyDescription="Polytrauma").sources == {}
 
 
@@ -85,7 +90,7 @@ def test_older_snomed_codes_are_translated_and_others_left_out() -> None:
         ]
     )
     assert found.region_codes == ("85562004", "122494005", "nonsense")
-    assert found.sources == {"anatomic region": {"hand", "cervical spine"}}
+    assert found.sources == {"AnatomicRegionSequence": {"hand", "cervical spine"}}
 
 
 def test_an_exam_is_an_accession_number_of_a_patient_or_a_study() -> None:
@@ -103,7 +108,7 @@ def test_several_values_and_control_characters_become_one_line() -> None:
         "Hand links",
         200,
     )
-    assert found.sources["body part"] == {"hand", "wrist"}
+    assert found.sources["BodyPartExamined"] == {"hand", "wrist"}
 
 
 def test_a_value_that_cannot_be_read_is_named_and_the_others_stay() -> None:
