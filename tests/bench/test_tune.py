@@ -326,7 +326,7 @@ def outcome(data: Data, place: Path, folder: Path, model: str) -> tuple[list[tup
     resources = Resources(task="multiclass", threads=1)
     encodings = Encodings(data.images, str(hash(data.images.tobytes())), folder / "cache", resources)
     view = View(Console(quiet=True))
-    tuner = Tuner(open_journal(folder), data, encodings, resources, 0, Budget(trials=6), view)
+    tuner = Tuner(open_journal(folder), data, encodings, resources, 0, Budget(trials=4), view)
     study = tuner.tune(Cell(model, 0, 0), spec)
     trials = [(trial.values, trial.status, repr(trial.score), trial.reason) for trial in study.trials]
     return trials, np.stack(Seeing.seen)  # (n_scored, n_valid, n_classes)
@@ -356,10 +356,9 @@ def test_the_test_part_decides_nothing(
     trials, probabilities = outcome(poisoned("test"), place, tmp_path / "test", model)
     assert trials == clean
     np.testing.assert_allclose(probabilities, seen, rtol=0, atol=rounding)
-    for part in ("train", "valid"):  # what may decide does
-        trials, probabilities = outcome(poisoned(part), place, tmp_path / part, model)
-        assert trials != clean
-        assert probabilities.shape != seen.shape or abs(probabilities - seen).max() > 0.01
+    trials, probabilities = outcome(poisoned("valid"), place, tmp_path / "valid", model)  # which may decide
+    assert trials != clean
+    assert abs(probabilities - seen).max() > 0.01
 
 
 @pytest.mark.parametrize(
