@@ -93,6 +93,12 @@ def run(
     timeout: Annotated[
         float | None, typer.Option(min=0.001, help="Seconds that a cell may fit, and predict, before it has failed.")
     ] = None,
+    holdout: Annotated[
+        float | None, typer.Option(help="Share of the patients that no fold sees, for one last test of every model.")
+    ] = None,
+    test: Annotated[
+        str | None, typer.Option(help="The same with a data set of its own: folder, table or card.")
+    ] = None,
     pictures: Annotated[
         bool, typer.Option("--pictures/--no-pictures", help="Keep small pictures in the run folder, for the report.")
     ] = True,
@@ -128,6 +134,8 @@ def run(
         pictures=pictures,
         jobs=jobs,
         timeout=timeout,
+        holdout=holdout,
+        test=test,
         hints=hints(
             file_column,
             label_column,

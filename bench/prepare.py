@@ -18,6 +18,7 @@ from radiographs.sources import Hints, Listing, SourceError, limited, open_sourc
 
 from bench import environment
 from bench.cell import Data
+from bench.held_out import hold_out_folder, hold_out_share
 from bench.live import View
 from bench.suite import Suite
 
@@ -78,9 +79,18 @@ def _phantom(cache: Path, view: View) -> Path:
 
 
 def prepare(
-    listing: Listing, suite: Suite, cache: Path, *, limit: int | None, splits_file: Path | None, seed: int, view: View
+    listing: Listing,
+    suite: Suite,
+    cache: Path,
+    *,
+    limit: int | None,
+    splits_file: Path | None,
+    seed: int,
+    view: View,
+    holdout: float | None = None,
+    test: tuple[str, Hints] | None = None,
 ) -> Prepared:
-    """Decode, label and split a data set.
+    """Decode, label and split a data set, without what is held out of it for a last test (a share of the patients, or a folder).
 
     Raises
     ------
@@ -100,17 +110,24 @@ def prepare(
     changed = sum(same.iloc[pair.a] != same.iloc[pair.b] for pair in near)
     classes, y, task = _labels(listing, usable)
     groups = usable["group"].to_numpy(str)
-    ids = usable["image_id"].tolist()
+    image_ids = usable["image_id"].to_numpy(str)
+    held, kept, said = None, np.ones(len(usable), bool), []
+    if holdout is not None:
+        held, kept = hold_out_share(pixels.images, image_ids, groups, y, holdout, seed)
+    elif test is not None:
+        held, said = hold_out_folder(test[0], classes, suite.preprocessing, pixels.manifest, cache, test[1], view)
+    ids = image_ids[kept].tolist()
     if splits_file is None:
-        table = splitting.make_splits(ids, y, groups, folds=suite.cv.folds, repeats=suite.cv.repeats, seed=seed)
-        splitting.check_splits(table, ids, groups, "the splits made here")
+        cv = suite.cv
+        table = splitting.make_splits(ids, y[kept], groups[kept], folds=cv.folds, repeats=cv.repeats, seed=seed)
+        splitting.check_splits(table, ids, groups[kept], "the splits made here")
     else:  # published ones are held against patients and identical pictures alone: near-duplicates are told, not refused
         table = splitting.read_splits(splits_file)
         known, _ = merge_duplicates(pixels.manifest)
         known = known.loc[known["status"] == "ok", "group"].to_numpy(str)
         splitting.check_splits(table, ids, known, str(splits_file))
     data = Data(
-        image_ids=usable["image_id"].to_numpy(str),
+        image_ids=image_ids,
         images=pixels.images,
         groups=groups,
         y=y,
@@ -120,9 +137,10 @@ def prepare(
         splits=table,
         splits_digest=splitting.digest(table),
         preprocess_seconds=pixels.seconds,
+        held_out=held,
     )
-    notes = (*listing.notes, *_notes(listing, manifest, duplicates, changed, classes, y, groups, table))
-    leaks = _leaking(near, ids, table)
+    notes = (*listing.notes, *said, *_notes(listing, manifest, duplicates, changed, classes, y, groups, table))
+    leaks = _leaking(near, image_ids.tolist(), table)
     if leaks:
         notes += (f"D025: {leaks} pairs of near-duplicates stand in two parts of these splits: scores may be too good",)
     return Prepared(data, pixels, manifest, listing, notes)
@@ -132,7 +150,8 @@ def _leaking(near: list[Pair], ids: list[str], splits: pd.DataFrame) -> int:
     """Count the pairs of which one image is in another part than the other in some fold."""
     if not near:
         return 0
-    parts = splits.pivot(index="image_id", columns=["repeat", "fold"], values="part").loc[ids].to_numpy()  # (n, cells)
+    parts = splits.pivot(index="image_id", columns=["repeat", "fold"], values="part").reindex(ids)
+    parts = parts.fillna("held out").to_numpy()  # (n, cells)
     return sum(bool((parts[pair.a] != parts[pair.b]).any()) for pair in near)
 
 
@@ -210,7 +229,13 @@ def recognised(prepared: Prepared) -> str:
     n_groups = prepared.manifest.loc[prepared.manifest["status"] == "ok", "group"].nunique()
     task = "several labels per image possible" if data.task == "multilabel" else "one label per image"
     groups = f"{n_groups} {listing.card.group}s" if listing.grouped else f"{n_groups} groups"
-    return f"{listing.card.title} ({listing.layout} layout): {len(data.image_ids)} images, {len(data.classes)} classes, {groups}, {task}"
+    held = data.held_out
+    last = (
+        ""
+        if held is None
+        else f"; {held.facts['n_images']} images of {held.facts['n_groups']} groups are held out for the last test"
+    )
+    return f"{listing.card.title} ({listing.layout} layout): {len(data.image_ids)} images, {len(data.classes)} classes, {groups}, {task}{last}"
 
 
 def fold_table(data: Data) -> list[tuple[str, list[int]]]:

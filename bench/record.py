@@ -71,6 +71,7 @@ def describe_run(prepared: Prepared, suite: Suite, seed: int, command: str, devi
             "folds": int(data.splits["fold"].nunique()),
             "repeats": int(data.splits["repeat"].nunique()),
         },
+        **({} if data.held_out is None else {"holdout": data.held_out.facts}),
         "pixels": {
             "key": prepared.pixels.digest,
             "seconds": prepared.pixels.seconds,
@@ -170,6 +171,14 @@ def _difference(before: dict[str, Any], now: dict[str, Any]) -> str | None:
             ),
         ),
         ("suite", lambda run: run["suite"]["name"]),
+        (
+            "held-out set",
+            lambda run: (
+                f"{run['holdout']['n_images']} images, digest {run['holdout']['digest'][:12]}"
+                if "holdout" in run
+                else "none"
+            ),
+        ),
     ]
     for what, value in checks:
         if value(before) != value(now):

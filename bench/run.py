@@ -28,6 +28,7 @@ class Outcome:
     skipped: int
     failed: int
     kept: int  # cells that were there already
+    untested: int = 0  # models that could not be fitted for the last test
 
 
 def plan(suite: Suite, splits: pd.DataFrame) -> list[Cell]:

@@ -54,6 +54,8 @@ class Request:
     pictures: bool = True
     jobs: int = 1
     timeout: float | None = None
+    holdout: float | None = None
+    test: str | None = None
     command: str = ""
 
 
@@ -72,6 +74,8 @@ def run_session(request: Request, console: Console) -> int:
         raise UserError("--device cuda: there is no CUDA device here; use --device cpu")
     if request.weights_dir and not request.weights_dir.is_dir():
         raise UserError(f"--weights-dir {request.weights_dir}: no such folder")
+    if (request.holdout is not None) + (request.test is not None) + (request.splits is not None) > 1:
+        raise UserError("--holdout, --test, --splits: give one of them; a published splits file decides on all images")
     suite = _suite(request, view, gpu)
     cache = environment.cache_folder()
     listing = prepare.find_data(request.data, request.hints, cache, view)
@@ -133,7 +137,15 @@ def _run(
     view: View,
 ) -> Outcome:
     prepared = prepare.prepare(
-        listing, suite, cache, limit=request.limit, splits_file=request.splits, seed=request.seed, view=view
+        listing,
+        suite,
+        cache,
+        limit=request.limit,
+        splits_file=request.splits,
+        seed=request.seed,
+        view=view,
+        holdout=request.holdout,
+        test=None if request.test is None else (request.test, request.hints),
     )
     view.note(prepare.recognised(prepared))
     if device == "cuda":
@@ -168,7 +180,7 @@ def _run(
             view.note,
         )
     encodings = Encodings(data.images, prepared.pixels.digest, cache, resources)
-    return run_cells(
+    outcome = run_cells(
         suite,
         data,
         folder,
@@ -181,6 +193,11 @@ def _run(
         jobs=request.jobs,
         timeout=request.timeout,
     )
+    if data.held_out is None:
+        return outcome
+    from bench.deploy.holdout import score_holdout
+
+    return replace(outcome, untested=score_holdout(folder, data, encodings, resources, view.note))
 
 
 def _balance(prepared: prepare.Prepared) -> Table:
@@ -197,9 +214,12 @@ def _balance(prepared: prepare.Prepared) -> Table:
 
 def _farewell(outcome: Outcome, folder: RunFolder, console: Console, seconds: float) -> int:
     from reports.results import load
-    from reports.terminal import summary_table
+    from reports.terminal import held_out_summary, summary_table
 
-    console.print(summary_table(load(folder.root), console.width))
+    results = load(folder.root)
+    console.print(summary_table(results, console.width))
+    if results.held_out:
+        console.print(held_out_summary(results))
     parts = [
         f"{outcome.done} cells computed",
         f"{outcome.kept} kept",
@@ -209,4 +229,4 @@ def _farewell(outcome: Outcome, folder: RunFolder, console: Console, seconds: fl
     console.print(
         Text(f"{', '.join(parts)} in {clock_face(seconds)}. Next: bench report {shlex.quote(str(folder.root))} --html")
     )
-    return SOME_FAILED if outcome.failed else DONE
+    return SOME_FAILED if outcome.failed or outcome.untested else DONE

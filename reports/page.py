@@ -12,6 +12,7 @@ from reports.evaluation import Evaluation
 from reports.export import plain
 from reports.figures.comparison import ranked
 from reports.figures.gallery import Figure
+from reports.held_out_section import held_out_section
 from reports.offline import render
 from reports.pairwise import Level
 from reports.pictures import album, png_uri
@@ -57,6 +58,7 @@ def html(evaluation: Evaluation, tables: dict[str, pd.DataFrame], figures: Seque
         groups=groups_in_words(results),
         headline=headline(tables, results, level),
         remarks=remarks(tables["summary"], results),
+        held_out=held_out_section(results, level.alpha) if results.held_out else None,
         columns=columns(results),
         summary=_rows(tables["summary"], results),
         open_models=_records(tables["summary"].query("status != 'done'")),

@@ -8,7 +8,7 @@ import hashlib
 import io
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ import pandas as pd
 
 SCHEMAS = (1, 2)  # the last is written today; the first has no seals, and checksums of cells' files alone
 RECOMPUTE = "run the same `bench run` again: it recomputes the cell"
+
+_LOOKS = "holdout/looks.json"
 
 CellKey = tuple[str, int, int]  # model, repeat, fold
 
@@ -70,6 +72,11 @@ class Results:
     predictions : dict
         (model, repeat, fold) -> DataFrame with image_id, part and `truth/CLASS`, `probability/CLASS`; cells done only.
     samples : tuple of Sample
+    held_out : dict
+        model -> what holdout.json says, and its predictions on the held-out images (image_id, group, `truth/CLASS`, `probability/CLASS`) or
+        None where it could not be tested.
+    looks : tuple of dict
+        Each time that the held-out images were looked at: when, and the models.
     """
 
     path: Path
@@ -79,6 +86,8 @@ class Results:
     cells: pd.DataFrame
     predictions: dict[CellKey, pd.DataFrame]
     samples: tuple[Sample, ...]
+    held_out: dict[str, tuple[dict[str, Any], pd.DataFrame | None]] = field(default_factory=dict)
+    looks: tuple[dict[str, Any], ...] = ()
 
     @property
     def data(self) -> dict[str, Any]:
@@ -139,6 +148,8 @@ def load(run: Path) -> Results:
         cells=cells,
         predictions=predictions,
         samples=tuple(_samples(root, _pictures(root))),
+        held_out=dict(_held_out(root, description)),
+        looks=tuple(_json(root, _LOOKS)["looks"]) if _inside(root, _LOOKS).is_file() else (),
     )
 
 
@@ -173,6 +184,29 @@ def _cells(root: Path, run: dict[str, Any], splits: pd.DataFrame) -> tuple[pd.Da
         if cell["status"] == "done":
             predictions[key] = _predictions(root, folder, cell, run["data"]["classes"], members.get(key[1:]))
     return pd.DataFrame(rows, columns=["model", "repeat", "fold", *CELL_FIELDS]), predictions
+
+
+def _held_out(root: Path, run: dict[str, Any]) -> Iterator[tuple[str, tuple[dict[str, Any], pd.DataFrame | None]]]:
+    """Results of the last test, of the images that the run held out."""
+    for model in run["suite"]["models"]:
+        name = f"holdout/{model}/holdout.json"
+        if "holdout" not in run or not _inside(root, name).is_file():
+            continue
+        record = _json(root, name)
+        _require(record, ("model", "status", "reason", "holdout", "checksums"), name)
+        if record["model"] != model or record["holdout"] != run["holdout"]["digest"]:
+            raise ResultsError(
+                f"{name} is of another model or other held-out images; remove its folder and {RECOMPUTE}"
+            )
+        table = None
+        if record["status"] == "done":
+            file = f"holdout/{model}/predictions.parquet"
+            columns = [f"{kind}/{label}" for kind in ("truth", "probability") for label in run["data"]["classes"]]
+            content = _bytes(root, file)
+            if hashlib.sha256(content).hexdigest() != record["checksums"].get("predictions.parquet"):
+                raise ResultsError(f"{file} does not match its checksum; {RECOMPUTE}")
+            table = _parquet(content, file, ("image_id", "group", *columns))
+        yield model, (record, table)
 
 
 def _check_origin(cell: dict[str, Any], run: dict[str, Any], name: str) -> None:

@@ -9,6 +9,7 @@ import pandas as pd
 from reports.bootstrap import bootstrap
 from reports.calibration import calibration
 from reports.evaluation import Decided, Evaluation
+from reports.held_out import held_out_table
 from reports.holdout import has_one_test_set, mcnemar_table
 from reports.metrics import (
     class_average_precision,
@@ -47,6 +48,7 @@ def all_tables(evaluation: Evaluation, level: Level | None = None) -> dict[str, 
         "cells": cells(evaluation),
         "fold_balance": fold_balance(evaluation.results),
         "excluded": excluded(evaluation.results),
+        **({"holdout": held_out_table(evaluation.results, level.alpha)} if evaluation.results.held_out else {}),
         "calibration": calibration(evaluation),
         "decision_rules": decision_rules(evaluation),
         "thresholds": thresholds(evaluation),

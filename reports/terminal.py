@@ -5,9 +5,10 @@ from rich.table import Table
 from rich.text import Text
 
 from reports.evaluation import evaluate
+from reports.held_out import held_out_table, looks_in_words, with_interval
 from reports.provenance import caption
 from reports.results import Results
-from reports.summary import as_text, columns, summary
+from reports.summary import as_text, columns, summary, title
 
 SHOWN = ("model", "cells", "f1_samples_mean", "f1_macro_mean", "predict_ms_per_image", "status")
 WIDE = (*SHOWN, "family", "accuracy_mean", "fit_seconds_mean", "roc_auc_macro_mean", "average_precision_macro_mean")
@@ -35,4 +36,17 @@ def summary_table(results: Results, width: int = 80) -> Table:
         )
     for family, row in zip(numbers["family"], as_text(numbers, shown).itertuples(index=False), strict=True):
         table.add_row(*(Text(text) for text in row), style=FAMILY_STYLES.get(family))
+    return table
+
+
+def held_out_summary(results: Results) -> Table:
+    """Build the table of the last test for a terminal."""
+    numbers, metrics = held_out_table(results), ("accuracy", "f1_samples", "f1_macro")
+    words = Text(f"Last test: {looks_in_words(results)}")
+    table = Table(title=words, title_justify="left", box=SIMPLE, padding=(0, 1, 0, 0))
+    for name in ("Model", *(title(metric, results) for metric in metrics)):
+        table.add_column(Text(name), justify="left" if name == "Model" else "right")
+    for row in numbers.to_dict("records"):
+        cells = [with_interval(row, metric) if row["status"] == "done" else row["reason"] for metric in metrics]
+        table.add_row(*(Text(text) for text in (row["model"], *cells)), style=FAMILY_STYLES.get(row["family"]))
     return table

@@ -21,6 +21,7 @@ CSV_KEYS = {
     "summary": ("model",),
     "pairwise": ("model_a", "model_b", "metric"),
     "mcnemar": ("model_a", "model_b"),
+    "holdout": ("model",),
     "per_class": ("model", "class"),
     "cells": ("model", "repeat", "fold"),
     "fold_balance": ("repeat", "fold", "part", "class"),

@@ -43,6 +43,9 @@ class Rule:
         Share of sure answers that are right on the validation parts, or more.
     coverage : float
         Share of the validation images that are answered surely.
+    most : float
+        Confidence is never more than this: where n validation images were all right, the next one is so with a probability of
+        (n + 1) / (n + 2) (Laplace's rule of succession).
     """
 
     task: str
@@ -52,6 +55,7 @@ class Rule:
     sure_from: float
     target: float
     coverage: float
+    most: float
 
     def decide(self, probability: np.ndarray) -> Decision:
         """Answer probabilities (n, n_classes)."""
@@ -61,7 +65,7 @@ class Rule:
             labels = most_probable(probability)
         else:
             labels = at_threshold(probability, self.threshold, self.at_least_one)
-        confidence = self.calibrated(probability).max(axis=1)
+        confidence = np.minimum(self.calibrated(probability).max(axis=1), self.most)
         return Decision(labels, confidence, confidence >= self.sure_from)
 
     def calibrated(self, probability: np.ndarray) -> np.ndarray:
@@ -92,8 +96,9 @@ def choose_rule(truth: np.ndarray, probability: np.ndarray, task: str, at_least_
     heat = temperature(truth, probability, task)
     calibrated = tempered(probability, heat, task)
     right = truth[np.arange(len(truth)), calibrated.argmax(axis=1)].astype(bool)
-    sure_from, coverage = _sure_from(calibrated.max(axis=1), right, target)
-    return Rule(task, at_least_one, threshold, heat, sure_from, target, coverage)
+    most = (len(truth) + 1) / (len(truth) + 2)
+    sure_from, coverage = _sure_from(np.minimum(calibrated.max(axis=1), most), right, target)
+    return Rule(task, at_least_one, threshold, heat, sure_from, target, coverage, most)
 
 
 def _sure_from(confidence: np.ndarray, right: np.ndarray, target: float) -> tuple[float, float]:

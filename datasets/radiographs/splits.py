@@ -194,6 +194,34 @@ def make_splits(
     return pd.concat(tables, ignore_index=True)
 
 
+def held_out(y: np.ndarray, groups: np.ndarray, share: float, seed: int) -> np.ndarray:
+    """Which images are held out of everything for a last test: a share of the groups, stratified, as folds are.
+
+    Parameters
+    ----------
+    y, groups
+        (n, n_classes) of 0 and 1, (n,) group names.
+    share
+        Above 0, at most 0.5.
+
+    Returns
+    -------
+    (n,) bool.
+
+    Raises
+    ------
+    SplitsError
+        If the share is out of range, or there are too few groups.
+    """
+    if not 0 < share <= 0.5:
+        raise SplitsError(f"--holdout {share:g}: give a share above 0 and up to 0.5, or a folder with --test")
+    exact = round(1 / share)
+    parts, taken = (exact, 1) if abs(exact * share - 1) < 0.02 else (20, max(1, round(20 * share)))
+    if len(np.unique(groups)) < parts:
+        raise SplitsError(f"--holdout {share:g}: needs {parts} groups or more; there are {len(np.unique(groups))}")
+    return GroupedMultilabelKFold(parts, seed=seed).assign(y, groups) < taken
+
+
 def nested_share(groups: np.ndarray, share: float, seed: int) -> np.ndarray:
     """Which rows belong to a share of the groups, at least one; a smaller share of the same groups is part of a larger one.
 
