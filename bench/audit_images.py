@@ -153,6 +153,7 @@ def _judged(model: Deployed, block: list[Read], threshold: float) -> list[dict[s
             tuple(model.classes),
             probability[row],
             look.decision.labels[row],
+            confidence=float(look.decision.confidence[row]),
             sure=bool(look.decision.sure[row]),
             strangeness=float(look.strangeness[row]),
             several=model.rule.task != "multiclass",

@@ -27,6 +27,7 @@ def judge(
     probability: np.ndarray,
     labels: np.ndarray,
     *,
+    confidence: float,
     sure: bool,
     strangeness: float,
     several: bool,
@@ -40,6 +41,8 @@ def judge(
         (n_classes,) calibrated.
     labels
         (n_classes,) bool, what the model answers.
+    confidence, sure, strangeness
+        What the model says of its answer.
     several
         Whether an image can have several labels.
     threshold
@@ -64,7 +67,7 @@ def judge(
         if status == JUDGED
         else "",
         "predicted": "; ".join(predicted(classes, probability, labels)),
-        "confidence": float(probability.max()),
+        "confidence": float(confidence),
         "misfit": max(known.values()) if status == JUDGED else np.nan,
         "misfit_body_part": known.get("BodyPartExamined", np.nan) if status == JUDGED else np.nan,
         "strangeness": float(strangeness),

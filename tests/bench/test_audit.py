@@ -267,6 +267,8 @@ def test_blocks_and_threads_change_nothing(
     assert max(model.blocks) <= block
     assert counts == sorted(counts)
     assert counts[-1] == 12
+    files = pd.read_csv(tmp_path / "three/images.csv")["file"]
+    assert list(files) == sorted(files)
 
 
 def test_two_patients_with_one_accession_number_are_two_exams(tmp_path: Path) -> None:
@@ -305,7 +307,13 @@ def test_what_cannot_be_done_is_said_in_one_line_before_anything_is_read(
 
 def judged(registration: Registration, probability: dict[str, float], **options: object) -> dict:
     values = np.array([probability.get(name, 0.0) for name in CLASSES])
-    settings = {"sure": True, "strangeness": 0.1, "several": True, "threshold": 0.5} | options
+    settings = {
+        "confidence": values.max(),
+        "sure": True,
+        "strangeness": 0.1,
+        "several": True,
+        "threshold": 0.5,
+    } | options
     return judge(registration, CLASSES, values, values >= 0.5, **settings)
 
 
@@ -348,7 +356,7 @@ def test_who_is_judged(registration: Registration, options: dict, status: str) -
 
 def test_a_part_that_the_model_has_no_class_for_is_not_judged() -> None:
     found = judge(Registration(body_part="CHEST"), ("Hand", "Knee"), np.array([0.9, 0.1]), np.array([True, False]),
-                  sure=True, strangeness=0.0, several=True, threshold=0.5)  # fmt: skip
+                  confidence=0.9, sure=True, strangeness=0.0, several=True, threshold=0.5)  # fmt: skip
     assert found["status"] == "no class"
 
 
