@@ -51,6 +51,10 @@ def tune(
     repeats: Annotated[int | None, typer.Option(help="Repeats with other folds (the suites have 1).")] = None,
     seed: Annotated[int, typer.Option(help="Decides splits, initial weights, and what is tried.")] = 0,
     splits: Annotated[Path | None, typer.Option(help="Use a published splits file (.parquet, .csv, .json).")] = None,
+    holdout: Annotated[
+        float | None,
+        typer.Option(help="Share of the patients that no fold sees, as the run that follows will hold out."),
+    ] = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs of every model that has epochs.")] = None,
     device: Annotated[str, typer.Option(metavar="[auto|cpu|cuda]", help="Where networks compute.")] = "auto",
     weights_dir: Annotated[
@@ -96,6 +100,7 @@ def tune(
         repeats=repeats,
         seed=seed,
         splits=splits,
+        holdout=holdout,
         epochs=epochs,
         device=device,
         weights_dir=weights_dir,

@@ -47,6 +47,8 @@ def tune_session(request: Request, budget: Budget, console: Console) -> int:
         raise UserError("--device cuda: there is no CUDA device here; use --device cpu")
     if request.weights_dir and not request.weights_dir.is_dir():
         raise UserError(f"--weights-dir {request.weights_dir}: no such folder")
+    if request.holdout is not None and request.splits is not None:
+        raise UserError("--holdout, --splits: give one of them; a published splits file decides on all images")
     suite = requested_suite(request, view, gpu)
     check_search(suite, Resources())
     cache = environment.cache_folder()
@@ -131,7 +133,14 @@ def _tune(
     view: View,
 ) -> int:
     prepared = prepare.prepare(
-        listing, suite, cache, limit=request.limit, splits_file=request.splits, seed=request.seed, view=view
+        listing,
+        suite,
+        cache,
+        limit=request.limit,
+        splits_file=request.splits,
+        seed=request.seed,
+        view=view,
+        holdout=request.holdout,
     )
     view.note(prepare.recognised(prepared))
     for note in prepared.notes:
@@ -200,5 +209,5 @@ def _next(request: Request, folder: Path) -> str:
         "--limit": request.limit,
         "--seed": request.seed or None,
     }
-    given |= {"--weights-dir": request.weights_dir}
+    given |= {"--holdout": request.holdout, "--weights-dir": request.weights_dir}
     return shlex.join([*words, *(str(word) for pair in given.items() if pair[1] is not None for word in pair)])

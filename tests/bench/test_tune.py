@@ -207,6 +207,16 @@ def test_other_splits_are_refused_in_one_line(tuned: Path, command: Command) -> 
         shutil.rmtree("other", ignore_errors=True)
 
 
+def test_patients_are_held_out_of_a_search_and_the_run_must_hold_out_the_same(command: Command) -> None:
+    done = command("tune", "means", "--trials", 2, "--holdout", 0.2, "--out", "out")
+    assert done.returncode == 0, done.stderr
+    assert "are held out for the last test" in done.stdout
+    refused = command("run", "means", "--no-pictures", "--out", "all", suite=Path("out/tuned.toml"))
+    assert "models.means.tuned: was tuned on other splits" in refused.stderr
+    run = command("run", "means", "--no-pictures", "--holdout", 0.2, "--out", "run", suite=Path("out/tuned.toml"))
+    assert "2 cells computed" in run.stdout
+
+
 def test_what_was_tuned_cannot_be_set_or_tuned_again(tuned: Path, command: Command) -> None:
     done = command("run", "svm", "--out", "x", "--set", "models.svm.head.C=[1]", suite=tuned / "tuned.toml")
     assert "--set models.svm.head.C: was tuned for each fold" in done.stderr
