@@ -115,6 +115,7 @@ def html(exams: pd.DataFrame, images: pd.DataFrame, pictures: Mapping[str, bytes
         | exams["status"].value_counts().to_dict(),
         n_exams=len(exams),
         n_images=len(images),
+        share=_share,
         exams=shown,
         apart=apart,
         missing=_records(exams[exams["status"] == NOT_SEEN].head(MAX_ROWS)),
@@ -170,7 +171,7 @@ def _in_words(row: Mapping[str, Any]) -> str:
     where = f" ({row['contradicted'].replace('; ', ', ')})" if row["contradicted"] else ""
     look = "looks" if row["misfits"] == 1 else "look"
     said = f"registered as {row['registered'].replace('; ', ', ')}{where}; {row['misfits']} of {row['images']} "
-    said += f"{'image' if row['images'] == 1 else 'images'} {look} like {row['looks_like'].replace('; ', ', ')} ({row['confidence']:.2f})"
+    said += f"{'image' if row['images'] == 1 else 'images'} {look} like {row['looks_like'].replace('; ', ', ')} ({_share(row['confidence'])})"
     return f"{said}; no image of: {row['not_seen']}" if row["not_seen"] else said
 
 
@@ -208,6 +209,13 @@ def _split(texts: pd.Series) -> list[str]:
 
 def _three_digits(value: float) -> str:
     return "" if pd.isna(value) else f"{value:.3f}"
+
+
+def _share(value: float | None) -> str:
+    """Two digits, and never a certainty."""
+    if value is None:
+        return ""
+    return "over 0.99" if value >= 0.995 else f"{value:.2f}"
 
 
 def _number(value: float) -> float:

@@ -71,6 +71,13 @@ def test_each_line_says_in_words_what_was_seen(images: pd.DataFrame) -> None:
     assert said["D"] == said["E"] == ""
 
 
+def test_nothing_is_said_to_be_certain() -> None:
+    images = pd.DataFrame([image("a1", "A", 0.9999)])
+    exams = rank_exams(images, 0.5)
+    assert exams["in_words"][0].endswith("looks like Ankle (over 0.99); no image of: knee")
+    assert "1.00" not in re.sub(r"<(style|script)>.*?</\1>", "", html(exams, images, {}, FACTS), flags=re.DOTALL)
+
+
 def test_images_that_are_not_sure_or_strange_accuse_nobody() -> None:
     images = pd.DataFrame(
         [
