@@ -14,7 +14,8 @@ from typing import Annotated, NoReturn
 import typer
 from rich.markup import escape
 
-from bench import data_commands
+from bench import data_commands, report_commands
+from bench.audit_command import audit
 from bench.console import Said, err, nobody_reads, open_streams, out, say_error
 from bench.deploy import commands as deploy_commands
 from bench.options import (
@@ -29,6 +30,7 @@ from bench.options import (
     WhichFrames,
     hints,
 )
+from bench.tuning.command import tune
 
 app = typer.Typer(
     name="bench",
@@ -151,115 +153,6 @@ def run(
     raise typer.Exit(run_session(request, out))
 
 
-@app.command()
-def report(
-    folders: Annotated[
-        list[Path] | None,
-        typer.Argument(
-            metavar="[RUN ...]",
-            help="Run folder; or one for each of several data sets. Default: the latest below runs/.",
-            show_default=False,
-        ),
-    ] = None,
-    html: Annotated[bool, typer.Option("--html", help="report.html: one file that opens offline.")] = False,
-    csv: Annotated[bool, typer.Option("--csv", help="Tables as CSV.")] = False,
-    md: Annotated[bool, typer.Option("--md", help="Tables as Markdown.")] = False,
-    latex: Annotated[bool, typer.Option("--latex", help="Tables as LaTeX (booktabs).")] = False,
-    reference: Annotated[
-        str | None, typer.Option(help="Hold every model against this one too.", show_default=False)
-    ] = None,
-    alpha: Annotated[float, typer.Option(help="Claim a difference where the adjusted p is below.")] = 0.05,
-    rope: Annotated[float, typer.Option(help="Differences within ± this mean nothing in practice.")] = 0.01,
-    figures: Annotated[
-        str | None, typer.Option(help="Figures for a paper: pdf,svg,png. At the width of one column or two.")
-    ] = None,
-    output: Annotated[Path, typer.Option("--out", help="Folder for the report of several data sets.")] = Path("report"),
-) -> None:
-    """Turn a run folder into tables, curves and one HTML file. CSV tables come with the page, and without any option.
-
-    With runs of several data sets: ranks of the models they share, with the tests that fit.
-    """
-    from reports.figures.files import parse_formats
-    from reports.pairwise import Level
-    from reports.results import load
-
-    level = Level(alpha, rope, reference)
-    formats = {"html": html, "csv": csv or html or not (md or latex or figures), "md": md, "latex": latex}
-    formats["figures"] = parse_formats(figures)
-    if folders and len(folders) > 1:
-        from reports.across_report import write_across
-
-        words, paths = write_across([load(folder) for folder in folders], output, **formats, level=level)
-        out.print(escape("\n".join(words)))
-    else:
-        from reports.report import write
-        from reports.terminal import summary_table
-
-        results = load(folders[0] if folders else _latest_run())
-        out.print(summary_table(results, out.width))
-        paths = write(results, **formats, level=level)
-    drawn = [path for path in paths if path.parent.name == "figures"]
-    for path in paths[: len(paths) - len(drawn)]:
-        out.print(f"wrote {escape(str(path))}")
-    if drawn:
-        out.print(f"wrote {len(drawn) - 1} figures and their captions in {escape(str(drawn[0].parent))}")
-
-
-@app.command()
-def verify(
-    folder: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")],
-    table: Annotated[
-        Path | None, typer.Argument(metavar="[TABLE]", help="A .csv or .tex table of bench report.", show_default=False)
-    ] = None,
-    reference: Annotated[str | None, typer.Option(help="As it was for the report.", show_default=False)] = None,
-    alpha: Annotated[float, typer.Option(help="As it was for the report.")] = 0.05,
-    rope: Annotated[float, typer.Option(help="As it was for the report.")] = 0.01,
-) -> None:
-    """Check a run folder, and compute every number of a published table again. Exit 1 if anything differs."""
-    from bench.verify import verify as check
-    from reports.pairwise import Level
-
-    raise typer.Exit(check(folder, table, Level(alpha, rope, reference), out))
-
-
-@app.command()
-def compare(
-    folders: Annotated[list[Path], typer.Argument(metavar="RUN RUN ...", help="Run folders; the first is the base.")],
-    alpha: Annotated[float, typer.Option(help="Intervals cover 1 - alpha.")] = 0.05,
-) -> None:
-    """Show what differs between runs (data, splits, parameters, versions, hardware) and what that did to the scores."""
-    from bench.compare import compare as print_comparison
-    from bench.errors import UserError
-    from reports.pairwise import Level
-
-    if len(folders) < 2:
-        raise UserError("bench compare: give two run folders or more")
-    print_comparison(folders, Level(alpha), out)
-
-
-@app.command()
-def cite(
-    folder: Annotated[
-        Path | None,
-        typer.Argument(metavar="[RUN]", help="Run folder. Without: the software alone.", show_default=False),
-    ] = None,
-) -> None:
-    """Print BibTeX of everything that a run used; write it, a methods paragraph and two checklists under RUN/report."""
-    from reports.citation.bibliography import bibtex
-
-    if folder is None:
-        typer.echo(bibtex(None))
-        return
-    from reports.pairwise import Level
-    from reports.report import write_citations
-    from reports.results import load
-
-    results = load(folder)
-    typer.echo(bibtex(results))
-    for path in write_citations(results, Level()):
-        err.print(f"wrote {escape(str(path))}")
-
-
 @app.command(name="list")
 def list_(what: Annotated[What, typer.Argument(help="models, datasets, suites or runs")]) -> None:
     """List models, data sets, suites or runs."""
@@ -273,9 +166,12 @@ def list_(what: Annotated[What, typer.Argument(help="models, datasets, suites or
     }[what](out)
 
 
+app.command()(tune)
 app.command()(data_commands.splits)
-app.command()(deploy_commands.export)
-app.command()(deploy_commands.predict)
+for _command in (report_commands.report, report_commands.verify, report_commands.compare, report_commands.cite):
+    app.command()(_command)
+for _command in (deploy_commands.export, deploy_commands.predict, audit):
+    app.command()(_command)
 
 
 @app.command()
@@ -322,13 +218,6 @@ def version() -> None:
     import bench
 
     out.print(bench.__version__)
-
-
-def _latest_run() -> Path:
-    runs = sorted(Path("runs").glob("*/run.json"), key=lambda path: path.stat().st_mtime)
-    if not runs:
-        raise _wrong("no run below runs/: give a run folder, or begin with: bench run --all")
-    return runs[-1].parent
 
 
 def _wrong(message: str) -> typer.Exit:

@@ -188,7 +188,7 @@ def _difference(before: dict[str, Any], now: dict[str, Any]) -> str | None:
             return f"other preprocessing ({key} = {before['suite']['preprocessing'].get(key)}; now {value})"
     for name, spec in now["suite"]["models"].items():
         old = before["suite"]["models"].get(name)
-        for key in spec:
-            if old is not None and key != "description" and old.get(key) != spec[key]:
-                return f"other parameters of {name} ({key} = {old.get(key)}; now {spec[key]})"
+        for key in {**(old or {}), **spec}:
+            if old is not None and key != "description" and old.get(key) != spec.get(key):
+                return f"other parameters of {name} ({key} = {old.get(key)}; now {spec.get(key)})"
     return None

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bench import environment, prepare
+from bench.cell import check_tuned
 from bench.encodings import Encodings
 from bench.errors import DiskError, UserError, cause
 from bench.keys import Keys
@@ -76,7 +77,7 @@ def run_session(request: Request, console: Console) -> int:
         raise UserError(f"--weights-dir {request.weights_dir}: no such folder")
     if (request.holdout is not None) + (request.test is not None) + (request.splits is not None) > 1:
         raise UserError("--holdout, --test, --splits: give one of them; a published splits file decides on all images")
-    suite = _suite(request, view, gpu)
+    suite = requested_suite(request, view, gpu)
     cache = environment.cache_folder()
     listing = prepare.find_data(request.data, request.hints, cache, view)
     folder = RunFolder(request.out or Path("runs") / f"{listing.card.name}-{suite.name}")
@@ -98,7 +99,7 @@ def run_session(request: Request, console: Console) -> int:
     return _farewell(outcome, folder, console, time.perf_counter() - begun)
 
 
-def _suite(request: Request, view: View, gpu: str | None) -> Suite:
+def requested_suite(request: Request, view: View, gpu: str | None) -> Suite:
     """Return the suite with everything the command line changes in it."""
     name = request.suite or _default_suite(request.models, view, gpu)
     if name.endswith(".toml"):
@@ -153,6 +154,7 @@ def _run(
     for note in prepared.notes:
         view.note(f"  note: {note}")
     data = prepared.data
+    check_tuned(suite.models, data.splits_digest)
     resources = Resources(
         task=data.task,
         device=device,

@@ -21,8 +21,7 @@ from bench.lock import Lock
 from bench.model import Resources, build, skip_reasons
 from bench.record import data_digest
 from bench.run import plan
-from bench.session import DONE, INTERRUPTED, SOME_FAILED, Request
-from bench.session import _suite as requested_suite
+from bench.session import DONE, INTERRUPTED, SOME_FAILED, Request, requested_suite
 from bench.store import RunFolder, StoreError
 from bench.suite import Part, Suite
 from bench.tuning.journal import NAME, open_journal

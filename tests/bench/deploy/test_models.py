@@ -1,0 +1,207 @@
+"""A model folder gives the numbers that were tested, by itself, and refuses what is not as it was written."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from radiographs.disk import write_checksums
+from radiographs.read import read_picture
+
+from bench.deploy.decision import choose_rule
+from bench.deploy.model import load_model
+from bench.deploy.package import PackageError, read_facts, write_facts
+from bench.deploy.strangeness import fit_strangeness
+from tests.bench.deploy.made import Made
+
+CLASSICAL, DEEP = ("prior", "hog-svm", "hog-xgboost"), ("squeezenet-probe", "squeezenet-svm", "squeezenet-finetune")
+_ALONE = """
+import sys
+for name in ("sklearn", "bench.cell", "bench.run", "bench.deploy.refit"):
+    sys.modules[name] = None
+import numpy as np
+from bench.deploy.model import load_model
+model = load_model(sys.argv[1], sys.argv[2])
+np.save(sys.argv[4], model.probabilities(np.load(sys.argv[3])))
+"""
+
+
+def pixels(made: Made, model: Path, n: int = 11) -> np.ndarray:
+    settings = load_model(model).preprocessing
+    files = sorted((made.data / "images" / "train").iterdir())[:n]
+    return np.stack([settings.apply(read_picture(file).grey) for file in files])
+
+
+@pytest.mark.parametrize("name", CLASSICAL)
+def test_an_image_gets_the_same_numbers_alone_as_among_others(classical: Made, name: str) -> None:
+    check_alone(classical, name)
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("name", DEEP)
+def test_an_image_gets_the_same_numbers_from_a_network_alone_as_among_others(deep: Made, name: str) -> None:
+    check_alone(deep, name)
+
+
+def check_alone(made: Made, name: str) -> None:
+    model = load_model(made.model(name))
+    images = pixels(made, made.model(name))
+    together = model.look(images)
+    for k in (0, 4, 10):
+        alone = model.look(images[k : k + 1])
+        assert np.array_equal(alone.probability[0], together.probability[k])
+        assert alone.strangeness[0] == together.strangeness[k]
+
+
+@pytest.mark.parametrize("name", CLASSICAL)
+def test_predict_gives_the_numbers_of_the_last_test(classical: Made, name: str, tmp_path: Path) -> None:
+    check_reproduces(classical, name, tmp_path)
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("name", DEEP)
+def test_predict_with_a_network_gives_the_numbers_of_the_last_test(deep: Made, name: str, tmp_path: Path) -> None:
+    check_reproduces(deep, name, tmp_path)
+
+
+def check_reproduces(made: Made, name: str, tmp_path: Path) -> None:
+    """From the files, through the command, to the bits of what the run stored."""
+    exported = tmp_path / "model"
+    assert made.bench("export", made.run, "--model", name, "--out", exported).returncode == 0
+    tested = pd.read_parquet(made.run / "holdout" / name / "predictions.parquet")
+    files = [made.data / "images" / "train" / f"{image}-c.png" for image in tested["image_id"]]
+    done = made.bench("predict", exported, *files, "--out", tmp_path / "out.parquet")
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = pd.read_parquet(tmp_path / "out.parquet")
+    columns = [column for column in tested if column.startswith("probability/")]
+    assert np.array_equal(found[columns].to_numpy(), tested[columns].to_numpy())
+
+
+@pytest.mark.parametrize("name", CLASSICAL)
+def test_a_model_needs_nothing_that_trained_it(classical: Made, name: str, tmp_path: Path) -> None:
+    images = pixels(classical, classical.model(name))
+    np.save(tmp_path / "in.npy", images)
+    arguments = [classical.model(name), "native", tmp_path / "in.npy", tmp_path / "out.npy"]
+    done = subprocess.run(
+        [sys.executable, "-c", _ALONE, *map(str, arguments)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert np.array_equal(np.load(tmp_path / "out.npy"), load_model(classical.model(name)).probabilities(images))
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("name", DEEP)
+def test_the_graph_needs_no_torch_and_gives_the_same_answers(deep: Made, name: str, tmp_path: Path) -> None:
+    images = pixels(deep, deep.model(name))
+    np.save(tmp_path / "in.npy", images)
+    code = "import sys; sys.modules['torch'] = None\n" + _ALONE
+    arguments = [deep.model(name), "onnx", tmp_path / "in.npy", tmp_path / "out.npy"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    facts = read_facts(deep.model(name))
+    assert facts["graph"]["onnx_to_torch"] < 1e-3
+    native = load_model(deep.model(name)).probabilities(images)
+    assert np.abs(np.load(tmp_path / "out.npy") - native).max() < 0.03  # bfloat16 against float32
+
+
+def test_a_changed_file_is_refused_by_name(classical: Made, tmp_path: Path) -> None:
+    copy = tmp_path / "model"
+    shutil.copytree(classical.model("hog-svm"), copy)
+    (copy / ".DS_Store").write_bytes(b"left by a file manager")
+    load_model(copy)
+    arrays = copy / "references.safetensors"
+    content = bytearray(arrays.read_bytes())
+    content[-1] ^= 1
+    arrays.write_bytes(bytes(content))
+    with pytest.raises(PackageError, match=r"references\.safetensors: is not as it was written"):
+        load_model(copy)
+
+
+def test_a_model_cannot_name_code_to_run(classical: Made, tmp_path: Path) -> None:
+    copy = tmp_path / "model"
+    shutil.copytree(classical.model("prior"), copy)
+    facts = read_facts(copy)
+    facts["encoders"] = [{"class": "subprocess:Popen", "args": ["touch", str(tmp_path / "ran")]}]
+    write_facts(copy, facts)
+    write_checksums(copy)
+    with pytest.raises(PackageError, match="subprocess:Popen, which is not part of xraybench"):
+        load_model(copy)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_run_is_no_model_and_says_what_to_do(classical: Made) -> None:
+    done = classical.bench("predict", classical.run, classical.data)
+    assert done.returncode == 2
+    assert "bench export makes a model of it" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_card_tells_what_people_ask(classical: Made) -> None:
+    card = (classical.model("hog-svm") / "README.md").read_text(encoding="utf-8")
+    facts = read_facts(classical.model("hog-svm"))
+    for words in ("SYNTHETIC", "Not a medical device", "Licences", facts["run"]["splits"]["digest"], "95 % interval"):
+        assert words in card
+    value = facts["holdout"]["metrics"]["F1 per image"]["value"]
+    assert f"| F1 per image | {value:.3f} |" in card
+
+
+def test_export_without_a_last_test_fits_to_every_image(classical: Made, tmp_path: Path) -> None:
+    options = ("--suite", "quick", "--folds", "2", "--no-pictures", "--data", classical.data, "--out", tmp_path / "run")
+    assert classical.bench("run", "hog-svm", "hog-xgboost", *options).returncode == 0
+    done = classical.bench("export", tmp_path / "run", "--out", tmp_path / "best")
+    assert done.returncode == 0, done.stderr
+    run = json.loads((tmp_path / "run" / "run.json").read_text())
+    facts = read_facts(tmp_path / "best")
+    assert facts["trained_on"]["n_images"] == run["data"]["n_images"]
+    assert facts["holdout"] is None
+    again = classical.bench("export", tmp_path / "run", "--out", tmp_path / "best")
+    assert again.returncode == 2
+    assert "is there already" in again.stderr
+    unknown = classical.bench("export", tmp_path / "run", "--model", "hog-svn", "--out", tmp_path / "other")
+    assert unknown.returncode == 2
+    assert "it has hog-svm, hog-xgboost" in unknown.stderr
+    gone = {**classical.environment, "XRAYBENCH_CACHE": str(tmp_path / "empty")}
+    without = Made(classical.run, classical.data, gone).bench("export", tmp_path / "run", "--out", tmp_path / "third")
+    assert without.returncode == 2
+    assert "give the same `bench run` again" in without.stderr
+
+
+def test_the_sure_are_right_as_often_as_was_asked() -> None:
+    rng = np.random.default_rng(0)
+    truth = np.eye(4, dtype=int)[rng.integers(0, 4, 2000)]
+    logits = 2 * truth + rng.normal(0, 1, truth.shape)
+    probability = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    rule = choose_rule(truth[:1000], probability[:1000], "multiclass", at_least_one=True, target=0.95)
+    decision = rule.decide(probability[1000:])
+    right = truth[1000:][np.arange(1000), probability[1000:].argmax(axis=1)] == 1
+    assert 0.92 < right[decision.sure].mean() < 0.98
+    assert right.mean() < 0.9
+    assert abs(decision.sure.mean() - rule.coverage) < 0.06
+
+
+def test_nobody_is_sure_where_nothing_is_right_often_enough() -> None:
+    truth = np.eye(2, dtype=int)[np.arange(200) % 2]
+    probability = np.full((200, 2), 0.5)
+    rule = choose_rule(truth, probability, "multiclass", at_least_one=True, target=0.95)
+    assert rule.coverage == 0
+    assert not rule.decide(probability).sure.any()
+
+
+@pytest.mark.parametrize("whitened", [False, True])
+def test_what_lies_apart_from_other_patients_is_strange(whitened: bool) -> None:
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(100), 3)
+    usual = rng.normal(size=(100, 12))[groups] + rng.normal(0, 0.05, (300, 12))
+    found = fit_strangeness(usual, groups, 0, whitened=whitened)
+    assert (found.score(usual + 20) > 1).all()
+    assert (found.score(rng.normal(size=(200, 12))) > 1).mean() < 0.2
+    own = np.mean(found.score(usual))
+    assert own < 1

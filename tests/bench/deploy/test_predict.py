@@ -1,0 +1,164 @@
+"""bench predict answers every file that it is given, once, and can be stopped."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+from radiographs.phantom import Recipe, write_folder
+
+from bench.deploy import predict as module
+from bench.deploy.inputs import Item
+from bench.deploy.model import load_model
+from bench.deploy.predict import Settings, parts_folder, predict_to
+from tests.bench.deploy.made import Made
+
+
+@pytest.fixture
+def images(classical: Made) -> list[Path]:
+    return sorted((classical.data / "images" / "train").iterdir())
+
+
+def test_every_input_has_a_row_and_failures_a_reason(classical: Made, images: list[Path], tmp_path: Path) -> None:
+    (tmp_path / "broken.png").write_bytes(images[0].read_bytes()[:500])
+    (tmp_path / "empty.png").write_bytes(b"")
+    inputs = [images[0], tmp_path / "broken.png", tmp_path / "absent.png", tmp_path / "empty.png", images[1]]
+    done = classical.bench("predict", classical.model("hog-svm"), *inputs, "--out", tmp_path / "out.csv")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    table = pd.read_csv(tmp_path / "out.csv", keep_default_na=False)
+    assert table["file"].tolist() == [str(path) for path in inputs]
+    assert table["status"].tolist() == ["ok", "failed", "failed", "failed", "ok"]
+    assert (table.loc[table["status"] == "failed", "reason"] != "").all()
+    assert "3 failed" in done.stdout
+
+
+def test_folders_patterns_and_lists_name_the_same_files(classical: Made, images: list[Path], tmp_path: Path) -> None:
+    folder, model = images[0].parent, classical.model("hog-svm")
+    tables = []
+    for k, (arguments, text) in enumerate(
+        [([folder], ""), ([f"{folder}/*.png"], ""), (["-"], "\n".join(map(str, images)) + "\n")]
+    ):
+        done = classical.bench("predict", model, *arguments, "--out", tmp_path / f"{k}.csv", input=text)
+        assert done.returncode == 0, done.stderr
+        tables.append((tmp_path / f"{k}.csv").read_bytes())
+    assert tables[0] == tables[1] == tables[2]
+    none = classical.bench("predict", model, f"{folder}/*.nothing")
+    assert none.returncode == 2
+    assert "no file fits the pattern" in none.stderr
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".jsonl"])
+def test_formats_hold_the_same(classical: Made, images: list[Path], tmp_path: Path, suffix: str) -> None:
+    model, out = load_model(classical.model("hog-svm")), tmp_path / f"out{suffix}"
+    predict_to(out, model, (Item(str(path)) for path in images), Settings(2))
+    read = {".csv": pd.read_csv, ".parquet": pd.read_parquet, ".jsonl": lambda path: pd.read_json(path, lines=True)}
+    table = read[suffix](out)
+    expected = model.look(np.stack([model.preprocessing.apply(cv2.imread(str(path), 0)) for path in images]))
+    probability = table[[f"probability/{name}" for name in model.classes]].to_numpy()
+    assert np.allclose(probability, expected.probability, rtol=0, atol=1e-14)
+
+
+def test_a_killed_prediction_goes_on_where_it_was(classical: Made, tmp_path: Path) -> None:
+    """Parts of eight files; the process is killed when a few are there."""
+    write_folder(tmp_path / "many", Recipe(64, 5, side=128, parts=("Chest", "Hand", "Knee"), masks=False))
+    model, source = classical.model("hog-svm"), tmp_path / "many" / "images"
+    script = tmp_path / "predict.py"
+    script.write_text(
+        "import sys, time\nfrom bench.deploy import predict, answers\npredict.PART = 8\n"
+        "answer = predict.answer\n"
+        "def slowly(*a):\n    time.sleep(float(sys.argv.pop()))\n    sys.argv.append('0.3')\n    return answer(*a)\n"
+        "if sys.argv[-1] == '0.3':\n    predict.answer = slowly\n"
+        "from bench.cli import invoke\nsys.exit(invoke(sys.argv[1:-1]))\n"
+    )
+
+    def command(out: Path, pause: str) -> list[str]:
+        return [sys.executable, str(script), "predict", str(model), str(source), "--out", str(out), pause]
+
+    whole, out = tmp_path / "whole.csv", tmp_path / "out.csv"
+    assert subprocess.run(command(whole, "0"), env=classical.environment, check=False).returncode == 0
+    running = subprocess.Popen(command(out, "0.3"), env=classical.environment)
+    deadline = time.monotonic() + 60
+    while len(list(parts_folder(out).glob("part-*"))) < 3 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.kill(running.pid, signal.SIGKILL)
+    running.wait()
+    kept = {path: path.stat().st_mtime_ns for path in parts_folder(out).glob("part-*.parquet")}
+    assert len(kept) >= 3
+    assert not out.exists()
+    damaged = min(kept)
+    damaged.write_bytes(damaged.read_bytes()[:-40])
+    done = subprocess.run(command(out, "0"), env=classical.environment, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert f"{8 * (len(kept) - 1)} files had been answered before" in done.stdout
+    assert out.read_bytes() == whole.read_bytes()
+    assert not parts_folder(out).exists()
+
+
+def test_parts_of_another_model_are_not_mixed_in(
+    classical: Made, images: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PART", 4)
+    out, items = tmp_path / "out.csv", [Item(str(path)) for path in images[:8]]
+    stop = iter(range(2))
+
+    def interrupted(_: int) -> None:
+        if next(stop) == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        predict_to(out, load_model(classical.model("hog-svm")), items, Settings(1), progress=interrupted)
+    done = classical.bench("predict", classical.model("hog-xgboost"), *images[:8], "--out", out)
+    assert done.returncode == 2
+    assert "another model" in done.stderr
+
+
+def test_what_is_no_radiograph_is_not_answered_surely(classical: Made, tmp_path: Path) -> None:
+    pydicom = pytest.importorskip("pydicom")
+    from pydicom.data import get_testdata_file
+
+    rng = np.random.default_rng(0)
+    blocks = np.kron(rng.integers(0, 256, (12, 12, 3)), np.ones((32, 32, 1))).astype(np.uint8)
+    cv2.imwrite(str(tmp_path / "colours.png"), blocks)
+    cv2.imwrite(str(tmp_path / "blank.png"), np.full((300, 200), 90, np.uint8))
+    cv2.imwrite(str(tmp_path / "noise.png"), rng.integers(0, 256, (300, 300), dtype=np.uint8))
+    slice_ = pydicom.dcmread(get_testdata_file("CT_small.dcm"))
+    slice_.save_as(tmp_path / "ct.dcm")
+    names = ("blank.png", "colours.png", "ct.dcm", "noise.png")
+    for model in ("hog-svm", "hog-xgboost"):
+        out = tmp_path / f"{model}.csv"
+        done = classical.bench("predict", classical.model(model), *(tmp_path / name for name in names), "--out", out)
+        assert done.returncode == 0, done.stderr
+        table = pd.read_csv(out, keep_default_na=False)
+        assert table["verdict"].tolist() == ["strange"] * 4
+        assert table["reason"][2] == "its header says CT: no radiograph"
+
+
+def test_a_submission_is_what_the_competition_takes(classical: Made, images: list[Path], tmp_path: Path) -> None:
+    options = ("--out", tmp_path / "out.csv", "--kaggle", tmp_path / "submission.csv")
+    done = classical.bench("predict", classical.model("hog-svm"), classical.data / "images", *options)
+    assert done.returncode == 0, done.stderr
+    table = pd.read_csv(tmp_path / "submission.csv", dtype=str)
+    assert list(table) == ["SOPInstanceUID", "Target"]
+    assert table["SOPInstanceUID"].tolist() == [path.name.removesuffix("-c.png") for path in images]
+    answers = pd.read_csv(tmp_path / "out.csv")["labels"]
+    numbers = {"Chest": "3", "Hand": "9", "Knee": "11"}
+    expected = [" ".join(sorted((numbers[n] for n in labels.split("|")), key=int)) for labels in answers]
+    assert table["Target"].tolist() == expected
+    again = classical.bench("predict", classical.model("hog-svm"), classical.data / "images", *options)
+    assert again.returncode == 2
+    assert "--overwrite" in again.stderr
+
+
+def test_without_out_answers_are_lines(classical: Made, images: list[Path]) -> None:
+    done = classical.bench("predict", classical.model("hog-svm"), images[0])
+    assert done.returncode == 0
+    assert done.stdout.startswith(f"{images[0]}: ")
