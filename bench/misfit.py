@@ -2,8 +2,8 @@
 
 The misfit of an image against one entry of its header is 1 - P(a class that fits the entry): with several labels per image the largest
 calibrated probability of the classes that fit, with one label per image their sum, for these exclude each other. Of the entries (body
-part, anatomic region, exam, series) the worst one counts. Nothing is said of an image whose answer is not sure, that is strange to the model,
-or whose registration names no part or none that the model has a class for.
+part, anatomic region, exam, series) the worst one counts. Nothing is said of an image that is strange to the model, whose registration names no
+part or none that the model has a class for, or whose answer is not sure, unless it hardly can be what it is registered as (misfit from 0.9 on).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from radiographs.terms import Parts, fits, fitting, is_rest, parts_of
 
 from reports.worklist import FAILED, JUDGED, NO_CLASS, NOT_SURE, STRANGE, UNREGISTERED
 
+HARDLY = 0.9  # misfit from which on it does not matter that the model is not sure what else it is
 SEEN = 0.5  # probability from which on a part counts as shown
 UNUSUAL = 1.0  # strangeness above which the model has not seen the like
 
@@ -125,4 +126,4 @@ def _status(entries: dict[str, Parts], known: dict[str, float], *, sure: bool, s
         return NO_CLASS
     if strangeness > UNUSUAL:
         return STRANGE
-    return JUDGED if sure else NOT_SURE
+    return JUDGED if sure or max(known.values()) >= HARDLY else NOT_SURE

@@ -67,7 +67,7 @@ class _Maps(nn.Module):
         return [self.network(grey), self.network(grey.flip(3))]
 
     def description(self, seen: list[Tensor]) -> Tensor:
-        return seen[0].mean(dim=(2, 3))
+        return nn.functional.normalize(seen[0].mean(dim=(2, 3)).clamp_min(0).sqrt())
 
 
 class _Pixels(nn.Module):

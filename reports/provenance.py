@@ -16,9 +16,17 @@ def caption(results: Results) -> str:
             f"splits {splits['digest'][:DIGEST_LENGTH]}",
             f"{counted(splits['folds'], 'fold')} × {counted(splits['repeats'], 'repeat')}",
             f"seed {run['seed']}",
-            f"n = {results.data['n_images']} images of {groups_in_words(results)}",
+            f"n = {results.data['n_images']} images of {groups_in_words(results)}" + _held_out(results),
         ]
     )
+
+
+def _held_out(results: Results) -> str:
+    """Say how many of these images no fold saw."""
+    facts = results.run.get("holdout")
+    if not facts or facts["kind"] != "share":
+        return ""
+    return f", {facts['n_images']} of them held out for the last test"
 
 
 def groups_in_words(results: Results) -> str:

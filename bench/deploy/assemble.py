@@ -11,17 +11,17 @@ import numpy as np
 from radiographs.disk import write_checksums
 
 from bench.cell import Data
-from bench.deploy.native import Native, View, pooled
+from bench.deploy.native import Native
 from bench.deploy.package import ONNX, encoder_file, head_folder, write_arrays, write_facts
 from bench.deploy.refit import Refitted
-from bench.deploy.strangeness import Strangeness, fit_strangeness
+from bench.deploy.strangeness import MOST, Strangeness, fit_strangeness
+from bench.deploy.view import View, pooled, write_watch
 from bench.encodings import Encodings
 from bench.model import Resources, build, family
 from bench.suite import Part
 
 TOLERANCE = 1e-3  # between the probabilities of the graph and of torch, both in float32
 _CHECKED = 16  # images that graph and classes are compared on
-_MOST = 5000  # training images that are described
 _log = logging.getLogger(__name__)
 
 
@@ -48,6 +48,8 @@ def assemble(
     refitted.head.save(head_folder(folder))
     _write_references(folder, refitted, encodings)
     view = View(parts, refitted.head, resources)
+    watch = write_watch(folder, resources) if view.kind == "classical" else None
+    view = View(parts, refitted.head, resources, watch)
     usual = _usual(view, refitted, data, encodings, seed)
     usual.save(folder)
     facts = {
@@ -59,6 +61,7 @@ def assemble(
         "encoders": [_plain(part) for part in parts],
         "head": _plain(refitted.spec.head),
         "view": view.kind,
+        "watch": _plain(watch) if watch else None,
         "trained_on": {
             "n_images": len(refitted.rows),
             "n_groups": len(set(data.groups[refitted.rows])),
@@ -104,15 +107,15 @@ def _write_references(folder: Path, refitted: Refitted, encodings: Encodings) ->
 
 def _usual(view: View, refitted: Refitted, data: Data, encodings: Encodings, seed: int) -> Strangeness:
     """What training images look like, from encodings that are there already."""
-    rows = np.random.default_rng(seed).permutation(refitted.rows)[:_MOST]
+    rows = np.random.default_rng(seed).permutation(refitted.rows)[:MOST]
     rows = np.sort(rows)
     if view.position is not None:
         seen = pooled(encodings.get(refitted.spec.encoders[view.position]).values[rows])
     elif view.head is not None:
         seen = view.head.describe(data.images[rows])
     else:
-        seen = np.concatenate([encodings.get(part).values[rows] for part in view.classical_parts], axis=1)
-    return fit_strangeness(seen, data.groups[rows], seed, whitened=view.kind == "classical")
+        seen = np.concatenate([encodings.get(part).values[rows] for part in view.parts], axis=1)
+    return fit_strangeness(seen, data.groups[rows], whitened=view.kind == "classical")
 
 
 def _write_graph(folder: Path, facts: dict[str, Any], images: np.ndarray) -> dict[str, Any] | None:

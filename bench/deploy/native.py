@@ -9,24 +9,18 @@ from __future__ import annotations
 import inspect
 import pkgutil
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bench.deploy.package import PackageError, encoder_file, head_folder, read_arrays
+from bench.deploy.view import View, watch_of
 from bench.model import Inputs, Resources, build, predict
 from bench.suite import Part
 
 BLOCK = 8  # images that go through together
 _OURS = re.compile(r"(baselines|deep)\.\w+:\w+")
-_CLASSICAL_VIEW = (
-    {"class": "baselines.hog:HOG", "cell": 32},
-    {"class": "baselines.lbp:LBP", "points": 8, "radius": 1},
-    {"class": "baselines.lbp:LBP", "points": 24, "radius": 3},
-    {"class": "baselines.thumbnail:Thumbnail", "side": 16},
-)
 
 
 class Native:
@@ -58,7 +52,7 @@ class Native:
         references = folder / "references.safetensors"
         self.references = read_arrays(references) if references.is_file() else {}
         self.landmarks = self._landmarks()
-        self.view = View(self.parts, self.head, resources)
+        self.view = View(self.parts, self.head, resources, watch_of(folder, facts))
 
     def look(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Probabilities (n, n_classes) float64 of images (n, h, w) uint8, and descriptions (n, d) float32 of what is seen in them."""
@@ -95,37 +89,6 @@ class Native:
 
         refs = self.references
         return [Landmarks(refs[f"{k}"], refs.get(f"{k}-mirrored")) for k in range(len(self.parts))]
-
-
-class View:
-    """What an image looks like, to tell it from images of another kind: the network's view of it where there is a network.
-
-    Parameters
-    ----------
-    parts, head
-        Of a model; a head on pixels may have a `describe`.
-    """
-
-    def __init__(self, parts: Sequence[Part], head: Any, resources: Resources) -> None:
-        deep = [k for k, part in enumerate(parts) if part.class_.startswith("deep.")]
-        self.position = deep[0] if deep else None
-        self.head = head if not parts and hasattr(head, "describe") else None
-        self.kind = "network" if deep or self.head is not None else "classical"
-        self.classical_parts = [Part.model_validate(part) for part in _CLASSICAL_VIEW]
-        self.classical = [build(part, resources, "view") for part in self.classical_parts]
-
-    def describe(self, images: np.ndarray, encoded: Sequence[np.ndarray]) -> np.ndarray:
-        """Describe images (n, h, w) uint8, with their encodings, as (n, d) float32."""
-        if self.position is not None:
-            return pooled(encoded[self.position])
-        if self.head is not None:
-            return self.head.describe(images)
-        return np.concatenate([encoder.encode(images) for encoder in self.classical], axis=1)
-
-
-def pooled(encoding: np.ndarray) -> np.ndarray:
-    """An encoding as vectors (n, d) float32; of feature maps (n, versions, channels, rows, columns) the mean of the first version."""
-    return encoding if encoding.ndim == 2 else encoding[:, 0].astype(np.float32).mean(axis=(2, 3))
 
 
 def _encoder(folder: Path, k: int, part: Part, resources: Resources) -> Any:

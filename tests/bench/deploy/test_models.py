@@ -200,7 +200,7 @@ def test_what_lies_apart_from_other_patients_is_strange(whitened: bool) -> None:
     rng = np.random.default_rng(0)
     groups = np.repeat(np.arange(100), 3)
     usual = rng.normal(size=(100, 12))[groups] + rng.normal(0, 0.05, (300, 12))
-    found = fit_strangeness(usual, groups, 0, whitened=whitened)
+    found = fit_strangeness(usual, groups, whitened=whitened)
     assert (found.score(usual + 20) > 1).all()
     assert (found.score(rng.normal(size=(200, 12))) > 1).mean() < 0.2
     own = np.mean(found.score(usual))
