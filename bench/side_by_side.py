@@ -75,7 +75,7 @@ class Crew:
         if not isinstance(images, np.memmap):
             raise TypeError("images must be mapped from a file")
         place = (str(images.filename), int(images.offset), images.shape)
-        bare = replace(data, images=np.empty((0, 1, 1), np.uint8))
+        bare = replace(data, images=np.empty((0, 1, 1), np.uint8), held_out=None)
         resources = replace(encodings.resources, on_epoch=None)
         self.job = Job(bare, place, encodings.digest, encodings.cache.parent, resources, seed, models, jobs, scratch)
         self.data = data
