@@ -95,6 +95,13 @@ def run(
     timeout: Annotated[
         float | None, typer.Option(min=0.001, help="Seconds that a cell may fit, and predict, before it has failed.")
     ] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(help="Compute cells on the workers of a Dask scheduler, such as tcp://HOST:8786.")
+    ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(help="local[:N], or a .toml file for SLURM, PBS, LSF, SGE or HTCondor: docs/cluster.md."),
+    ] = None,
     holdout: Annotated[
         float | None, typer.Option(help="Share of the patients that no fold sees, for one last test of every model.")
     ] = None,
@@ -136,6 +143,8 @@ def run(
         pictures=pictures,
         jobs=jobs,
         timeout=timeout,
+        scheduler=scheduler,
+        cluster=cluster,
         holdout=holdout,
         test=test,
         hints=hints(

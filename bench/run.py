@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from bench.cell import Computed, Data, Runner, cell_key
+from bench.cluster.plan import Plan
 from bench.encodings import Encodings
 from bench.keys import Keys
 from bench.live import View
@@ -72,8 +73,9 @@ def run_cells(
     *,
     jobs: int = 1,
     timeout: float | None = None,
+    cluster: Plan | None = None,
 ) -> Outcome:
-    """Compute every cell that the folder does not hold yet, `jobs` of them side by side, each for `timeout` seconds at most.
+    """Compute every cell that the folder does not hold yet, `jobs` of them side by side or on a cluster, each for `timeout` seconds at most.
 
     Raises
     ------
@@ -89,7 +91,9 @@ def run_cells(
             todo.append(cell)
     counts = {"done": 0, "skipped": 0, "failed": 0}
     with view.running(todo, kept):
-        for cell, computed in _computed(todo, suite, data, folder, encodings, resources, seed, view, jobs, timeout):
+        for cell, computed in _computed(
+            todo, suite, data, folder, encodings, resources, seed, view, jobs, timeout, cluster
+        ):
             lock.check()
             try:
                 folder.write_cell(cell, computed.record, computed.predictions, computed.save)
@@ -115,8 +119,17 @@ def _computed(
     view: View,
     jobs: int,
     timeout: float | None,
+    cluster: Plan | None,
 ) -> Iterator[tuple[Cell, Computed]]:
-    """Give every cell when it is done, one after another or `jobs` at a time."""
+    """Give every cell when it is done: one after another, `jobs` at a time, or from a cluster."""
+    if cluster is not None and cells:
+        from bench.cluster.crew import Distributed  # Dask is loaded where it is asked for
+
+        with Distributed(
+            cluster, suite.models, data, encodings, resources, seed, timeout=timeout, note=view.note
+        ) as crew:
+            yield from crew.computed(cells, view.cell_starts, view.epoch)
+        return
     if (jobs > 1 or timeout is not None) and cells:  # only a process can be ended whatever it does
         with Crew(jobs, suite.models, data, encodings, seed, folder.root, timeout=timeout) as crew:
             yield from crew.computed(cells, view.cell_starts, view.epoch)

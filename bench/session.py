@@ -15,6 +15,8 @@ from rich.text import Text
 
 from bench import environment, prepare
 from bench.cell import check_tuned
+from bench.cluster.elsewhere import Elsewhere
+from bench.cluster.plan import ClusterLostError, Plan, parse_plan
 from bench.encodings import Encodings
 from bench.errors import DiskError, UserError, cause
 from bench.keys import Keys
@@ -55,6 +57,8 @@ class Request:
     pictures: bool = True
     jobs: int = 1
     timeout: float | None = None
+    scheduler: str | None = None
+    cluster: str | None = None
     holdout: float | None = None
     test: str | None = None
     command: str = ""
@@ -71,24 +75,34 @@ def run_session(request: Request, console: Console) -> int:
     begun = time.perf_counter()
     view = View(console)
     gpu = environment.gpu() if request.device != "cpu" else None
-    if request.device == "cuda" and gpu is None:
+    plan = parse_plan(request.scheduler, request.cluster, jobs=request.jobs, cores=environment.threads())
+    if request.device == "cuda" and gpu is None and plan is None:
         raise UserError("--device cuda: there is no CUDA device here; use --device cpu")
     if request.weights_dir and not request.weights_dir.is_dir():
         raise UserError(f"--weights-dir {request.weights_dir}: no such folder")
     if (request.holdout is not None) + (request.test is not None) + (request.splits is not None) > 1:
         raise UserError("--holdout, --test, --splits: give one of them; a published splits file decides on all images")
-    suite = requested_suite(request, view, gpu)
+    device = _device(request, plan, gpu=gpu is not None)
+    suite = requested_suite(request, view, device if device == "cuda" else None)
     cache = environment.cache_folder()
     listing = prepare.find_data(request.data, request.hints, cache, view)
     folder = RunFolder(request.out or Path("runs") / f"{listing.card.name}-{suite.name}")
     folder.make()
     with Lock(folder) as lock:
         try:
-            outcome = _run(request, suite, listing, folder, lock, cache, "cuda" if gpu else "cpu", view)
+            outcome = _run(request, suite, listing, folder, lock, cache, device, plan, view)
         except KeyboardInterrupt:
             again = request.command or "the same command"
             console.print(Text(f"\ninterrupted: finished cells are kept in {folder.root}; go on with:\n  {again}"))
             return INTERRUPTED
+        except ClusterLostError as error:
+            again = request.command or "the same command"
+            console.print(
+                Text(
+                    f"\nthe scheduler is gone ({error}): finished cells are kept in {folder.root}; go on with:\n  {again}"
+                )
+            )
+            return SOME_FAILED
         except OSError as error:
             raise DiskError(
                 f"{cause(error)}: finished cells are kept in {folder.root}: mend that, then give the same command again"
@@ -117,6 +131,16 @@ def requested_suite(request: Request, view: View, gpu: str | None) -> Suite:
     return with_epochs(suite, request.epochs) if request.epochs is not None else suite
 
 
+def _device(request: Request, plan: Plan | None, *, gpu: bool) -> str:
+    """Kind of device on which heads learn: on a cluster its workers', whatever this machine has."""
+    if plan is None:
+        return "cuda" if gpu else "cpu"
+    from bench.cluster.connect import declares_gpu
+
+    found = declares_gpu(plan, threads=environment.threads(), gpu=gpu)  # also finds out now whether a scheduler answers
+    return request.device if request.device != "auto" else "cuda" if found else "cpu"
+
+
 def _default_suite(models: tuple[str, ...], view: View, gpu: str | None) -> str:
     """Return the suite for a command that names none: the first that has the models, by whether there is a GPU."""
     order = ["standard", "quick"] if gpu else ["quick", "standard"]
@@ -135,6 +159,7 @@ def _run(
     lock: Lock,
     cache: Path,
     device: str,
+    plan: Plan | None,
     view: View,
 ) -> Outcome:
     prepared = prepare.prepare(
@@ -181,25 +206,27 @@ def _run(
             environment.threads(),
             view.note,
         )
-    encodings = Encodings(data.images, prepared.pixels.digest, cache, resources)
+    own = replace(resources, device="cuda" if device == "cuda" and environment.gpu() else "cpu")
+    encodings = Encodings(data.images, prepared.pixels.digest, cache, own)
     outcome = run_cells(
         suite,
         data,
         folder,
         lock,
         keys,
-        encodings,
+        encodings if own == resources else Elsewhere(encodings, resources),
         resources,
         request.seed,
         view,
         jobs=request.jobs,
         timeout=request.timeout,
+        cluster=plan,
     )
     if data.held_out is None:
         return outcome
     from bench.deploy.holdout import score_holdout
 
-    return replace(outcome, untested=score_holdout(folder, data, encodings, resources, view.note))
+    return replace(outcome, untested=score_holdout(folder, data, encodings, own, view.note))
 
 
 def _balance(prepared: prepare.Prepared) -> Table:

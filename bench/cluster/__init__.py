@@ -1,0 +1,1 @@
+"""Cells on more than one machine, as tasks on Dask distributed."""

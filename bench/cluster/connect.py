@@ -1,0 +1,148 @@
+"""From a plan to a client of Dask distributed, and the end of whatever was begun for it."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import dask
+from distributed import Client, Nanny, Scheduler, SpecCluster
+
+from bench.cluster.plan import Plan, Queue
+from bench.errors import UserError
+
+_ANSWER = 15  # seconds in which a scheduler must answer
+# Memory is the models' own and the data is mapped from files: Dask can spill none of it, and a worker that it paused would never go on.
+_NO_LIMITS = {f"distributed.worker.memory.{what}": False for what in ("target", "spill", "pause", "terminate")}
+_SETTINGS = {
+    "distributed.scheduler.allowed-failures": 0,  # deaths are counted here, by cell
+    "distributed.comm.timeouts.connect": f"{_ANSWER}s",
+    **_NO_LIMITS,
+}
+
+
+@contextmanager
+def connected(plan: Plan, *, threads: int, gpu: bool) -> Iterator[Client]:
+    """Give a client; a cluster that was made for it ends with it.
+
+    Parameters
+    ----------
+    threads
+        Cores of this machine, which the workers of ``local:N`` divide.
+    gpu
+        Whether this machine has a GPU: then the first of these workers has it.
+
+    Raises
+    ------
+    UserError
+        If no scheduler answers, or the batch system's class refuses what the file says.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(dask.config.set(_SETTINGS))
+        stack.enter_context(_quiet())
+        place: Any = plan.address
+        if plan.local:
+            place = stack.enter_context(_local(plan.local, threads, gpu=gpu))
+        elif plan.queue:
+            place = stack.enter_context(_batch(plan.queue))
+        try:
+            client = Client(place, timeout=_ANSWER, set_as_default=False)
+        except (OSError, TimeoutError) as error:
+            raise UserError(
+                f"--scheduler {plan.address}: no scheduler answers ({_reason(error)}): start one with: dask scheduler"
+            ) from None
+        stack.callback(client.close, timeout=2)
+        yield client
+
+
+def declares_gpu(plan: Plan, *, threads: int, gpu: bool) -> bool:
+    """Whether cells will find a GPU; a running scheduler is asked for the resources of its workers."""
+    if plan.local:
+        return gpu
+    if plan.queue:
+        return plan.queue.gpus > 0
+    with connected(plan, threads=threads, gpu=gpu) as client:
+        return any(client.run(_resources, on_error="ignore").values())
+
+
+def _resources(dask_worker: Any) -> bool:
+    return dask_worker.state.total_resources.get("GPU", 0) > 0
+
+
+def _local(workers: int, threads: int, *, gpu: bool) -> SpecCluster:
+    share = max(1, threads // workers)
+    options = {"nthreads": share, "host": "127.0.0.1", "memory_limit": 0, "dashboard": False}
+    options |= {"silence_logs": logging.CRITICAL, "env": _environment(share)}
+    first = {"resources": {"GPU": 1}} if gpu else {}
+    specs = {k: {"cls": Nanny, "options": {**options, **(first if k == 0 else {})}} for k in range(workers)}
+    scheduler = {"cls": Scheduler, "options": {"host": "127.0.0.1", "port": 0, "dashboard": False}}
+    return SpecCluster(workers=specs, scheduler=scheduler, silence_logs=logging.CRITICAL, name="xraybench")
+
+
+def _batch(queue: Queue) -> Any:
+    import dask_jobqueue
+
+    names = {"slurm": "SLURM", "pbs": "PBS", "lsf": "LSF", "sge": "SGE", "htcondor": "HTCondor"}
+    kind = getattr(dask_jobqueue, f"{names[queue.kind]}Cluster")
+    try:
+        cluster = kind(**batch_options(queue))
+    except (TypeError, ValueError) as error:
+        raise UserError(f"--cluster: {kind.__name__}: {_reason(error)}") from None
+    cluster.scale(jobs=queue.jobs)
+    return cluster
+
+
+def batch_options(queue: Queue) -> dict[str, Any]:
+    """Arguments of the class of dask-jobqueue: one worker in a job, with all its cores; what the file says besides is added to them."""
+    options: dict[str, Any] = {"cores": queue.cores, "memory": queue.memory, "processes": 1}
+    given = {"walltime": queue.walltime, "queue": queue.queue}
+    options |= {name: value for name, value in given.items() if value is not None}
+    lines = [f"export {name}={value}" for name, value in _environment(queue.cores).items()]
+    lines += [f"export DASK_{key.upper().replace('.', '__')}=False" for key in _NO_LIMITS]
+    extra = queue.extra
+    options["job_script_prologue"] = [*lines, *extra.pop("job_script_prologue", [])]
+    options["worker_extra_args"] = list(extra.pop("worker_extra_args", []))
+    if queue.gpus:
+        options["worker_extra_args"] += ["--resources", "GPU=1"]
+        _ask_for_gpu(queue, options, extra)
+    return options | extra
+
+
+def _ask_for_gpu(queue: Queue, options: dict[str, Any], extra: dict[str, Any]) -> None:
+    """Add the batch system's own words for a GPU; PBS has no line for it alone."""
+    if queue.kind == "pbs":
+        options["resource_spec"] = f"select=1:ncpus={queue.cores}:mem={queue.memory.replace(' ', '')}:ngpus=1"
+    elif queue.kind == "htcondor":
+        options["job_extra_directives"] = {"request_gpus": "1", **extra.pop("job_extra_directives", {})}
+    else:
+        words = {"slurm": "--gres=gpu:1", "lsf": '-gpu "num=1"', "sge": "-l gpu=1"}
+        options["job_extra_directives"] = [words[queue.kind], *extra.pop("job_extra_directives", [])]
+
+
+def _environment(threads: int) -> dict[str, str]:
+    """Dask starts workers with one thread for BLAS and OpenMP; a cell has all threads of its worker."""
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    return {**{name: str(threads) for name in names}, "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE")}
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Say nothing of Dask's own: what matters of it is a line of this program."""
+    logger = logging.getLogger("distributed")
+    names = [n for n in logging.root.manager.loggerDict if n.startswith("distributed.")]
+    loggers = [logger, *map(logging.getLogger, names)]
+    before = [each.level for each in loggers]
+    for each in loggers:
+        each.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        for each, level in zip(loggers, before, strict=True):
+            each.setLevel(level)
+
+
+def _reason(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
