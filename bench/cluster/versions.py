@@ -12,7 +12,8 @@ from distributed import Client
 from bench import environment
 from bench.errors import UserError
 
-_ROOMS = ("bench", "baselines", "deep")  # what computes cells
+_CORE = ("cell", "encodings", "model", "side_by_side", "store", "suite")
+_COMPUTES = ("baselines", "deep", "bench/cluster", *(f"bench/{name}.py" for name in _CORE))  # what a cell goes through
 _PACKAGES = (*environment.PACKAGES, "dask", "distributed", "threadpoolctl", "safetensors")
 _CODE = "the code of xraybench"
 _NONE = "none"
@@ -65,7 +66,8 @@ def _code_digest() -> str:
     """First digits of a SHA-256 over the modules that compute cells."""
     digest = hashlib.sha256()
     root = Path(__file__).parents[2]
-    for path in sorted(path for room in _ROOMS for path in (root / room).rglob("*.py")):
+    places = [root / name for name in _COMPUTES]
+    for path in sorted(path for place in places for path in (place.rglob("*.py") if place.is_dir() else [place])):
         digest.update(path.relative_to(root).as_posix().encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
