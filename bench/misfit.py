@@ -56,7 +56,7 @@ def judge(
         misfit_body_part, the misfit against BodyPartExamined alone (NaN without).
     """
     entries = registration.sources
-    misfits = {name: _misfit(parts, classes, probability, several=several) for name, parts in entries.items()}
+    misfits = {name: misfit_of(parts, classes, probability, several=several) for name, parts in entries.items()}
     known = {name: value for name, value in misfits.items() if not np.isnan(value)}
     asked = _asked(entries.get("description of the exam", frozenset()), classes)
     status = _status(entries, known, sure=sure, strangeness=strangeness)
@@ -91,7 +91,7 @@ def predicted(classes: tuple[str, ...], probability: np.ndarray, labels: np.ndar
     return named or [classes[order[0]]]
 
 
-def _misfit(parts: Parts, classes: tuple[str, ...], probability: np.ndarray, *, several: bool) -> float:
+def misfit_of(parts: Parts, classes: tuple[str, ...], probability: np.ndarray, *, several: bool) -> float:
     """1 - P(a class that fits); NaN where no class does, for then the model cannot know."""
     fit = _fitting(parts, classes)
     if not fit.any():

@@ -39,7 +39,7 @@ def shows(*names: str, not_sure: bool = False, strange: bool = False) -> np.ndar
 
 @dataclass
 class Stub:
-    """Answers what `shows` wrote, with 0.97."""
+    """Answers what `shows` wrote, with 0.97; where it is not sure, every other class is possible too."""
 
     task: str = "multilabel"
     name: str = "stub"
@@ -54,8 +54,9 @@ class Stub:
     def look(self, images: np.ndarray) -> SimpleNamespace:
         self.blocks.append(len(images))
         seen = (images[:, 0, 0, None] >> np.arange(len(self.classes)) & 1).astype(bool)  # (n, n_classes)
-        probability = np.where(seen, 0.97, 0.02)
         flag = images[:, 1, 0]
+        absent = np.where(flag == NOT_SURE, 0.2, 0.02)[:, None]
+        probability = np.where(seen, 0.97, absent)
         decision = SimpleNamespace(labels=seen, confidence=probability.max(axis=1), sure=flag != NOT_SURE)
         return SimpleNamespace(
             probability=probability, decision=decision, strangeness=np.where(flag == STRANGE, 2.0, 0.3)
@@ -377,3 +378,23 @@ def test_the_command_prints_what_was_found(tree: Path, tmp_path: Path, monkeypat
         "images.csv",
         "worklist.csv",
     ]
+
+
+def test_an_image_that_hardly_can_be_what_it_is_registered_as_is_judged_though_the_model_is_not_sure() -> None:
+    registration = Registration(body_part="HAND")
+    statuses = []
+    for of_hand in (0.3, 0.05):
+        probability = np.array([of_hand, 0.1, 0.4, 0.4, 0.05, 0.05, 0.05])
+        row = judge(
+            registration,
+            CLASSES,
+            probability,
+            probability >= 0.4,
+            confidence=0.4,
+            sure=False,
+            strangeness=0.3,
+            several=True,
+            threshold=0.5,
+        )
+        statuses.append(row["status"])
+    assert statuses == ["not sure", "judged"]
