@@ -9,6 +9,7 @@ from reports.calibration import calibration_as_text
 from reports.citation.bibliography import bibtex
 from reports.datacard import data_card
 from reports.evaluation import Evaluation
+from reports.explanations import explanations_section
 from reports.export import plain
 from reports.figures.comparison import ranked
 from reports.figures.gallery import Figure
@@ -59,6 +60,7 @@ def html(evaluation: Evaluation, tables: dict[str, pd.DataFrame], figures: Seque
         headline=headline(tables, results, level),
         remarks=remarks(tables["summary"], results),
         held_out=held_out_section(results, level.alpha) if results.held_out else None,
+        explained=explanations_section(results),
         columns=columns(results),
         summary=_rows(tables["summary"], results),
         open_models=_records(tables["summary"].query("status != 'done'")),

@@ -1,0 +1,1 @@
+"""What models look at: heat maps, and how far they are more than pictures."""

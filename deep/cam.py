@@ -1,0 +1,202 @@
+"""What a network looks at: Grad-CAM (Selvaraju et al. 2017) and Eigen-CAM (Muhammad and Yeasin 2020) on its last feature map."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from deep.activations import Activations
+from deep.classifier import Classifier
+from deep.finetune import FineTune
+from deep.frozen import Frozen
+from deep.laststages import LastStages
+from deep.probe import LogisticProbe
+
+HEAD, WHOLE = "head", "whole"  # what `Cut.randomised` draws anew
+_AT_A_TIME = 8
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A model cut behind its last feature map.
+
+    Attributes
+    ----------
+    reduced : callable
+        Brings images (n, 1, h, w) to the side that the network takes.
+    first : Module or None
+        Stages before the backbone, where they were kept apart from it.
+    backbone : Module
+        Gives the feature map (n, width, rows, columns).
+    classifier : Classifier or None
+        Holds the backbone and gives logits; None where what follows has no gradient.
+    mirror : bool
+        Whether the model looks at the mirror image too.
+    """
+
+    reduced: Callable[[Tensor], Tensor]
+    first: nn.Module | None
+    backbone: nn.Module
+    classifier: Classifier | None
+    mirror: bool
+
+    def inputs(self, images: np.ndarray) -> Tensor:
+        """From (n, h, w) uint8 to (n, 1, side, side) float32 in 0 .. 1 on the network's device."""
+        device = next(self.backbone.parameters()).device
+        grey = torch.from_numpy(np.array(images)).to(device)[:, None].float() / 255
+        return self.reduced(grey)
+
+    def through(self, grey: Tensor) -> Tensor:
+        """What the backbone takes."""
+        if self.first is None:
+            return grey
+        with torch.no_grad():
+            return self.first(grey)
+
+    def randomised(self, part: str, seed: int) -> Cut:
+        """Return the same network with weights that know nothing, in its last layer (`HEAD`) or everywhere (`WHOLE`)."""
+        first, backbone, classifier = copy.deepcopy((self.first, self.backbone, self.classifier))
+        for module in (first, backbone) if part == WHOLE else ():
+            redraw(module, seed)
+        if classifier is not None:
+            redraw(classifier.head, seed)
+        return replace(self, first=first, backbone=backbone, classifier=classifier)
+
+
+def cut(encoders: Sequence[Any], head: Any, *, mirror: bool) -> Cut | None:
+    """Cut a model, or return None where its last feature map is not all that it sees, or is no map.
+
+    A logistic regression on a frozen backbone becomes the same network as one that was trained, so that it has gradients.
+    """
+    found = None
+    if isinstance(head, FineTune) and not encoders:
+        found = Cut(head.reduced, None, head.network_.backbone, head.network_, head.mirror)
+    elif isinstance(head, LastStages) and len(encoders) == 1 and isinstance(encoders[0], Activations):
+        found = Cut(encoders[0].reduced, encoders[0].network(), head.network_.backbone, head.network_, mirror=True)
+    elif len(encoders) == 1 and isinstance(encoders[0], Frozen):
+        network, classifier = encoders[0].network(), _as_classifier(encoders[0], head)
+        found = Cut(lambda grey: grey, None, network, classifier, mirror and classifier is not None)
+    return found if found is not None and _has_map(found) else None
+
+
+def grad_cam(network: Cut, images: np.ndarray, label: int) -> np.ndarray:
+    """Where the evidence for a class is: ReLU of the feature map's channels, weighted by the mean of the class's gradient.
+
+    Parameters
+    ----------
+    network
+        With a classifier.
+    images
+        (n, h, w) uint8.
+    label
+        Position of the class among the logits.
+
+    Returns
+    -------
+    (n, rows, columns) float32 in 0 .. 1, of the size of the feature map. All 0 where nothing speaks for the class.
+    """
+    return _of_all(network, images, lambda grey: _gradient_map(network, grey, label))
+
+
+def eigen_cam(network: Cut, images: np.ndarray) -> np.ndarray:
+    """Where the network is most active, whatever the class: the first principal component of the feature map.
+
+    Parameters and result are as for `grad_cam`. It asks neither for a class nor for a gradient, and so says nothing of the head.
+    """
+    with torch.no_grad():
+        return _of_all(network, images, lambda grey: first_component(network.backbone(network.through(grey)).float()))
+
+
+def first_component(feature_map: Tensor) -> Tensor:
+    """Positions along the first right singular vector, (n, rows, columns) of (n, channels, rows, columns), from 0 on.
+
+    A singular vector has no sign of its own: the one is taken with which the map grows where the activations are strong.
+    """
+    n, channels, rows, columns = feature_map.shape
+    flat = feature_map.reshape(n, channels, -1).transpose(1, 2)  # (n, rows * columns, channels)
+    axis = torch.linalg.svd(flat, full_matrices=False).Vh[:, 0]  # (n, channels)
+    along = (flat @ axis[:, :, None])[:, :, 0]
+    energy = flat.square().sum(dim=2)
+    centred = along - along.mean(dim=1, keepdim=True)
+    sign = torch.where((centred * energy).sum(dim=1, keepdim=True) < 0, -1.0, 1.0)
+    signed = along * sign
+    return (signed - signed.amin(dim=1, keepdim=True)).reshape(n, rows, columns)
+
+
+def redraw(module: nn.Module | None, seed: int) -> None:
+    """Draw every parameter anew, from a normal distribution with its own mean and spread: signals keep their size, what was learned is gone."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in module.parameters() if module is not None else ():
+            mean, spread = float(parameter.mean()), float(parameter.std(correction=0))
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) * spread + mean)
+
+
+def redrawn(head: Any, seed: int) -> Any:
+    """Return a head whose network or regression was drawn anew, or None where it has neither."""
+    fresh = copy.copy(head)
+    if hasattr(head, "network_"):
+        fresh.network_ = copy.deepcopy(head.network_)
+        redraw(fresh.network_, seed)
+    elif isinstance(head, LogisticProbe):
+        solution = nn.ParameterList([nn.Parameter(head.solution_.detach().clone())])
+        redraw(solution, seed)
+        fresh.solution_ = solution[0].detach()
+    else:
+        return None
+    return fresh
+
+
+def _as_classifier(encoder: Frozen, head: Any) -> Classifier | None:
+    if not isinstance(head, LogisticProbe) or not encoder.root:
+        return None
+    network = encoder.network()
+    classifier = Classifier(network, head.solution_.shape[1], encoder.pool, 0, 0.0)
+    classifier.start_from(head)
+    return classifier.to(next(network.parameters()).device)
+
+
+def _has_map(network: Cut) -> bool:
+    """Whether the feature map has rows and columns; what transformers give is a list of tokens."""
+    with torch.no_grad():
+        rows, columns = network.backbone(network.through(network.inputs(np.zeros((1, 224, 224), np.uint8)))).shape[2:]
+    return min(rows, columns) > 1
+
+
+def _of_all(network: Cut, images: np.ndarray, one: Callable[[Tensor], Tensor]) -> np.ndarray:
+    """Maps of all images, with those of the mirror images turned back and added, brought to 0 .. 1."""
+    for module in (network.first, network.backbone, network.classifier):
+        if module is not None:
+            module.eval()
+    out = []
+    for grey in network.inputs(images).split(_AT_A_TIME):
+        found = one(grey) + (one(grey.flip(3)).flip(2) if network.mirror else 0)
+        out.append(found / found.amax(dim=(1, 2), keepdim=True).clamp_min(1e-12))
+    return torch.cat(out).cpu().numpy().astype(np.float32)
+
+
+def _gradient_map(network: Cut, grey: Tensor, label: int) -> Tensor:
+    """Grad-CAM (n, rows, columns) of one view, not yet brought to 0 .. 1."""
+    if network.classifier is None:
+        raise ValueError("grad_cam: this model's head has no gradients: use eigen_cam")
+    kept: list[Tensor] = []
+
+    def keep(_module: nn.Module, _inputs: object, found: Tensor) -> Tensor:
+        kept.append(found.detach().float().requires_grad_())  # the gradient is wanted down to here and no further
+        return kept[-1]
+
+    handle = network.backbone.register_forward_hook(keep)
+    try:
+        with torch.enable_grad():
+            logits = network.classifier(network.through(grey))
+            (gradient,) = torch.autograd.grad(logits[:, label].sum(), kept[0])
+    finally:
+        handle.remove()
+    weights = gradient.mean(dim=(2, 3), keepdim=True)  # (n, channels, 1, 1)
+    return (weights * kept[0].detach()).sum(dim=1).relu()
