@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from bench.explaining.subject import Subject
 
 MOST = 60  # images; beyond, a page is no longer read
-_SAMPLES = 6
+SAMPLES = 6  # of a run
 
 
 class Method(StrEnum):
@@ -113,7 +113,7 @@ def _samples(run: Path, subjects: Sequence[Subject]) -> list[Shown]:
 
     side = subjects[0].model.preprocessing.side
     shown = []
-    for sample in load(run).samples[:_SAMPLES]:
+    for sample in load(run).samples[:SAMPLES]:
         pixels = cv2.imdecode(np.frombuffer(sample.after.read_bytes(), np.uint8), cv2.IMREAD_GRAYSCALE)
         if pixels is None or pixels.shape != (side, side):
             raise UserError(f"{sample.after}: is no picture of {side} x {side} pixels: give the same bench run again")
