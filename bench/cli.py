@@ -30,6 +30,7 @@ from bench.options import (
     WhichFrames,
     hints,
 )
+from bench.serving.command import serve
 from bench.tuning.command import tune
 
 app = typer.Typer(
@@ -179,7 +180,7 @@ app.command()(tune)
 app.command()(data_commands.splits)
 for _command in (report_commands.report, report_commands.verify, report_commands.compare, report_commands.cite):
     app.command()(_command)
-for _command in (deploy_commands.export, deploy_commands.predict, audit):
+for _command in (deploy_commands.export, deploy_commands.predict, audit, serve):
     app.command()(_command)
 
 

@@ -46,12 +46,13 @@ def answer(model: Model, images: Sequence[Seen]) -> pd.DataFrame:
         columns["confidence"][rows], columns["strangeness"][rows] = look.decision.confidence, look.strangeness
         for place, k in enumerate(rows):
             columns["labels"][k] = SEPARATOR.join(np.array(model.classes)[look.decision.labels[place]])
-            verdict, reason = _verdict(images[k], look.strangeness[place], sure=bool(look.decision.sure[place]))
+            verdict, reason = verdict_of(images[k], look.strangeness[place], sure=bool(look.decision.sure[place]))
             columns["verdict"][k], columns["reason"][k] = verdict, reason
     return pd.DataFrame(columns | {f"probability/{name}": probability[:, k] for k, name in enumerate(model.classes)})
 
 
-def _verdict(image: Seen, strangeness: float, *, sure: bool) -> tuple[str, str]:
+def verdict_of(image: Seen, strangeness: float, *, sure: bool) -> tuple[str, str]:
+    """Say whether an answer is sure, not sure, or strange, and why it is strange."""
     if image.coloured:
         return STRANGE, "a picture in colours: no radiograph"
     if image.pixels is not None and image.pixels.min() == image.pixels.max():

@@ -106,10 +106,10 @@ def see(
             return [Seen(item.file, 0, None, reason=item.reason)]
         try:
             first = read_picture(Path(item.file), item.file, max_pixels=max_pixels)
-            seen = [_seen(item.file, 0, first, preprocessing)]
+            seen = [seen_of(item.file, 0, first, preprocessing)]
             for frame in range(1, first.frames if every_frame else 1):
                 picture = read_picture(Path(item.file), item.file, frame=frame, max_pixels=max_pixels)
-                seen.append(_seen(item.file, frame, picture, preprocessing))
+                seen.append(seen_of(item.file, frame, picture, preprocessing))
             return seen
         except UnreadableImageError as error:
             return [Seen(item.file, 0, None, reason=str(error).removeprefix(f"{item.file}: "))]
@@ -121,6 +121,7 @@ def see(
             pool.shutdown(cancel_futures=True)
 
 
-def _seen(file: str, frame: int, picture: Picture, preprocessing: Preprocessing) -> Seen:
+def seen_of(file: str, frame: int, picture: Picture, preprocessing: Preprocessing) -> Seen:
+    """Preprocess a picture for a model."""
     pixels = preprocessing.apply(picture.grey)
     return Seen(file, frame, pixels, dict(picture.tags), picture.coloured > _COLOURED)

@@ -69,7 +69,19 @@ def read_picture(path: Path, name: str | None = None, *, frame: int = 0, max_pix
         Where the file is missing, not a picture of a known format, truncated, larger than `max_pixels` or without finite values.
     """
     name = name or str(path)
-    data = _bytes_of(path, name)
+    return read_bytes(_bytes_of(path, name), name, frame=frame, max_pixels=max_pixels)
+
+
+def read_bytes(data: bytes, name: str, *, frame: int = 0, max_pixels: int = MAX_PIXELS) -> Picture:
+    """Read the content of an image file; as `read_picture`, which see.
+
+    Raises
+    ------
+    UnreadableImageError
+        As for `read_picture`.
+    """
+    if not data:
+        raise UnreadableImageError(f"{name}: empty file (0 bytes)")
     if is_dicom(data):
         return _dicom_picture(data, name, frame, max_pixels)
     try:
@@ -148,8 +160,6 @@ def _bytes_of(path: Path, name: str) -> bytes:
         data = path.read_bytes()
     except OSError as error:
         raise UnreadableImageError(f"{name}: cannot be opened ({error.strerror})") from None
-    if not data:
-        raise UnreadableImageError(f"{name}: empty file (0 bytes)")
     return data
 
 

@@ -1,0 +1,156 @@
+"""The application: a page, and an API for other programs. Nothing that is sent is stored, and no path is taken from anybody."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from importlib.resources import files
+from typing import Annotated, Any
+
+from fastapi import FastAPI, File, Query, Request, UploadFile
+from fastapi.exceptions import RequestValidationError
+from radiographs.read import UnreadableImageError
+from starlette.exceptions import HTTPException
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+
+import bench
+from bench.deploy.model import Model
+from bench.serving.limits import BusyError, Guard, Limits, Turns, refusal
+from bench.serving.looking import explain, look_at
+
+_POLICY = "default-src 'none'; img-src 'self' data:; style-src 'nonce-{n}'; script-src 'nonce-{n}'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+_BUCKETS = (0.1, 0.3, 1, 3, 10)  # seconds
+
+
+class Metrics:
+    """Counts for a monitoring system, without anything that was sent."""
+
+    def __init__(self) -> None:
+        self.requests: Counter[tuple[str, int]] = Counter()
+        self.verdicts: Counter[tuple[str, str]] = Counter()
+        self.seconds: Counter[float] = Counter()
+        self.total, self.n = 0.0, 0
+
+    def observe(self, seconds: float) -> None:
+        """Count a prediction that took so long."""
+        self.total, self.n = self.total + seconds, self.n + 1
+        self.seconds.update(bucket for bucket in _BUCKETS if seconds <= bucket)
+
+    def text(self) -> str:
+        """Write everything in Prometheus' text format."""
+        lines = ["# TYPE xraybench_requests_total counter"]
+        lines += [
+            f'xraybench_requests_total{{route="{r}",status="{s}"}} {n}' for (r, s), n in sorted(self.requests.items())
+        ]
+        lines += ["# TYPE xraybench_answers_total counter"]
+        lines += [
+            f'xraybench_answers_total{{model="{m}",verdict="{v}"}} {n}' for (m, v), n in sorted(self.verdicts.items())
+        ]
+        lines += ["# TYPE xraybench_predict_seconds histogram"]
+        lines += [f'xraybench_predict_seconds_bucket{{le="{b}"}} {self.seconds[b]}' for b in _BUCKETS]
+        lines += [f'xraybench_predict_seconds_bucket{{le="+Inf"}} {self.n}']
+        lines += [f"xraybench_predict_seconds_sum {self.total:.6f}", f"xraybench_predict_seconds_count {self.n}"]
+        return "\n".join(lines) + "\n"
+
+
+def make_app(models: Sequence[Model], limits: Limits) -> Any:
+    """Make the application for models that are open.
+
+    Returns
+    -------
+    An ASGI application.
+    """
+    app = FastAPI(
+        title="xraybench", version=bench.__version__, docs_url=None, redoc_url=None, description=_describe(models)
+    )
+    metrics, turns = Metrics(), Turns(limits)
+    _add_errors(app)
+    _add_pages(app, models, metrics)
+
+    async def answer(route: Callable[..., dict[str, Any]], file: UploadFile, frame: int) -> dict[str, Any]:
+        data = await file.read()
+        return await turns.take(lambda: route(models, data, frame, limits.max_pixels))
+
+    @app.post("/v1/predict")
+    async def predict(
+        file: Annotated[UploadFile, File()], frame: Annotated[int, Query(ge=0, le=100_000)] = 0
+    ) -> dict[str, Any]:
+        """Name the body parts in a PNG, JPEG, TIFF or DICOM file, by every model."""
+        start = time.perf_counter()
+        found = await answer(look_at, file, frame)
+        metrics.observe(time.perf_counter() - start)
+        metrics.verdicts.update((each["model"], each["verdict"]) for each in found["models"])
+        return found
+
+    @app.post("/v1/explain")
+    async def explain_(
+        file: Annotated[UploadFile, File()], frame: Annotated[int, Query(ge=0, le=100_000)] = 0
+    ) -> dict[str, Any]:
+        """Show where each model looks, as a PNG with a heat map."""
+        return await answer(explain, file, frame)
+
+    @app.middleware("http")
+    async def count(request: Request, go_on: Callable[[Request], Awaitable[Response]]) -> Response:
+        response = await go_on(request)
+        known = {getattr(route, "path", "") for route in app.routes}
+        path = request.url.path if request.url.path in known else "other"
+        metrics.requests[path, response.status_code] += 1
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers["Cache-Control"] = "no-store"
+        return response
+
+    return Guard(app, limits)
+
+
+def _describe(models: Sequence[Model]) -> str:
+    names = ", ".join(f"{model.name} ({model.facts['family']})" for model in models)
+    return f"Names body parts in radiographs. Models: {names}. Not a medical device. Nothing that is sent is stored."
+
+
+def _add_pages(app: FastAPI, models: Sequence[Model], metrics: Metrics) -> None:
+    page = files("bench.serving").joinpath("page.html").read_text(encoding="utf-8")
+
+    @app.get("/", include_in_schema=False)
+    async def home() -> HTMLResponse:
+        nonce = secrets.token_urlsafe(16)
+        headers = {"Content-Security-Policy": _POLICY.format(n=nonce), "Referrer-Policy": "no-referrer"}
+        return HTMLResponse(page.replace("NONCE", nonce), headers=headers)
+
+    @app.get("/v1/models")
+    async def known() -> list[dict[str, Any]]:
+        """What is served: name, family, classes, and how each model was tested."""
+        keys = ("name", "family", "task", "classes", "trained_on", "tests", "holdout", "decision", "licences")
+        return [{key: model.facts.get(key) for key in keys} for model in models]
+
+    @app.get("/health")
+    async def health() -> dict[str, Any]:
+        """Answer that the server lives, and how many models are open."""
+        return {"status": "ok", "models": len(models), "version": bench.__version__}
+
+    @app.get("/metrics", response_class=PlainTextResponse)
+    async def counted() -> PlainTextResponse:
+        """Count requests, answers and seconds, for Prometheus."""
+        return PlainTextResponse(metrics.text(), media_type="text/plain; version=0.0.4")
+
+
+def _add_errors(app: FastAPI) -> None:
+    @app.exception_handler(UnreadableImageError)
+    async def unreadable(_: Request, error: UnreadableImageError) -> JSONResponse:
+        return refusal(422, str(error))
+
+    @app.exception_handler(BusyError)
+    async def busy(_: Request, __: BusyError) -> JSONResponse:
+        return refusal(503, "too many requests wait: try again in a moment")
+
+    @app.exception_handler(RequestValidationError)
+    async def wrong(_: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        return refusal(
+            422, f"{'.'.join(map(str, first['loc']))}: {first['msg'].lower()}: send one file as multipart field 'file'"
+        )
+
+    @app.exception_handler(HTTPException)
+    async def refused(_: Request, error: HTTPException) -> JSONResponse:
+        return refusal(error.status_code, str(error.detail).lower())

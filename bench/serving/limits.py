@@ -1,0 +1,144 @@
+"""What a request may be: from whom, how large, how many at a time. Refusals are one line of JSON and never a path or a traceback."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ipaddress
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+_OWN_NAMES = ("localhost", "127.0.0.1", "[::1]", "testserver")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Of the server.
+
+    Attributes
+    ----------
+    max_bytes : int
+        Of a request's body.
+    max_pixels : int
+        Of an image, all frames together.
+    at_once : int
+        Images that are looked at at the same time.
+    waiting : int
+        Requests that may wait for that; further ones are sent away with 503.
+    hosts : tuple of str
+        Names that requests may be addressed to, besides those of this machine: a page on the internet that has its name resolve to this machine
+        (DNS rebinding) is not among them.
+    """
+
+    max_bytes: int = 64_000_000
+    max_pixels: int = 100_000_000
+    at_once: int = 1
+    waiting: int = 16
+    hosts: tuple[str, ...] = ()
+
+    def knows(self, host: str) -> bool:
+        """Whether a Host header names this server; any address of it will do where it listens to others."""
+        name = host.rsplit(":", 1)[0] if host.rpartition(":")[2].isdigit() else host
+        return name in _OWN_NAMES or name in self.hosts or ("0.0.0.0" in self.hosts and _is_address(name))  # noqa: S104 - as was told
+
+
+class Guard:
+    """Refuses what is not addressed to this server, and what is too large, before anything of it is read or while it is."""
+
+    def __init__(self, app: ASGIApp, limits: Limits) -> None:
+        self.app = app
+        self.limits = limits
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        if not self.limits.knows(headers.get("host", "")):
+            await refusal(403, "this server does not answer to that name")(scope, receive, send)
+            return
+        told = headers.get("content-length", "0")
+        if not told.isdigit() or int(told) > self.limits.max_bytes:
+            await self._too_large()(scope, receive, send)
+            return
+        body = _Counted(receive, self.limits.max_bytes)
+
+        async def answer(message: Message) -> None:
+            if not body.over:  # what is said of half a body is not what is wrong with it
+                await send(message)
+
+        with contextlib.suppress(_TooLargeError):
+            await self.app(scope, body, answer)
+        if body.over:
+            await self._too_large()(scope, receive, send)
+
+    def _too_large(self) -> JSONResponse:
+        return refusal(413, f"the file is over the limit of {self.limits.max_bytes:,} bytes")
+
+
+class _Counted:
+    """Gives the parts of a body until there are too many bytes."""
+
+    def __init__(self, receive: Receive, most: int) -> None:
+        self.receive = receive
+        self.left = most
+        self.over = False
+
+    async def __call__(self) -> Message:
+        message = await self.receive()
+        self.left -= len(message.get("body", b""))
+        if self.left < 0:
+            self.over = True
+            raise _TooLargeError
+        return message
+
+
+class Turns:
+    """Lets so many in at a time and so many wait."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.inside = asyncio.Semaphore(limits.at_once)
+        self.free = limits.at_once + limits.waiting
+
+    async def take(self, do: Callable[[], Any]) -> Any:
+        """Do something in a thread when it is its turn.
+
+        Raises
+        ------
+        BusyError
+            If too many wait already.
+        """
+        if self.free == 0:
+            raise BusyError
+        self.free -= 1
+        try:
+            async with self.inside:
+                return await asyncio.to_thread(do)
+        finally:
+            self.free += 1
+
+
+class BusyError(Exception):
+    """Too many requests wait."""
+
+
+class _TooLargeError(Exception):
+    """More bytes came than are taken."""
+
+
+def refusal(status: int, words: str) -> JSONResponse:
+    """One line that says what is wrong."""
+    headers = {"Retry-After": "2"} if status == 503 else None
+    return JSONResponse({"error": words}, status_code=status, headers=headers)
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name.strip("[]"))
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,98 @@
+"""One uploaded file, looked at by every model; its bytes live in memory and only while it is looked at."""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+from radiographs.read import read_bytes
+
+from bench.deploy.answers import verdict_of
+from bench.deploy.inputs import Seen, seen_of
+from bench.deploy.model import Model
+
+_GRID = 10  # squares along a side that are covered one after another
+_MOST = 5  # most probable classes that are told
+
+
+def look_at(models: Sequence[Model], data: bytes, frame: int, max_pixels: int) -> dict[str, Any]:
+    """Answers of every model to one file.
+
+    Raises
+    ------
+    radiographs.read.UnreadableImageError
+        If it is no picture that can be used.
+    """
+    picture = read_bytes(data, "the file", frame=frame, max_pixels=max_pixels)
+    answers = [_answer(model, seen_of("", frame, picture, model.preprocessing)) for model in models]
+    facts = {"frames": picture.frames, "kind": picture.mode, "modality": picture.tags.get("modality", "")}
+    return {**facts, "models": answers}
+
+
+def explain(models: Sequence[Model], data: bytes, frame: int, max_pixels: int) -> dict[str, Any]:
+    """Heat maps: how much less probable the first class becomes where a square of the image is covered (Zeiler and Fergus 2014)."""
+    picture = read_bytes(data, "the file", frame=frame, max_pixels=max_pixels)
+    maps = []
+    for model in models:
+        pixels = seen_of("", frame, picture, model.preprocessing).pixels
+        if pixels is None:
+            raise ValueError("no pixels")
+        name, heat = occlusion(model, pixels)
+        maps.append({"model": model.name, "class": name, "png": _png(_overlay(pixels, heat))})
+    return {"models": maps}
+
+
+def occlusion(model: Model, pixels: np.ndarray) -> tuple[str, np.ndarray]:
+    """The most probable class, and (grid, grid) float of what covering each square with the image's mean takes from its log odds."""
+    side = len(pixels)
+    edges = np.linspace(0, side, _GRID + 1).round().astype(int)
+    covered = np.repeat(pixels[None], _GRID**2 + 1, axis=0)  # the last one stays whole
+    for k in range(_GRID**2):
+        row, column = divmod(k, _GRID)
+        covered[k, edges[row] : edges[row + 1], edges[column] : edges[column + 1]] = round(float(pixels.mean()))
+    probability = np.clip(model.probabilities(covered), 1e-6, 1 - 1e-6)
+    best = int(probability[-1].argmax())
+    odds = np.log(probability[:, best] / (1 - probability[:, best]))
+    return model.classes[best], np.maximum(odds[-1] - odds[:-1], 0).reshape(_GRID, _GRID)
+
+
+def _answer(model: Model, image: Seen) -> dict[str, Any]:
+    start = time.perf_counter()
+    if image.pixels is None:
+        raise ValueError("no pixels")
+    look = model.look(image.pixels[None])
+    verdict, reason = verdict_of(image, float(look.strangeness[0]), sure=bool(look.decision.sure[0]))
+    probability = look.probability[0]
+    order = np.argsort(-probability, kind="stable")
+    return {
+        "model": model.name,
+        "family": model.facts["family"],
+        "labels": [name for name, given in zip(model.classes, look.decision.labels[0], strict=True) if given],
+        "verdict": verdict,
+        "reason": reason,
+        "confidence": round(float(look.decision.confidence[0]), 4),
+        "strangeness": round(float(look.strangeness[0]), 3),
+        "most_probable": [[model.classes[k], round(float(probability[k]), 4)] for k in order[:_MOST]],
+        "probabilities": {name: round(float(p), 6) for name, p in zip(model.classes, probability, strict=True)},
+        "milliseconds": round(1000 * (time.perf_counter() - start), 1),
+        "picture": _png(image.pixels),
+    }
+
+
+def _overlay(pixels: np.ndarray, heat: np.ndarray) -> np.ndarray:
+    """The image with the heat map over it, (side, side, 3) BGR."""
+    strength = cv2.resize(
+        (heat / max(float(heat.max()), 1e-9)).astype(np.float32), pixels.shape[::-1], interpolation=cv2.INTER_CUBIC
+    )
+    strength = np.clip(strength, 0, 1)[..., None]
+    colours = cv2.applyColorMap((255 * strength).astype(np.uint8), cv2.COLORMAP_INFERNO).astype(np.float32)
+    grey = np.repeat(pixels[..., None], 3, axis=2).astype(np.float32)
+    return (grey * (1 - 0.6 * strength) + colours * 0.6 * strength).astype(np.uint8)
+
+
+def _png(image: np.ndarray) -> str:
+    return "data:image/png;base64," + base64.b64encode(cv2.imencode(".png", image)[1].tobytes()).decode()

@@ -1,0 +1,253 @@
+"""The server answers images, refuses everything else in one line, and keeps nothing."""
+
+from __future__ import annotations
+
+import re
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+import uvicorn
+from PIL import Image
+
+from bench.deploy.model import load_model
+from bench.serving.app import make_app
+from bench.serving.limits import Limits
+from tests.bench.deploy.made import Made
+from tests.reports.test_browser import browser  # noqa: F401 - a fixture
+
+MODELS = ("hog-svm", "hog-xgboost")
+
+
+@contextmanager
+def served(made: Made, limits: Limits) -> Iterator[str]:
+    """A real server on a free port."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    app = make_app([load_model(made.model(name)) for name in MODELS], limits)
+    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error"))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.02)
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        server.should_exit = True
+        thread.join(10)
+
+
+@pytest.fixture(scope="module")
+def address(classical: Made) -> Iterator[str]:
+    with served(classical, Limits(max_bytes=2_000_000, max_pixels=1_000_000)) as place:
+        yield place
+
+
+@pytest.fixture
+def picture(classical: Made) -> bytes:
+    return next((classical.data / "images" / "train").iterdir()).read_bytes()
+
+
+def send(address: str, content: bytes, name: str = "x.png", route: str = "/v1/predict") -> httpx.Response:
+    return httpx.post(address + route, files={"file": (name, content)}, timeout=60)
+
+
+def test_every_model_answers_as_it_does_in_predict(address: str, classical: Made, picture: bytes) -> None:
+    found = send(address, picture).json()
+    assert [each["model"] for each in found["models"]] == list(MODELS)
+    path = next((classical.data / "images" / "train").iterdir())
+    for each in found["models"]:
+        model = load_model(classical.model(each["model"]))
+        with Image.open(path) as image:
+            grey = np.asarray(image)
+        probability = model.probabilities(model.preprocessing.apply(grey)[None])[0]
+        assert list(each["probabilities"].values()) == [round(p, 6) for p in probability]
+        assert each["verdict"] in ("sure", "not sure", "strange")
+        assert each["picture"].startswith("data:image/png;base64,")
+
+
+def test_dicom_is_answered_and_nothing_of_the_patient_comes_back(address: str, classical: Made, tmp_path: Path) -> None:
+    pytest.importorskip("pydicom")
+    made = classical.bench(
+        "data", "phantom", tmp_path / "d", "--n", 1, "--side", 256, "--part", "Hand", "--format", "dicom"
+    )
+    assert made.returncode == 0, made.stderr
+    file = next(path for path in (tmp_path / "d").rglob("*.dcm"))
+    response = send(address, file.read_bytes(), "scan.dcm")
+    assert response.status_code == 200
+    assert response.json()["kind"].startswith("DICOM")
+    import pydicom
+
+    header = pydicom.dcmread(file)
+    for entry in ("PatientID", "SOPInstanceUID", "StudyInstanceUID"):
+        assert str(header.get(entry, "absent")) not in response.text
+
+
+def test_heat_maps_are_pictures_of_every_model(address: str, picture: bytes) -> None:
+    found = send(address, picture, route="/v1/explain").json()
+    assert [each["model"] for each in found["models"]] == list(MODELS)
+    assert all(each["png"].startswith("data:image/png;base64,") for each in found["models"])
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "empty"),
+        (b"no picture", "not a"),
+        (b"\x89PNG\r\n\x1a\n" + b"\0" * 50, "damaged|not a"),
+        (b"PK\3\4", "not a"),
+    ],
+)
+def test_what_is_no_picture_is_refused_in_one_line(address: str, content: bytes, words: str) -> None:
+    response = send(address, content, "../../etc/passwd")
+    assert response.status_code == 422
+    assert re.search(words, response.json()["error"])
+    assert "passwd" not in response.text
+    assert "Traceback" not in response.text
+
+
+def test_too_many_bytes_and_too_many_pixels_are_refused(address: str, tmp_path: Path) -> None:
+    assert send(address, b"\0" * 3_000_000).status_code == 413
+
+    def chunks() -> Iterator[bytes]:
+        yield b'--b\r\nContent-Disposition: form-data; name="file"; filename="x"\r\n\r\n'
+        for _ in range(60):
+            yield b"\0" * 50_000
+
+    headers = {"Content-Type": "multipart/form-data; boundary=b"}
+    try:
+        status = httpx.post(address + "/v1/predict", content=chunks(), headers=headers, timeout=30).status_code
+    except httpx.TransportError:  # the server hangs up while it is still being sent to
+        status = 413
+    assert status == 413
+    Image.new("L", (1200, 1200)).save(tmp_path / "large.png")
+    response = send(address, (tmp_path / "large.png").read_bytes())
+    assert response.status_code == 422
+    assert "limit" in response.json()["error"]
+    assert httpx.get(address + "/health").json()["status"] == "ok"
+
+
+def test_only_requests_to_this_machine_by_its_own_name_are_answered(address: str, picture: bytes) -> None:
+    for host in ("evil.example", "evil.example:8765", "127.0.0.1.evil.example", ""):
+        response = httpx.post(address + "/v1/predict", files={"file": picture}, headers={"Host": host})
+        assert response.status_code in (400, 403)
+    assert httpx.get(address + "/health", headers={"Host": "localhost:1"}).status_code == 200
+
+
+def test_nothing_is_left_on_disk(address: str, picture: bytes) -> None:
+    def left() -> set[str]:
+        return {path.name for path in Path(tempfile.gettempdir()).iterdir()}
+
+    send(address, picture)
+    before = left()
+    for _ in range(3):
+        send(address, picture)
+    assert not {name for name in left() - before if not name.startswith(("pytest", "."))}
+
+
+def test_counts_and_descriptions(address: str, picture: bytes) -> None:
+    send(address, picture)
+    httpx.get(address + "/secret-name-of-a-patient")
+    text = httpx.get(address + "/metrics").text
+    assert re.search(r'xraybench_requests_total\{route="/v1/predict",status="200"\} [1-9]', text)
+    assert re.search(r'xraybench_answers_total\{model="hog-svm",verdict="\w', text)
+    assert "secret" not in text
+    schema = httpx.get(address + "/openapi.json").json()
+    assert {"/v1/predict", "/v1/explain", "/v1/models", "/health", "/metrics"} <= set(schema["paths"])
+    known = httpx.get(address + "/v1/models").json()
+    assert [each["name"] for each in known] == list(MODELS)
+    assert httpx.get(address + "/docs").status_code == 404  # it would load scripts from elsewhere
+
+
+def test_too_many_at_once_are_sent_away(classical: Made, picture: bytes) -> None:
+    with served(classical, Limits(at_once=1, waiting=0)) as place:
+        codes: list[int] = []
+        threads = [
+            threading.Thread(target=lambda: codes.append(send(place, picture, route="/v1/explain").status_code))
+            for _ in range(4)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert set(codes) == {200, 503}
+        assert send(place, picture).status_code == 200
+
+
+def test_the_command_says_what_is_wrong(classical: Made, tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        done = classical.bench("serve", classical.model("hog-svm"), "--port", taken.getsockname()[1])
+    assert done.returncode == 2
+    assert "cannot be listened on" in done.stderr
+    absent = classical.bench("serve", tmp_path)
+    assert absent.returncode == 2
+
+
+def test_it_ends_quietly(classical: Made) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [
+        sys.executable,
+        "-c",
+        "from bench.cli import main; main()",
+        "serve",
+        str(classical.model("prior")),
+        "--port",
+        str(port),
+    ]
+    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            if httpx.get(f"http://127.0.0.1:{port}/health").status_code == 200:
+                break
+        except httpx.TransportError:
+            time.sleep(0.1)
+    running.send_signal(2)
+    out, err = running.communicate(timeout=30)
+    assert f"http://127.0.0.1:{port}/" in out
+    assert "Traceback" not in err
+
+
+@pytest.mark.browser
+def test_a_dropped_file_is_answered_in_the_page(address: str, picture: bytes, browser) -> None:  # noqa: F811 - the fixture
+    """A file is handed to the page as the drop of a mouse would."""
+    browser.ask("url", {"url": address + "/"})
+    numbers = ",".join(map(str, picture))
+    browser.run(
+        f"const file = new File([new Uint8Array([{numbers}])], 'x.png'); const data = new DataTransfer(); data.items.add(file);"
+        "document.getElementById('drop').dispatchEvent(new DragEvent('drop', {dataTransfer: data, bubbles: true, cancelable: true}));"
+    )
+    deadline = time.monotonic() + 30
+    while (
+        browser.run("return document.querySelectorAll('article').length") != len(MODELS) and time.monotonic() < deadline
+    ):
+        time.sleep(0.1)
+    assert browser.run("return [...document.querySelectorAll('article')].map(a => a.dataset.model)") == list(MODELS)
+    browser.run("document.getElementById('heat').click()")
+    while (
+        not browser.run("return document.querySelector('article img').alt.startsWith('Where')")
+        and time.monotonic() < deadline
+    ):
+        time.sleep(0.1)
+    assert browser.run("return document.querySelector('article img').naturalWidth") > 0
+    assert [entry for entry in browser.log("browser") if entry["level"] == "SEVERE"] == []
+    asked = [
+        entry["message"] for entry in browser.log("performance") if "Network.requestWillBeSent" in entry["message"]
+    ]
+    places = {match for message in asked for match in re.findall(r'"url":"(http[^"]+)"', message)}
+    assert places
+    assert all(place.startswith(address) for place in places)
