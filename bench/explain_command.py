@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from bench.explaining.subject import Subject
 
 MOST = 60  # images; beyond, a page is no longer read
-SAMPLES = 6  # of a run
+_SAMPLES = 6  # of a run
 
 
 class Method(StrEnum):
@@ -113,7 +113,7 @@ def _samples(run: Path, subjects: Sequence[Subject]) -> list[Shown]:
 
     side = subjects[0].model.preprocessing.side
     shown = []
-    for sample in load(run).samples[:SAMPLES]:
+    for sample in load(run).samples[:_SAMPLES]:
         pixels = cv2.imdecode(np.frombuffer(sample.after.read_bytes(), np.uint8), cv2.IMREAD_GRAYSCALE)
         if pixels is None or pixels.shape != (side, side):
             raise UserError(f"{sample.after}: is no picture of {side} x {side} pixels: give the same bench run again")
@@ -133,7 +133,9 @@ def _read(paths: Sequence[str], subjects: Sequence[Subject], workers: int) -> li
         items.append(item)
         if len(items) > MOST:
             raise UserError(f"bench explain: more than {MOST} images: give fewer")
-    columns = [list(see(items, subject.model.preprocessing, workers=workers)) for subject in subjects]
+    wanted = [subject.model.preprocessing for subject in subjects]
+    seen_by = {settings: list(see(items, settings, workers=workers)) for settings in dict.fromkeys(wanted)}
+    columns = [seen_by[settings] for settings in wanted]
     shown = []
     for frames in zip(*columns, strict=True):
         first = [seen[0] for seen in frames]

@@ -62,10 +62,10 @@ class Cut:
     def randomised(self, part: str, seed: int) -> Cut:
         """Return the same network with weights that know nothing, in its last layer (`HEAD`) or everywhere (`WHOLE`)."""
         first, backbone, classifier = copy.deepcopy((self.first, self.backbone, self.classifier))
-        for module in (first, backbone) if part == WHOLE else ():
-            redraw(module, seed)
-        if classifier is not None:
-            redraw(classifier.head, seed)
+        modules = [] if classifier is None else [classifier.head]
+        if part == WHOLE:
+            modules += [backbone] if first is None else [first, backbone]
+        redraw(nn.ModuleList(modules), seed)
         return replace(self, first=first, backbone=backbone, classifier=classifier)
 
 
@@ -129,11 +129,11 @@ def first_component(feature_map: Tensor) -> Tensor:
     return (signed - signed.amin(dim=1, keepdim=True)).reshape(n, rows, columns)
 
 
-def redraw(module: nn.Module | None, seed: int) -> None:
+def redraw(module: nn.Module, seed: int) -> None:
     """Draw every parameter anew, from a normal distribution with its own mean and spread: signals keep their size, what was learned is gone."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        for parameter in module.parameters() if module is not None else ():
+        for parameter in module.parameters():
             mean, spread = float(parameter.mean()), float(parameter.std(correction=0))
             parameter.copy_(torch.randn(parameter.shape, generator=generator) * spread + mean)
 
