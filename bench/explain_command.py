@@ -17,6 +17,7 @@ from bench.console import err, out
 from bench.errors import UserError
 
 if TYPE_CHECKING:
+    from bench.deploy.inputs import Item
     from bench.explaining.explain import Shown
     from bench.explaining.subject import Subject
 
@@ -142,10 +143,16 @@ def _read(paths: Sequence[str], subjects: Sequence[Subject], workers: int) -> li
         if first[0].pixels is None:
             err.print(escape(f"note: {first[0].file}: {first[0].reason}"))
             continue
-        shown.append(Shown(first[0].file, tuple(seen.pixels for seen in first)))
+        shown.append(Shown(_short(first[0].file, items), tuple(seen.pixels for seen in first)))
     if not shown:
         raise UserError(f"bench explain: none of {len(items)} images can be read")
     return shown
+
+
+def _short(file: str, items: Sequence[Item]) -> str:
+    """A file's name without its folders, which say nothing on a page that is passed on; with them where two files share it."""
+    name = Path(file).name
+    return name if sum(Path(item.file).name == name for item in items) == 1 else file
 
 
 def _print(record: dict, place: Path) -> None:

@@ -164,9 +164,9 @@ def _in_words(row: dict[str, Any]) -> str:
     if not len(alike):
         sanity = "it could not be tested against random weights"
     elif alike.max() >= ALIKE:
-        sanity = f"random weights give much the same map (rank correlation {alike.max():.2f}): do not read it as what was learned"
+        sanity = f"random weights give much the same map (rank correlation {_text(alike.max())}): do not read it as what was learned"
     else:
-        sanity = f"random weights give another map (rank correlation {alike.max():.2f})"
+        sanity = f"random weights give another map (rank correlation {_text(alike.max())})"
     return f"{row['model']} ({row['method']}): better than random maps {better} ({areas}); {sanity}."
 
 
@@ -194,7 +194,7 @@ def _cell(found: dict[str, Any], picture: str) -> dict[str, Any]:
 
 
 def _text(value: float | None) -> str:
-    return "–" if value is None or np.isnan(value) else f"{value:.2f}"
+    return "–" if value is None or np.isnan(value) else f"{value:.2f}".replace("-0.00", "0.00").replace("-", "−")
 
 
 def _seal_of(path: Path) -> str | None:
