@@ -167,7 +167,11 @@ def _in_words(row: dict[str, Any]) -> str:
         sanity = f"random weights give much the same map (rank correlation {_text(alike.max())}): do not read it as what was learned"
     else:
         sanity = f"random weights give another map (rank correlation {_text(alike.max())})"
-    return f"{row['model']} ({row['method']}): better than random maps {better} ({areas}); {sanity}."
+    lost = [
+        kind for kind, sign in (("deletion", 1), ("insertion", -1)) if sign * (row[kind] - row[f"{kind}_random"]) >= 0
+    ]
+    warning = f" By {' and '.join(lost)} it is no better than random: do not rest on it." if lost else ""
+    return f"{row['model']} ({row['method']}): better than random maps {better} ({areas}); {sanity}.{warning}"
 
 
 def _grid(table: pd.DataFrame) -> dict[str, Any]:

@@ -103,6 +103,13 @@ def test_the_words_warn_of_a_map_that_does_not_depend_on_the_weights() -> None:
     assert "on 1 of 2 by deletion" in second
 
 
+def test_the_words_warn_of_a_map_that_is_no_better_than_random() -> None:
+    images = [{"name": "a", "labels": [], "class": "Hand", "maps": [one_map(), one_map(deletion=0.7)]}]
+    good, bad = in_words(a_record(images=images))
+    assert "no better than random" not in good
+    assert "By deletion it is no better than random" in bad
+
+
 def test_the_table_runs_nothing_in_a_spreadsheet() -> None:
     lines = scores_csv(a_record()).splitlines()
     assert len(lines) == 5
