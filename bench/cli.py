@@ -18,6 +18,7 @@ from bench import data_commands, report_commands
 from bench.audit_command import audit
 from bench.console import Said, err, nobody_reads, open_streams, out, say_error
 from bench.deploy import commands as deploy_commands
+from bench.explain_command import explain
 from bench.options import (
     AllowOutside,
     FileColumn,
@@ -180,7 +181,7 @@ app.command()(tune)
 app.command()(data_commands.splits)
 for _command in (report_commands.report, report_commands.verify, report_commands.compare, report_commands.cite):
     app.command()(_command)
-for _command in (deploy_commands.export, deploy_commands.predict, audit, serve):
+for _command in (deploy_commands.export, deploy_commands.predict, audit, explain, serve):
     app.command()(_command)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -44,6 +45,8 @@ def connected(plan: Plan, *, threads: int, gpu: bool) -> Iterator[Client]:
         stack.enter_context(dask.config.set(_SETTINGS))
         stack.enter_context(_quiet())
         place: Any = plan.address
+        if plan.address:
+            _knock(plan.address)
         if plan.local:
             place = stack.enter_context(_local(plan.local, threads, gpu=gpu))
         elif plan.queue:
@@ -51,11 +54,24 @@ def connected(plan: Plan, *, threads: int, gpu: bool) -> Iterator[Client]:
         try:
             client = Client(place, timeout=_ANSWER, set_as_default=False)
         except (OSError, TimeoutError) as error:
-            raise UserError(
-                f"--scheduler {plan.address}: no scheduler answers ({_reason(error)}): start one with: dask scheduler"
-            ) from None
+            raise _no_answer(plan.address, error) from None
         stack.callback(client.close, timeout=2)
         yield client
+
+
+def _knock(address: str) -> None:
+    """See at once that nobody is there, which Dask would try again and again."""
+    host, _, port = address.partition("://")[2].rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER).close()
+    except OSError as error:
+        raise _no_answer(address, error) from None
+
+
+def _no_answer(address: str | None, error: Exception) -> UserError:
+    return UserError(
+        f"--scheduler {address}: no scheduler answers ({_reason(error)}): start one there with: dask scheduler"
+    )
 
 
 def declares_gpu(plan: Plan, *, threads: int, gpu: bool) -> bool:

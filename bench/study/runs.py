@@ -1,0 +1,110 @@
+"""A study as a list of runs, each with a suite of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.errors import UserError
+from bench.study.plan import BASE, DataSet, Study
+from bench.suite import ModelSpec, Suite, load_suite
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One run of a study.
+
+    Attributes
+    ----------
+    name : str
+        Of its folder below the study's ``runs``.
+    splits_of : str or None
+        The run whose splits it takes, so that it can be compared with that fold by fold; None where it makes its own.
+    test : DataSet or None
+        A data set that all its models are tested on once more.
+    """
+
+    name: str
+    data: DataSet
+    suite: Suite
+    variant: str
+    seed: int
+    splits_of: str | None = None
+    test: DataSet | None = None
+
+    def facts(self) -> dict[str, Any]:
+        """What the report has to know of it."""
+        return {
+            "name": self.name,
+            "data": self.data.name,
+            "suite": self.suite.name,
+            "variant": self.variant,
+            "seed": self.seed,
+            "test": self.test.name if self.test else None,
+        }
+
+
+def expand(study: Study, folder: Path) -> list[Planned]:
+    """List the runs of a study in the order in which they are computed.
+
+    Raises
+    ------
+    UserError
+        If a model or a key of a variant is in none of the suites.
+    """
+    suites = {name: _suites(study, name, folder) for name in study.suites}
+    known = {model for variants in suites.values() for model in variants[BASE].models}
+    for model in study.models:
+        if model not in known:
+            raise UserError(f"models: {model!r} is in none of the suites {', '.join(study.suites)}: bench list models")
+    return [run for data in study.data for name in study.suites for run in _runs(study, data, name, suites[name])]
+
+
+def share_name(model: str, share: float) -> str:
+    """Name of a model on a share of the training patients.
+
+    >>> share_name("hog-svm", 0.125), share_name("hog-svm", 1)
+    ('hog-svm-p12.5', 'hog-svm')
+    """
+    return model if share == 1 else f"{model}-p{100 * share:g}"
+
+
+def _suites(study: Study, name: str, folder: Path) -> dict[str, Suite]:
+    """The suite of each variant, base first."""
+    there = folder / name
+    path = str(there) if name.endswith(".toml") and there.exists() else name
+    found = {}
+    for variant, changes in {BASE: {}, **study.variants}.items():
+        suite = load_suite(path, changes)
+        cv = {key: value for key in ("folds", "repeats") if (value := getattr(study, key)) is not None}
+        suite = suite.model_copy(update={"cv": suite.cv.model_copy(update=cv)})
+        wanted = [model for model in study.models if model in suite.models]
+        found[variant] = suite.select(wanted) if wanted else suite
+    return found
+
+
+def _runs(study: Study, data: DataSet, name: str, suites: Mapping[str, Suite]) -> Iterator[Planned]:
+    stem = data.name if len(study.suites) == 1 else f"{data.name}-{suites[BASE].name}"
+    for variant, suite in suites.items():
+        for seed in study.seeds:
+            first = variant == BASE and seed == study.seeds[0]
+            parts = [stem, *([variant] if variant != BASE else []), *([f"seed{seed}"] if seed != study.seeds[0] else [])]
+            grown = suite
+            if first and study.learning_curve:
+                grown = suite.model_copy(update={"models": _shares(suite.models, study.learning_curve.steps)})
+            yield Planned("-".join(parts), data, grown, variant, seed, None if first else stem)
+    if study.leave_one_out:
+        for other in study.data:
+            if other is not data:
+                yield Planned(f"{stem}-on-{other.name}", data, suites[BASE], BASE, study.seeds[0], None, other)
+
+
+def _shares(models: Mapping[str, ModelSpec], shares: tuple[float, ...]) -> dict[str, ModelSpec]:
+    """Every model on every share, small ones first."""
+    return {
+        share_name(name, share): spec.model_copy(update={"train_share": share})
+        for name, spec in models.items()
+        for share in shares
+    }
