@@ -63,7 +63,9 @@ def curves(evaluation: Evaluation, n_resamples: int = N_RESAMPLES) -> list[Curve
         shares = np.array([results.models[name]["train_share"] for name in done])
         mean, draws = (np.stack([scores[name][k] for name in done], axis=-1) for k in (0, 1))
         family = results.models[done[0]]["family"]
-        found.append(Curve(_base(done[-1], shares[-1]), family, tuple(done), shares, _patients(results, shares), mean, draws))
+        found.append(
+            Curve(_base(done[-1], shares[-1]), family, tuple(done), shares, _patients(results, shares), mean, draws)
+        )
     return found
 
 
@@ -119,10 +121,18 @@ def crossing(found: Sequence[Curve], alpha: float = 0.05) -> Crossing | None:
     if classical is None or deep is None or not np.array_equal(classical.shares, deep.shares):
         return None
     drawn = np.array([overtakes(classical.patients, row) for row in deep.draws - classical.draws])
-    low, high = np.quantile(drawn, [alpha / 2, 1 - alpha / 2], method="inverted_cdf")  # there is no mean of inf and a number
+    low, high = np.quantile(
+        drawn, [alpha / 2, 1 - alpha / 2], method="inverted_cdf"
+    )  # there is no mean of inf and a number
     at = overtakes(classical.patients, deep.score - classical.score)
     return Crossing(
-        classical, deep, at, float(low), float(high), float(np.mean(drawn == -math.inf)), float(np.mean(drawn == math.inf))
+        classical,
+        deep,
+        at,
+        float(low),
+        float(high),
+        float(np.mean(drawn == -math.inf)),
+        float(np.mean(drawn == math.inf)),
     )
 
 

@@ -90,7 +90,11 @@ def _runs(study: Study, data: DataSet, name: str, suites: Mapping[str, Suite]) -
     for variant, suite in suites.items():
         for seed in study.seeds:
             first = variant == BASE and seed == study.seeds[0]
-            parts = [stem, *([variant] if variant != BASE else []), *([f"seed{seed}"] if seed != study.seeds[0] else [])]
+            parts = [
+                stem,
+                *([variant] if variant != BASE else []),
+                *([f"seed{seed}"] if seed != study.seeds[0] else []),
+            ]
             grown = suite
             if first and study.learning_curve:
                 grown = suite.model_copy(update={"models": _shares(suite.models, study.learning_curve.steps)})
