@@ -59,7 +59,7 @@ def expand(study: Study, folder: Path) -> list[Planned]:
     for model in study.models:
         if model not in known:
             raise UserError(f"models: {model!r} is in none of the suites {', '.join(study.suites)}: bench list models")
-    return [run for data in study.data for name in study.suites for run in _runs(study, data, name, suites[name])]
+    return [run for data in study.data for name in study.suites for run in _runs(study, data, suites[name])]
 
 
 def share_name(model: str, share: float) -> str:
@@ -85,7 +85,7 @@ def _suites(study: Study, name: str, folder: Path) -> dict[str, Suite]:
     return found
 
 
-def _runs(study: Study, data: DataSet, name: str, suites: Mapping[str, Suite]) -> Iterator[Planned]:
+def _runs(study: Study, data: DataSet, suites: Mapping[str, Suite]) -> Iterator[Planned]:
     stem = data.name if len(study.suites) == 1 else f"{data.name}-{suites[BASE].name}"
     for variant, suite in suites.items():
         for seed in study.seeds:
