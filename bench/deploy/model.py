@@ -120,7 +120,12 @@ def load_model(folder: Path, engine: str = "auto", device: str = "auto", *, trus
     """
     folder = Path(folder)
     facts = read_facts(folder)
-    rule = Rule(**facts["decision"])
+    try:
+        rule = Rule(**facts["decision"])
+    except (KeyError, TypeError):
+        raise PackageError(
+            f"{folder}: its decision rule is of another version of xraybench: export the model again"
+        ) from None
     return Model(folder, facts, _engine(folder, facts, engine, device, trusted=trusted), rule, Strangeness.load(folder))
 
 

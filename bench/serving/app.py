@@ -9,10 +9,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from importlib.resources import files
 from typing import Annotated, Any
 
-from fastapi import FastAPI, File, Query, Request, UploadFile
+from fastapi import FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from radiographs.read import UnreadableImageError
+from starlette.datastructures import UploadFile as StarletteUpload
 from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 
 import bench
@@ -21,6 +23,21 @@ from bench.serving.limits import BusyError, Guard, Limits, Turns, refusal
 from bench.serving.looking import explain, look_at
 
 _POLICY = "default-src 'none'; img-src 'self' data:; style-src 'nonce-{n}'; script-src 'nonce-{n}'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+_HOW = "send one file as the multipart field 'file'"
+_UPLOAD = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file"],
+                    "properties": {"file": {"type": "string", "format": "binary"}},
+                }
+            }
+        },
+    }
+}
 _BUCKETS = (0.1, 0.3, 1, 3, 10)  # seconds
 
 
@@ -69,27 +86,24 @@ def make_app(models: Sequence[Model], limits: Limits) -> Any:
     _add_errors(app)
     _add_pages(app, models, metrics)
 
-    async def answer(route: Callable[..., dict[str, Any]], file: UploadFile, frame: int) -> dict[str, Any]:
-        data = await file.read()
-        return await turns.take(lambda: route(models, data, frame, limits.max_pixels))
+    async def answer(route: Callable[..., dict[str, Any]], request: Request, frame: int) -> dict[str, Any]:
+        with turns.place():
+            data = await _uploaded(request, limits)
+            return await turns.take(lambda: route(models, data, frame, limits.max_pixels))
 
-    @app.post("/v1/predict")
-    async def predict(
-        file: Annotated[UploadFile, File()], frame: Annotated[int, Query(ge=0, le=100_000)] = 0
-    ) -> dict[str, Any]:
+    @app.post("/v1/predict", openapi_extra=_UPLOAD)
+    async def predict(request: Request, frame: Annotated[int, Query(ge=0, le=100_000)] = 0) -> dict[str, Any]:
         """Name the body parts in a PNG, JPEG, TIFF or DICOM file, by every model."""
         start = time.perf_counter()
-        found = await answer(look_at, file, frame)
+        found = await answer(look_at, request, frame)
         metrics.observe(time.perf_counter() - start)
         metrics.verdicts.update((each["model"], each["verdict"]) for each in found["models"])
         return found
 
-    @app.post("/v1/explain")
-    async def explain_(
-        file: Annotated[UploadFile, File()], frame: Annotated[int, Query(ge=0, le=100_000)] = 0
-    ) -> dict[str, Any]:
+    @app.post("/v1/explain", openapi_extra=_UPLOAD)
+    async def explain_(request: Request, frame: Annotated[int, Query(ge=0, le=100_000)] = 0) -> dict[str, Any]:
         """Show where each model looks, as a PNG with a heat map."""
-        return await answer(explain, file, frame)
+        return await answer(explain, request, frame)
 
     @app.middleware("http")
     async def count(request: Request, go_on: Callable[[Request], Awaitable[Response]]) -> Response:
@@ -102,6 +116,23 @@ def make_app(models: Sequence[Model], limits: Limits) -> Any:
         return response
 
     return Guard(app, limits)
+
+
+async def _uploaded(request: Request, limits: Limits) -> bytes:
+    """Bytes of the one file of a form; they never go through a file on disk, however many they are."""
+    try:
+        parser = MultiPartParser(request.headers, request.stream(), max_files=1, max_fields=4)
+        parser.spool_max_size = limits.max_bytes + 1
+        form = await parser.parse()
+    except (MultiPartException, KeyError):
+        raise HTTPException(422, _HOW) from None
+    file = form.get("file")
+    if not isinstance(file, StarletteUpload):
+        raise HTTPException(422, _HOW)
+    try:
+        return await file.read()
+    finally:
+        await form.close()
 
 
 def _describe(models: Sequence[Model]) -> str:
@@ -147,9 +178,11 @@ def _add_errors(app: FastAPI) -> None:
     @app.exception_handler(RequestValidationError)
     async def wrong(_: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
-        return refusal(
-            422, f"{'.'.join(map(str, first['loc']))}: {first['msg'].lower()}: send one file as multipart field 'file'"
-        )
+        return refusal(422, f"{'.'.join(map(str, first['loc']))}: {first['msg'].lower()}")
+
+    @app.exception_handler(Exception)
+    async def unexpected(_: Request, __: Exception) -> JSONResponse:
+        return refusal(500, "something went wrong; what is written on the server's terminal says what")
 
     @app.exception_handler(HTTPException)
     async def refused(_: Request, error: HTTPException) -> JSONResponse:

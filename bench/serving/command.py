@@ -47,9 +47,10 @@ def serve(
                 f"warning: {host} lets other machines in, without a password and without encryption: put a proxy with both before it"
             )
         )
+    address = f"[{host}]" if ":" in host else host
     out.print(
         escape(
-            f"{', '.join(model.name for model in models)} at http://{host}:{port}/ (API: /openapi.json); Ctrl-C ends it"
+            f"{', '.join(model.name for model in models)} at http://{address}:{port}/ (API: /openapi.json); Ctrl-C ends it"
         )
     )
     with contextlib.suppress(KeyboardInterrupt):

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-_OWN_NAMES = ("localhost", "127.0.0.1", "[::1]", "testserver")
+_OWN_NAMES = ("localhost", "127.0.0.1", "[::1]")
+_EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - what a user may have asked for
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,8 @@ class Limits:
         Images that are looked at at the same time.
     waiting : int
         Requests that may wait for that; further ones are sent away with 503.
+    seconds : float
+        In which a request must have come whole.
     hosts : tuple of str
         Names that requests may be addressed to, besides those of this machine: a page on the internet that has its name resolve to this machine
         (DNS rebinding) is not among them.
@@ -38,12 +42,15 @@ class Limits:
     max_pixels: int = 100_000_000
     at_once: int = 1
     waiting: int = 16
+    seconds: float = 60
     hosts: tuple[str, ...] = ()
 
     def knows(self, host: str) -> bool:
         """Whether a Host header names this server; any address of it will do where it listens to others."""
         name = host.rsplit(":", 1)[0] if host.rpartition(":")[2].isdigit() else host
-        return name in _OWN_NAMES or name in self.hosts or ("0.0.0.0" in self.hosts and _is_address(name))  # noqa: S104 - as was told
+        name = name.lower().removesuffix(".")
+        known = name in _OWN_NAMES or name in self.hosts or name.strip("[]") in self.hosts
+        return known or (any(host in _EVERYWHERE for host in self.hosts) and _is_address(name))
 
 
 class Guard:
@@ -65,35 +72,48 @@ class Guard:
         if not told.isdigit() or int(told) > self.limits.max_bytes:
             await self._too_large()(scope, receive, send)
             return
-        body = _Counted(receive, self.limits.max_bytes)
+        body = _Counted(receive, self.limits)
 
         async def answer(message: Message) -> None:
             if not body.over:  # what is said of half a body is not what is wrong with it
                 await send(message)
 
-        with contextlib.suppress(_TooLargeError):
+        try:
             await self.app(scope, body, answer)
+        except Exception:  # of a body that was cut off, in whatever it comes wrapped
+            if not body.over:
+                raise
         if body.over:
-            await self._too_large()(scope, receive, send)
+            late = refusal(408, f"the file did not come within {self.limits.seconds:g} seconds")
+            await (late if body.late else self._too_large())(scope, receive, send)
 
     def _too_large(self) -> JSONResponse:
         return refusal(413, f"the file is over the limit of {self.limits.max_bytes:,} bytes")
 
 
 class _Counted:
-    """Gives the parts of a body until there are too many bytes."""
+    """Gives the parts of a body until there are too many bytes, or they take too long to come."""
 
-    def __init__(self, receive: Receive, most: int) -> None:
+    def __init__(self, receive: Receive, limits: Limits) -> None:
         self.receive = receive
-        self.left = most
-        self.over = False
+        self.left = limits.max_bytes
+        self.deadline = time.monotonic() + limits.seconds
+        self.whole = False
+        self.over = self.late = False
 
     async def __call__(self) -> Message:
-        message = await self.receive()
+        if self.whole:  # what comes now is the end of the connection, which may take its time
+            return await self.receive()
+        try:
+            message = await asyncio.wait_for(self.receive(), max(0.0, self.deadline - time.monotonic()))
+        except TimeoutError:
+            self.over = self.late = True
+            raise _CutOffError from None
+        self.whole = not message.get("more_body", False)
         self.left -= len(message.get("body", b""))
         if self.left < 0:
             self.over = True
-            raise _TooLargeError
+            raise _CutOffError
         return message
 
 
@@ -105,7 +125,13 @@ class Turns:
         self.free = limits.at_once + limits.waiting
 
     async def take(self, do: Callable[[], Any]) -> Any:
-        """Do something in a thread when it is its turn.
+        """Do something in a thread when it is its turn."""
+        async with self.inside:
+            return await asyncio.to_thread(do)
+
+    @contextlib.contextmanager
+    def place(self) -> Iterator[None]:
+        """Hold a place in the queue, from before a file is read to its answer.
 
         Raises
         ------
@@ -116,8 +142,7 @@ class Turns:
             raise BusyError
         self.free -= 1
         try:
-            async with self.inside:
-                return await asyncio.to_thread(do)
+            yield
         finally:
             self.free += 1
 
@@ -126,8 +151,8 @@ class BusyError(Exception):
     """Too many requests wait."""
 
 
-class _TooLargeError(Exception):
-    """More bytes came than are taken."""
+class _CutOffError(Exception):
+    """The rest of a body is not waited for."""
 
 
 def refusal(status: int, words: str) -> JSONResponse:

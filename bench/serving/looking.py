@@ -9,7 +9,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from radiographs.read import read_bytes
+from radiographs.read import Picture, UnreadableImageError, read_bytes
 
 from bench.deploy.answers import verdict_of
 from bench.deploy.inputs import Seen, seen_of
@@ -27,7 +27,7 @@ def look_at(models: Sequence[Model], data: bytes, frame: int, max_pixels: int) -
     radiographs.read.UnreadableImageError
         If it is no picture that can be used.
     """
-    picture = read_bytes(data, "the file", frame=frame, max_pixels=max_pixels)
+    picture = _picture(data, frame, max_pixels)
     answers = [_answer(model, seen_of("", frame, picture, model.preprocessing)) for model in models]
     facts = {"frames": picture.frames, "kind": picture.mode, "modality": picture.tags.get("modality", "")}
     return {**facts, "models": answers}
@@ -35,7 +35,7 @@ def look_at(models: Sequence[Model], data: bytes, frame: int, max_pixels: int) -
 
 def explain(models: Sequence[Model], data: bytes, frame: int, max_pixels: int) -> dict[str, Any]:
     """Heat maps: how much less probable the first class becomes where a square of the image is covered (Zeiler and Fergus 2014)."""
-    picture = read_bytes(data, "the file", frame=frame, max_pixels=max_pixels)
+    picture = _picture(data, frame, max_pixels)
     maps = []
     for model in models:
         pixels = seen_of("", frame, picture, model.preprocessing).pixels
@@ -44,6 +44,13 @@ def explain(models: Sequence[Model], data: bytes, frame: int, max_pixels: int) -
         name, heat = occlusion(model, pixels)
         maps.append({"model": model.name, "class": name, "png": _png(_overlay(pixels, heat))})
     return {"models": maps}
+
+
+def _picture(data: bytes, frame: int, max_pixels: int) -> Picture:
+    picture = read_bytes(data, "the file", frame=frame, max_pixels=max_pixels)
+    if frame >= picture.frames:
+        raise UnreadableImageError(f"frame {frame}: the file has {picture.frames}, counted from 0")
+    return picture
 
 
 def occlusion(model: Model, pixels: np.ndarray) -> tuple[str, np.ndarray]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import socket
 import subprocess
@@ -144,15 +145,42 @@ def test_only_requests_to_this_machine_by_its_own_name_are_answered(address: str
     assert httpx.get(address + "/health", headers={"Host": "localhost:1"}).status_code == 200
 
 
-def test_nothing_is_left_on_disk(address: str, picture: bytes) -> None:
-    def left() -> set[str]:
-        return {path.name for path in Path(tempfile.gettempdir()).iterdir()}
+def test_nothing_goes_through_the_disk(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A picture of more than the megabyte from which on forms are usually kept in a temporary file."""
+    noise = np.random.default_rng(0).integers(0, 256, (1150, 850), dtype=np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(noise).save(stream, "PNG", compress_level=0)
+    assert 900_000 < len(stream.getvalue()) < 2_000_000
+    rolled: list[object] = []
+    monkeypatch.setattr(tempfile.SpooledTemporaryFile, "rollover", lambda self: rolled.append(self))
+    large = np.random.default_rng(0).integers(0, 65536, (900, 900), dtype=np.uint16)
+    Image.fromarray(large).save(wide := io.BytesIO(), "PNG", compress_level=0)
+    assert len(wide.getvalue()) > 1_500_000
+    for content in (stream.getvalue(), wide.getvalue()):
+        assert send(address, content).status_code == 200
+    assert rolled == []
 
-    send(address, picture)
-    before = left()
-    for _ in range(3):
-        send(address, picture)
-    assert not {name for name in left() - before if not name.startswith(("pytest", "."))}
+
+def test_a_body_that_does_not_come_is_not_waited_for(classical: Made) -> None:
+    with (
+        served(classical, Limits(seconds=0.5)) as place,
+        socket.create_connection(("127.0.0.1", int(place[-5:]))) as line,
+    ):
+        line.sendall(
+            b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=b\r\nContent-Length: 999\r\n\r\n--b"
+        )
+        line.settimeout(20)
+        assert b" 408 " in line.recv(200)
+
+
+def test_a_frame_that_is_not_there_and_a_form_without_a_file_are_refused(address: str, picture: bytes) -> None:
+    beyond = send(address, picture, route="/v1/predict?frame=5")
+    assert beyond.status_code == 422
+    assert "frame 5" in beyond.json()["error"]
+    other = httpx.post(address + "/v1/predict", files={"picture": picture})
+    assert other.status_code == 422
+    assert "multipart field 'file'" in other.json()["error"]
+    assert httpx.post(address + "/v1/predict", content=b"x").status_code == 422
 
 
 def test_counts_and_descriptions(address: str, picture: bytes) -> None:
