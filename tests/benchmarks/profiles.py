@@ -31,6 +31,7 @@ def data(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
 
 def finetune(folder: Path, weights: Path) -> None:
     import torch
+
     from deep.activations import Activations
     from deep.laststages import LastStages
 
