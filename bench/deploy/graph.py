@@ -37,7 +37,7 @@ class OpenVinoGraph:
     name = "openvino"
 
     def __init__(self, file: Path) -> None:
-        import openvino
+        import openvino  # pyright: ignore[reportMissingImports] - whoever asks for it has it
 
         self.compiled = openvino.compile_model(str(file), "CPU", {"PERFORMANCE_HINT": "LATENCY"})
 
