@@ -69,6 +69,28 @@ def curves(evaluation: Evaluation, n_resamples: int = N_RESAMPLES) -> list[Curve
     return found
 
 
+def has_shares(results: Results) -> bool:
+    """Whether any model of a run was trained on a share of the training patients."""
+    return any(recipe.get("train_share", 1) < 1 for recipe in results.models.values())
+
+
+def crossing_in_words(found: Crossing, metric: str, alpha: float = 0.05) -> str:
+    """Say at how many training patients deep overtakes classical, or that it does not."""
+    n = found.classical.patients[-1]
+    pair = f"{found.deep.model} overtakes {found.classical.model} ({metric})"
+    spread = f"in {found.ahead:.0%} of the draws it is ahead from the smallest size on, in {found.never:.0%} not even at the largest"
+    if found.patients == math.inf:
+        return f"Up to {n:.0f} training patients {found.deep.model} does not overtake {found.classical.model} ({metric}); {spread}."
+    if found.patients == -math.inf:
+        return f"{found.deep.model} is ahead of {found.classical.model} ({metric}) from {found.classical.patients[0]:.0f} training patients on; {spread}."
+    ends = [_end(found.low, "the smallest size"), _end(found.high, "more than there are")]
+    return f"{pair} at about {found.patients:.0f} training patients ({1 - alpha:.0%} interval {ends[0]} to {ends[1]}); {spread}."
+
+
+def _end(value: float, word: str) -> str:
+    return f"{value:.0f}" if math.isfinite(value) else word
+
+
 def curve_table(found: Sequence[Curve], alpha: float = 0.05) -> pd.DataFrame:
     """One row per model and size: model, family, train_share, n_patients, score, low, high (interval over the draws)."""
     rows = []
@@ -211,7 +233,7 @@ def _families(models: Mapping[str, dict]) -> dict[str, list[str]]:
 
 def _base(name: str, share: float) -> str:
     """The model's name without its share."""
-    return name if share == 1 else re.sub(rf"-p?{100 * share:g}$", "", name)
+    return re.sub(rf"-p?{100 * share:g}$", "", name)
 
 
 def _patients(results: Results, shares: FloatArray) -> FloatArray:

@@ -14,12 +14,13 @@ from reports.export import plain
 from reports.figures.comparison import ranked
 from reports.figures.gallery import Figure
 from reports.held_out_section import held_out_section
+from reports.learning import crossing, crossing_in_words, curves, has_shares
 from reports.offline import render
 from reports.pairwise import Level
 from reports.pictures import album, png_uri
 from reports.provenance import DIGEST_LENGTH, caption, groups_in_words
 from reports.results import Results, Sample
-from reports.summary import as_text, columns
+from reports.summary import as_text, columns, primary_metric, title
 from reports.thresholds import rules_as_text
 from reports.words import headline, remarks
 
@@ -58,7 +59,7 @@ def html(evaluation: Evaluation, tables: dict[str, pd.DataFrame], figures: Seque
         caption=caption(results),
         groups=groups_in_words(results),
         headline=headline(tables, results, level),
-        remarks=remarks(tables["summary"], results),
+        remarks=_learned(evaluation, level) + remarks(tables["summary"], results),
         held_out=held_out_section(results, level.alpha) if results.held_out else None,
         explained=explanations_section(results),
         columns=columns(results),
@@ -80,6 +81,13 @@ def html(evaluation: Evaluation, tables: dict[str, pd.DataFrame], figures: Seque
         samples=[_sample(sample) for sample in results.samples[:MAX_SAMPLES]],
         digest_length=DIGEST_LENGTH,
     )
+
+
+def _learned(evaluation: Evaluation, level: Level) -> list[str]:
+    """At how many training patients deep overtakes classical, where the run has models on shares of them."""
+    results = evaluation.results
+    found = crossing(curves(evaluation), level.alpha) if has_shares(results) else None
+    return [crossing_in_words(found, title(primary_metric(results), results), level.alpha)] if found else []
 
 
 def _rows(table: pd.DataFrame, results: Results) -> list[dict[str, Any]]:

@@ -11,6 +11,7 @@ from reports.calibration import calibration
 from reports.evaluation import Decided, Evaluation
 from reports.held_out import held_out_table
 from reports.holdout import has_one_test_set, mcnemar_table
+from reports.learning import curve_table, curves, has_shares
 from reports.metrics import (
     class_average_precision,
     class_f1,
@@ -40,6 +41,7 @@ def all_tables(evaluation: Evaluation, level: Level | None = None) -> dict[str, 
             f"--reference {level.reference}: has no finished cell in this run; there are {', '.join(evaluation.finished) or 'none'}"
         )
     draws = bootstrap(evaluation)
+    on_shares = curves(evaluation) if has_shares(evaluation.results) else []
     return {
         "summary": summary(evaluation, draws, level.alpha),
         "pairwise": pairwise(evaluation, draws, level),
@@ -49,6 +51,7 @@ def all_tables(evaluation: Evaluation, level: Level | None = None) -> dict[str, 
         "fold_balance": fold_balance(evaluation.results),
         "excluded": excluded(evaluation.results),
         **({"holdout": held_out_table(evaluation.results, level.alpha)} if evaluation.results.held_out else {}),
+        **({"learning": curve_table(on_shares, level.alpha)} if on_shares else {}),
         "calibration": calibration(evaluation),
         "decision_rules": decision_rules(evaluation),
         "thresholds": thresholds(evaluation),

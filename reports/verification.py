@@ -22,6 +22,7 @@ CSV_KEYS = {
     "pairwise": ("model_a", "model_b", "metric"),
     "mcnemar": ("model_a", "model_b"),
     "holdout": ("model",),
+    "learning": ("model", "train_share"),
     "per_class": ("model", "class"),
     "cells": ("model", "repeat", "fold"),
     "fold_balance": ("repeat", "fold", "part", "class"),

@@ -14,15 +14,24 @@ from reports.figures.cost import timing
 from reports.figures.curves import precision_recall_chart, roc_chart
 from reports.figures.differences import differences
 from reports.figures.learning import learning_curves
+from reports.figures.patients import score_over_patients, with_last
 from reports.figures.reliability import reliability_diagram
 from reports.figures.tradeoff import tradeoff
 from reports.holdout import has_one_test_set
+from reports.learning import curve_table, curves, has_shares
 from reports.pairwise import Level
+from reports.summary import primary_metric
+from reports.summary import title as metric_title
 
 TEXTS = {
     "comparison": (
         "Comparison",
         "Large dot: mean over the folds. Small dots: the folds. Line: from lowest to highest.",
+    ),
+    "patients": (
+        "How many {noun}s",
+        "Each model on shares of the training {noun}s, on the same test parts: how many {noun}s a network needs. Shade: interval over draws of folds and of "
+        "{noun}s within them.",
     ),
     "differences": (
         "Differences",
@@ -119,7 +128,7 @@ def gallery(evaluation: Evaluation, pairs: pd.DataFrame, level: Level) -> Iterat
     ) -> Figure:
         title, text = TEXTS[key or name]
         words = text.format(noun=noun, alpha=level.alpha, rope=level.rope, calibrated=CALIBRATED[results.data["task"]])
-        return Figure(name, title, words, chart, min_width, axis)
+        return Figure(name, title.format(noun=noun), words, chart, min_width, axis)
 
     class_columns = 160 + 34 * len(results.classes)
     if evaluation.finished:
@@ -129,6 +138,10 @@ def gallery(evaluation: Evaluation, pairs: pd.DataFrame, level: Level) -> Iterat
                 "differences", differences(evaluation, pairs, level), min_width=200 + 62 * len(evaluation.finished)
             )
         yield figure("tradeoff", tradeoff(evaluation), min_width=560, axis="x")
+        if found := curves(evaluation) if has_shares(results) else []:
+            table = with_last(curve_table(found, level.alpha))
+            chart = score_over_patients(table, metric_title(primary_metric(results), results), noun)
+            yield figure("patients", chart, min_width=560)
         yield figure("class-f1", class_f1(evaluation), min_width=class_columns)
         yield figure("roc", roc_chart(evaluation))
         yield figure("precision-recall", precision_recall_chart(evaluation))

@@ -36,7 +36,7 @@ STANDARD = [
 
 
 def test_the_suites_hold_the_models_that_are_promised() -> None:
-    assert suite_names() == ["quick", "standard", "starts"]
+    assert suite_names() == ["learning", "quick", "standard", "starts"]
     assert {name: family(spec) for name, spec in load_suite("quick").models.items()} == QUICK
     assert list(load_suite("standard").models) == STANDARD
 

@@ -1,1 +1,0 @@
-"""Studies: several data sets, suites, variants and seeds as one plan."""
