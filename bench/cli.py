@@ -32,6 +32,7 @@ from bench.options import (
     hints,
 )
 from bench.serving.command import serve
+from bench.study.command import study
 from bench.tuning.command import tune
 
 app = typer.Typer(
@@ -178,6 +179,7 @@ def list_(what: Annotated[What, typer.Argument(help="models, datasets, suites or
 
 
 app.command()(tune)
+app.command()(study)
 app.command()(data_commands.splits)
 for _command in (report_commands.report, report_commands.verify, report_commands.compare, report_commands.cite):
     app.command()(_command)

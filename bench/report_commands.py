@@ -17,7 +17,7 @@ def report(
         list[Path] | None,
         typer.Argument(
             metavar="[RUN ...]",
-            help="Run folder; or one for each of several data sets. Default: the latest below runs/.",
+            help="Run folder, or a study's; or one run for each of several data sets. Default: the latest below runs/.",
             show_default=False,
         ),
     ] = None,
@@ -50,6 +50,11 @@ def report(
         from reports.across_report import write_across
 
         words, paths = write_across([load(folder) for folder in folders], output, **formats, level=level)
+        out.print(escape("\n".join(words)))
+    elif folders and (folders[0] / "study.json").is_file():
+        from reports.studies.report import write_study
+
+        words, paths = write_study(folders[0], **formats, level=level)
         out.print(escape("\n".join(words)))
     else:
         from reports.report import write

@@ -61,6 +61,8 @@ class Request:
     cluster: str | None = None
     holdout: float | None = None
     test: str | None = None
+    test_hints: Hints | None = None  # where the folder for the last test is another kind of source than the data
+    mlflow: str | None = None
     command: str = ""
 
 
@@ -171,7 +173,7 @@ def _run(
         seed=request.seed,
         view=view,
         holdout=request.holdout,
-        test=None if request.test is None else (request.test, request.hints),
+        test=None if request.test is None else (request.test, request.test_hints or request.hints),
     )
     view.note(prepare.recognised(prepared))
     if device == "cuda":

@@ -49,8 +49,13 @@ class Across:
     runs: tuple[Results, ...]
 
 
-def across(evaluations: Sequence[Evaluation], alpha: float = 0.05) -> Across:
-    """Rank the models that all runs have finished, and test their ranks.
+def across(
+    evaluations: Sequence[Evaluation],
+    alpha: float = 0.05,
+    only: Sequence[str] | None = None,
+    names: Sequence[str] | None = None,
+) -> Across:
+    """Rank the models that all runs have finished, or those of `only`, and test their ranks; `names` are those of the data sets.
 
     Raises
     ------
@@ -59,13 +64,14 @@ def across(evaluations: Sequence[Evaluation], alpha: float = 0.05) -> Across:
         finished in all.
     """
     runs = tuple(evaluation.results for evaluation in evaluations)
-    for one, other in combinations(runs, 2):
-        _check_independent(one, other)
+    names = names or [run.data["name"] for run in runs]
+    for (one, a), (other, b) in combinations(zip(runs, names, strict=True), 2):
+        _check_independent(one, other, same=a == b)
     whole = [
         [m for m in each.finished if len(each.parts(m)) == each.results.n_planned and m in runs[0].models]
         for each in evaluations
     ]
-    shared = [m for m in whole[0] if all(m in names for names in whole)]
+    shared = [m for m in whole[0] if all(m in names for names in whole) and (only is None or m in only)]
     _check_same_models(shared, runs)
     if len(shared) < 2:
         raise ResultsError(
@@ -76,14 +82,18 @@ def across(evaluations: Sequence[Evaluation], alpha: float = 0.05) -> Across:
     metric = (
         metrics.pop() if len(metrics) == 1 else "f1_samples"
     )  # which is the accuracy where there is one label per image
-    rows = {each.results.data["name"]: each.scores.groupby("model")[metric].mean().loc[shared] for each in evaluations}
+    rows = {
+        name: each.scores.groupby("model")[metric].mean().loc[shared]
+        for name, each in zip(names, evaluations, strict=True)
+    }
     scores = pd.DataFrame(rows).T
     if scores.isna().any(axis=None):
         raise ResultsError(f"{metric} is undefined for a model on a data set: ranks cannot be given")
     test = friedman_nemenyi(scores.to_numpy(), alpha)
     order = np.argsort(test.ranks, kind="stable")
     scores = scores.iloc[:, order].rename_axis("data set")
-    left_out = tuple(dict.fromkeys(m for run in runs for m in run.models if m not in shared))
+    asked = [m for run in runs for m in run.models if only is None or m in only]
+    left_out = tuple(dict.fromkeys(m for m in asked if m not in shared))
     families = {model: runs[0].models[model]["family"] for model in scores}
     return Across(metric, scores, families, replace(test, ranks=test.ranks[order]), alpha, left_out, runs)
 
@@ -145,10 +155,10 @@ def _p(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"= {p:.3f}"
 
 
-def _check_independent(one: Results, other: Results) -> None:
+def _check_independent(one: Results, other: Results, *, same: bool) -> None:
     names = f"{one.path} and {other.path}"
     why = "their folds and repeats are no independent samples, so ranks over them prove nothing"
-    if one.data["name"] == other.data["name"] or one.data.get("digest") == other.data.get("digest"):
+    if same or one.data.get("digest") == other.data.get("digest"):
         raise ResultsError(
             f"{names} are both of data set {one.data['name']}: {why}; give one run per data set, or use: bench compare {one.path} {other.path}"
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -72,6 +72,8 @@ class Hints:
         Of one file, above which it is not decoded.
     keep_identifiers : bool
         Whether images keep the names of their files in results, whatever the card says.
+    classes : mapping or None
+        Other names for classes, as shown; an empty name leaves the class out.
     """
 
     file: str | None = None
@@ -82,6 +84,7 @@ class Hints:
     allow_outside: bool = False
     max_pixels: int = MAX_PIXELS
     keep_identifiers: bool = False
+    classes: Mapping[str, str] | None = None
 
     def columns(self, default: Columns) -> Columns:
         """Return the columns of a card with the user's words put over them."""
@@ -108,6 +111,10 @@ def finish(root: Path, card: Card, layout: str, items: pd.DataFrame, notes: Iter
     for name, default in (("frame", 0), ("expected", "")):
         items[name] = items[name].fillna(default) if name in items else default
     notes = list(notes)
+    if hints.classes:
+        items, said = _renamed(items, hints.classes, root)
+        known = known[items.index]
+        items, notes = items.reset_index(drop=True), notes + said
     if known.any() and not known.all():
         notes.append(f"{(~known).sum()} images have no {card.group} and are each a group of their own")
     return Listing(
@@ -121,6 +128,24 @@ def finish(root: Path, card: Card, layout: str, items: pd.DataFrame, notes: Iter
         hints.max_pixels,
         private,
     )
+
+
+def _renamed(items: pd.DataFrame, classes: Mapping[str, str], root: Path) -> tuple[pd.DataFrame, list[str]]:
+    """Give classes other names; images of which no label is left are left out. Also what a person must know."""
+    found = {label for labels in items["labels"] for label in labels}
+    unknown = sorted(set(classes) - found)
+    if unknown:
+        raise SourceError(
+            f"{root}: classes: no image has the class {unknown[0]!r}; there are {', '.join(sorted(found)[:30])}"
+        )
+    renamed = items["labels"].map(
+        lambda labels: list(dict.fromkeys(n for each in labels if (n := classes.get(each, each))))
+    )
+    dropped = (renamed.map(len) == 0) & (items["labels"].map(len) > 0)
+    if dropped.all():
+        raise SourceError(f"{root}: classes: no image is left")
+    said = f"{int(dropped.sum())} images have only classes that are left out"
+    return items.assign(labels=renamed)[~dropped], [said] if dropped.any() else []
 
 
 def _hashes(names: pd.Series) -> pd.Series:

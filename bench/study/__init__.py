@@ -1,0 +1,1 @@
+"""Studies: several data sets, suites, variants and seeds as one plan."""

@@ -1,0 +1,129 @@
+"""A study file: what is compared with what, checked before anything is computed."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from radiographs.sources import Hints
+
+from bench.errors import UserError
+
+BASE = "base"
+Name = Annotated[str, Field(pattern=r"^\w[\w-]{0,39}$")]  # a part of the name of a run folder
+Share = Annotated[float, Field(gt=0, le=1)]
+
+
+class DataSet(BaseModel):
+    """One data set: where it is, how its table is read, and what its classes are called in this study (an empty name leaves a class out)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    path: str
+    name: Name = ""
+    file_column: str | None = None
+    label_column: str | None = None
+    group_column: str | None = None
+    label_separator: str | None = None
+    allow_outside: bool = False
+    classes: dict[str, str] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, table: Any) -> Any:
+        """Call a data set by its folder where it has no name."""
+        if isinstance(table, dict) and "name" not in table and isinstance(table.get("path"), str):
+            return table | {"name": Path(table["path"]).stem}
+        return table
+
+    @property
+    def hints(self) -> Hints:
+        """What the study says of the source, as the commands take it."""
+        return Hints(
+            self.file_column,
+            self.label_column,
+            self.group_column,
+            self.label_separator,
+            allow_outside=self.allow_outside,
+            classes=self.classes or None,
+        )
+
+
+class LearningCurve(BaseModel):
+    """Shares of the training part's patients that every model is trained on; all of them are always among these."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    shares: tuple[Share, ...] = Field(min_length=1)
+
+    @property
+    def steps(self) -> tuple[float, ...]:
+        """The shares in order, with 1 at the end."""
+        return tuple(sorted({*self.shares, 1.0}))
+
+
+class Study(BaseModel):
+    """A whole plan."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Name
+    data: tuple[DataSet, ...] = Field(min_length=1)
+    suite: str | tuple[str, ...] = "quick"
+    models: tuple[str, ...] = ()
+    folds: int | None = Field(default=None, ge=2)
+    repeats: int | None = Field(default=None, ge=1)
+    seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
+    variants: dict[Name, dict[str, Any]] = Field(default_factory=dict)
+    learning_curve: LearningCurve | None = None
+    leave_one_out: bool = False
+
+    @property
+    def suites(self) -> tuple[str, ...]:
+        """The suites, one or several."""
+        return (self.suite,) if isinstance(self.suite, str) else self.suite
+
+    @model_validator(mode="after")
+    def _is_sound(self) -> Study:
+        names = [each.name for each in self.data]
+        for what, values in (("data: name", names), ("seeds", self.seeds), ("suite", self.suites)):
+            twice = [each for each in values if list(values).count(each) > 1]
+            if twice:
+                raise ValueError(f"{what} {twice[0]!r} is there twice: give each its own")
+        if BASE in self.variants:
+            raise ValueError(f"variants.{BASE}: this is what the suite without changes is called: take another name")
+        if self.leave_one_out and len(self.data) < 2:
+            raise ValueError("leave_one_out: there is one data set: give another [[data]] to test on")
+        return self
+
+
+def read_study(path: Path) -> Study:
+    """Read a study file; a data folder that stands beside the file is found there.
+
+    Raises
+    ------
+    UserError
+        If the file cannot be read, or a key is unknown, missing or of the wrong kind.
+    """
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}): give a study file, see docs/studies.md") from None
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UserError(f"{path}: not a TOML file ({error})") from None
+    raw.setdefault("name", path.stem)
+    try:
+        study = Study.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"])) or "study"
+        said = first["msg"].removeprefix("Value error, ")
+        raise UserError(f"{path}: {key}: {said[0].lower()}{said[1:]}; see docs/studies.md") from None
+    return study.model_copy(update={"data": tuple(_beside(each, path.parent) for each in study.data)})
+
+
+def _beside(data: DataSet, folder: Path) -> DataSet:
+    there = folder / data.path
+    return data.model_copy(update={"path": str(there)}) if there.exists() else data

@@ -1,0 +1,129 @@
+"""A study as a list of runs, each with a suite of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.errors import UserError
+from bench.study.plan import BASE, DataSet, Study
+from bench.suite import ModelSpec, Suite, load_suite
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One run of a study.
+
+    Attributes
+    ----------
+    name : str
+        Of its folder below the study's ``runs``.
+    data : tuple of DataSet
+        What it is trained on; several data sets stand beside each other as one.
+    splits_of : str or None
+        The run whose splits it takes, so that it can be compared with that fold by fold; None where it makes its own.
+    test : DataSet or None
+        A data set that all its models are tested on once more.
+    """
+
+    name: str
+    data: tuple[DataSet, ...]
+    suite: Suite
+    variant: str
+    seed: int
+    splits_of: str | None = None
+    test: DataSet | None = None
+
+    def facts(self) -> dict[str, Any]:
+        """What the report has to know of it."""
+        return {
+            "name": self.name,
+            "data": [each.name for each in self.data],
+            "suite": self.suite.name,
+            "variant": self.variant,
+            "seed": self.seed,
+            "test": self.test.name if self.test else None,
+        }
+
+
+def expand(study: Study, folder: Path) -> list[Planned]:
+    """List the runs of a study in the order in which they are computed.
+
+    Parameters
+    ----------
+    folder
+        Where the study file lies: suites are looked for there.
+
+    Raises
+    ------
+    UserError
+        If a model or a key of a variant is in none of the suites.
+    """
+    suites = {name: _suites(study, name, folder) for name in study.suites}
+    known = {model for variants in suites.values() for model in variants[BASE].models}
+    for model in study.models:
+        if model not in known:
+            raise UserError(f"models: {model!r} is in none of the suites {', '.join(study.suites)}: bench list models")
+    runs = [run for data in study.data for name in study.suites for run in _runs(study, data, suites[name])]
+    if study.leave_one_out:
+        runs += [_left_out(study, data, suites[name][BASE]) for data in study.data for name in study.suites]
+    return runs
+
+
+def share_name(model: str, share: float) -> str:
+    """Name of a model on a share of the training patients.
+
+    >>> share_name("hog-svm", 0.125), share_name("hog-svm", 1)
+    ('hog-svm-12.5', 'hog-svm')
+    """
+    return model if share == 1 else f"{model}-{100 * share:g}"
+
+
+def _suites(study: Study, name: str, folder: Path) -> dict[str, Suite]:
+    """The suite of each variant, base first."""
+    there = folder / name
+    path = str(there) if name.endswith(".toml") and there.exists() else name
+    found = {}
+    for variant, changes in {BASE: {}, **study.variants}.items():
+        suite = load_suite(path, changes)
+        cv = {key: value for key in ("folds", "repeats") if (value := getattr(study, key)) is not None}
+        suite = suite.model_copy(update={"cv": suite.cv.model_copy(update=cv)})
+        wanted = [model for model in study.models if model in suite.models]
+        found[variant] = suite.select(wanted) if wanted else suite
+    return found
+
+
+def _stem(study: Study, data: str, suite: Suite) -> str:
+    return data if len(study.suites) == 1 else f"{data}-{suite.name}"
+
+
+def _runs(study: Study, data: DataSet, suites: Mapping[str, Suite]) -> Iterator[Planned]:
+    stem = _stem(study, data.name, suites[BASE])
+    for variant, suite in suites.items():
+        for seed in study.seeds:
+            first = variant == BASE and seed == study.seeds[0]
+            changed = [variant] if variant != BASE else []
+            changed += [f"seed{seed}"] if seed != study.seeds[0] else []
+            grown = suite
+            if first and study.learning_curve:
+                grown = suite.model_copy(update={"models": _shares(suite.models, study.learning_curve.steps)})
+            yield Planned("-".join([stem, *changed]), (data,), grown, variant, seed, None if first else stem)
+
+
+def _left_out(study: Study, data: DataSet, suite: Suite) -> Planned:
+    """Train on all data sets but one, and test on that."""
+    others = tuple(each for each in study.data if each is not data)
+    return Planned(
+        _stem(study, f"without-{data.name}", suite), others, suite, BASE, study.seeds[0], splits_of=None, test=data
+    )
+
+
+def _shares(models: Mapping[str, ModelSpec], shares: tuple[float, ...]) -> dict[str, ModelSpec]:
+    """Every model on every share, small ones first."""
+    return {
+        share_name(name, share): spec.model_copy(update={"train_share": share})
+        for name, spec in models.items()
+        for share in shares
+    }

@@ -1,0 +1,102 @@
+"""``bench study``: every run of a study, one after another, in one folder, and one report of them all.
+
+STUDY/study.toml, study.json    the plan as it was given, and the list of runs
+      suites/RUN.toml           the suite of each run, as `bench run --suite` reads it
+      runs/RUN/                 run folders
+      report/
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from radiographs.disk import write_whole
+from radiographs.sources import open_source
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from bench import environment
+from bench.session import DONE, INTERRUPTED, Request, run_session
+from bench.study.plan import read_study
+from bench.study.pool import source
+from bench.study.runs import Planned, expand
+from bench.tuning.toml import suite_as_toml
+
+SCHEMA = 1
+
+
+def run_study(path: Path, out: Path | None, base: Request, console: Console, *, dry: bool) -> int:
+    """Run a study and return the exit code of its worst run.
+
+    Parameters
+    ----------
+    path
+        The study file.
+    out
+        Folder of the study; None for ``studies/NAME``.
+    base
+        What holds for every run: device, weights, jobs, cluster.
+    dry
+        Print the plan and leave it at that.
+
+    Raises
+    ------
+    UserError, SourceError
+        If the file is wrong, or a data set cannot be listed: before anything is computed.
+    """
+    study = read_study(path)
+    sys.path.append(str(path.resolve().parent))  # a user's own classes stand beside the study or the suite
+    planned = expand(study, path.parent)
+    for each in study.data:
+        open_source(Path(each.path), each.hints)
+    console.print(_plan_table(planned))
+    if dry:
+        return DONE
+    folder = out or Path("studies") / study.name
+    write_whole(folder / "study.toml", path.read_text(encoding="utf-8"))
+    facts = {"schema": SCHEMA, "name": study.name, "runs": [run.facts() for run in planned]}
+    write_whole(folder / "study.json", json.dumps(facts, indent=1))
+    worst = DONE
+    for number, run in enumerate(planned, 1):
+        console.print(Text(f"\n{run.name}: run {number} of {len(planned)}", style="bold"))
+        code = run_session(_request(base, run, folder), console)
+        if code == INTERRUPTED:
+            return code
+        worst = max(worst, code)
+    return worst
+
+
+def _request(base: Request, run: Planned, folder: Path) -> Request:
+    suite = folder / "suites" / f"{run.name}.toml"
+    write_whole(suite, suite_as_toml(run.suite))
+    cache = environment.cache_folder()
+    data, hints = source(run.data, run.name, cache)
+    test, test_hints = source([run.test], run.name, cache) if run.test else (None, None)
+    splits = folder / "runs" / run.splits_of / "splits.parquet" if run.splits_of else None
+    return replace(
+        base,
+        data=data,
+        hints=hints,
+        suite=str(suite),
+        out=folder / "runs" / run.name,
+        seed=run.seed,
+        splits=splits,
+        test=test,
+        test_hints=test_hints,
+    )
+
+
+def _plan_table(planned: list[Planned]) -> Table:
+    table = Table(title=f"{len(planned)} runs", box=None, padding=(0, 2, 0, 0), title_justify="left")
+    for name in ("run", "data", "suite", "variant", "seed", "models", "cells", "tested on"):
+        table.add_column(name)
+    for run in planned:
+        models, cv = len(run.suite.models), run.suite.cv
+        names = " + ".join(each.name for each in run.data)
+        counts = (str(run.seed), str(models), str(models * cv.folds * cv.repeats))
+        table.add_row(run.name, names, run.suite.name, run.variant, *counts, run.test.name if run.test else "–")
+    return table

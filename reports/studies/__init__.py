@@ -1,0 +1,1 @@
+"""Several runs as one study: what variants, seeds and another data set change."""

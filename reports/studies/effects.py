@@ -1,0 +1,175 @@
+"""What a variant changes, in each model and in each family."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from reports.pairwise import Level
+from reports.results import ResultsError
+from reports.statistics import FloatArray, bayesian_t_test, corrected_t_test, holm
+from reports.studies.runs import BASE, StudyResults, StudyRun
+
+Pairs = list[tuple[StudyRun, StudyRun]]  # base and changed, with the same seed
+
+EFFECT_COLUMNS = [
+    *("data", "suite", "variant", "model", "family", "base", "changed", "difference", "ci_low", "ci_high"),
+    *("n_cells", "n_seeds", "n_test_over_n_train", "p", "p_holm", "p_worse", "p_equal", "p_better"),
+]
+
+
+def effects_table(study: StudyResults, level: Level) -> pd.DataFrame:
+    """What each variant changes in each model: changed minus base on the same folds, the mean over the seeds that both have.
+
+    The corrected resampled t-test over the folds, with Holm's adjustment over all rows: seeds share their folds and are no further evidence.
+
+    Returns
+    -------
+    DataFrame
+        `EFFECT_COLUMNS`, one row per data set, suite, variant and model.
+    """
+    rows = []
+    for data, suite, variant, pairs in _pairs(study):
+        for model in _shared_models(pairs):
+            difference, base = _differences(pairs, model, study.metric)
+            ratio = float(np.mean([run.ratio(model) for run, _ in pairs]))
+            where = {"data": data, "suite": suite, "variant": variant, "model": model}
+            where["family"] = pairs[0][0].results.models[model]["family"]
+            folds = pairs[0][0].results.run["splits"]["folds"]
+            rows.append(where | _tested(difference, base, ratio, folds, len(pairs), level))
+    return _adjusted(pd.DataFrame(rows, columns=[c for c in EFFECT_COLUMNS if c != "p_holm"]))[EFFECT_COLUMNS]
+
+
+FAMILY_COLUMNS = [
+    *("data", "suite", "variant", "classical", "deep", "difference", "ci_low", "ci_high", "n_cells"),
+    *("n_classical", "n_deep", "p", "p_holm"),
+]
+
+
+def families_table(study: StudyResults, level: Level) -> pd.DataFrame:
+    """Whether a variant does more for deep models than for classical ones: the mean change of each family, and their difference over the folds.
+
+    Returns
+    -------
+    DataFrame
+        `FAMILY_COLUMNS`; one row per data set, suite and variant that has models of both families.
+    """
+    rows = []
+    for data, suite, variant, pairs in _pairs(study):
+        changes: dict[str, list[FloatArray]] = {"classical": [], "deep": []}
+        for model in _shared_models(pairs):
+            family = pairs[0][0].results.models[model]["family"]
+            if family in changes:
+                changes[family].append(_differences(pairs, model, study.metric)[0])
+        if not all(changes.values()):
+            continue
+        classical, deep = (np.mean(changes[family], axis=0) for family in ("classical", "deep"))
+        ratio = float(np.mean([run.ratio(model) for run, _ in pairs for model in _shared_models(pairs)]))
+        test = corrected_t_test(deep - classical, ratio, level.alpha)
+        rows.append(
+            {
+                "data": data,
+                "suite": suite,
+                "variant": variant,
+                "classical": classical.mean(),
+                "deep": deep.mean(),
+                "difference": test.mean,
+                "ci_low": test.low,
+                "ci_high": test.high,
+                "n_cells": test.n,
+                "n_classical": len(changes["classical"]),
+                "n_deep": len(changes["deep"]),
+                "p": test.p,
+            }
+        )
+    return _adjusted(pd.DataFrame(rows, columns=[c for c in FAMILY_COLUMNS if c != "p_holm"]))[FAMILY_COLUMNS]
+
+
+def effects_in_words(effects: pd.DataFrame, families: pd.DataFrame, level: Level) -> list[str]:
+    """What can be said of the variants."""
+    lines = []
+    for variant, rows in effects.groupby("variant", sort=False):
+        clear = rows[rows["p_holm"] < level.alpha]
+        helped, harmed = clear[clear["difference"] > 0], clear[clear["difference"] < 0]
+        parts = [
+            f"{word} {', '.join(_named(row, effects) for row in found.itertuples())}"
+            for word, found in (("helps", helped), ("harms", harmed))
+            if len(found)
+        ]
+        said = " and ".join(parts) if parts else "changes no model that can be told from chance"
+        lines.append(
+            f"Variant {variant} {said} ({len(rows)} comparisons, corrected t-test, Holm, alpha {level.alpha:g})."
+        )
+    for row in families.itertuples():
+        more = "deep" if row.difference > 0 else "classical"
+        sure = (
+            f"does more for {more} models than for the others"
+            if row.p_holm < level.alpha
+            else "does not do more for one family than for the other, as far as can be told"
+        )
+        lines.append(
+            f"{row.data}: {row.variant} {sure}: classical {row.classical:+.3f}, deep {row.deep:+.3f} (difference {row.difference:+.3f}, "
+            f"{1 - level.alpha:.0%} interval {row.ci_low:+.3f} to {row.ci_high:+.3f})."
+        )
+    return lines
+
+
+def _named(row: Any, effects: pd.DataFrame) -> str:
+    where = f" on {row.data}" if effects["data"].nunique() > 1 else ""
+    return f"{row.model}{where} ({row.difference:+.3f})"
+
+
+def _pairs(study: StudyResults) -> Iterator[tuple[str, str, str, Pairs]]:
+    """Data set, suite, variant, and its runs beside those of the base."""
+    for data, suite, runs in study.groups():
+        base = {run.seed: run for run in runs if run.variant == BASE}
+        for variant in dict.fromkeys(run.variant for run in runs if run.variant != BASE):
+            pairs = [(base[run.seed], run) for run in runs if run.variant == variant and run.seed in base]
+            digests = {run.results.run["splits"]["digest"] for pair in pairs for run in pair}
+            if len(digests) > 1:
+                raise ResultsError(
+                    f"{data}, {variant}: was not computed on the folds of the base: remove its run folder"
+                )
+            if pairs:
+                yield data, suite, variant, pairs
+
+
+def _shared_models(pairs: Pairs) -> list[str]:
+    """Models that all runs have finished, without the floor: it looks at no image, and would only make Holm's adjustment larger."""
+    base = pairs[0][0]
+    learn = [model for model in base.models if base.results.models[model]["family"] != "floor"]
+    return [model for model in learn if all(model in run.models for pair in pairs for run in pair)]
+
+
+def _differences(pairs: Pairs, model: str, metric: str) -> tuple[FloatArray, FloatArray]:
+    """Changed minus base in each cell, and the base, both the mean over seeds, (n_cells,)."""
+    base, changed = (np.mean([pair[k].folds(model, metric).to_numpy(float) for pair in pairs], axis=0) for k in (0, 1))
+    return changed - base, base
+
+
+def _tested(
+    difference: FloatArray, base: FloatArray, ratio: float, folds: int, n_seeds: int, level: Level
+) -> dict[str, Any]:
+    test = corrected_t_test(difference, ratio, level.alpha)
+    worse, equal, better = bayesian_t_test(difference, 1 / folds, level.rope)
+    return {
+        "base": base.mean(),
+        "changed": (base + difference).mean(),
+        "difference": test.mean,
+        "ci_low": test.low,
+        "ci_high": test.high,
+        "n_cells": test.n,
+        "n_seeds": n_seeds,
+        "n_test_over_n_train": ratio,
+        "p": test.p,
+        "p_worse": worse,
+        "p_equal": equal,
+        "p_better": better,
+    }
+
+
+def _adjusted(table: pd.DataFrame) -> pd.DataFrame:
+    return table.assign(p_holm=holm(table["p"].to_numpy(float)) if len(table) else pd.Series(dtype=float))

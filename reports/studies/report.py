@@ -1,0 +1,180 @@
+"""Write the report of a study under STUDY/report: tables and one page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from reports.across import Across, in_words, ranks_table
+from reports.export import csv_text, latex_text, markdown_text, plain
+from reports.figures.files import figure_files
+from reports.figures.gallery import Figure
+from reports.figures.patients import score_over_patients, with_last
+from reports.figures.ranks import critical_differences, scores_by_data_set
+from reports.figures.study import away_chart, effects_chart
+from reports.learning import crossing, crossing_in_words, curve_table, curves, has_shares
+from reports.offline import render
+from reports.pairwise import Level
+from reports.provenance import caption
+from reports.studies.away import away_in_words, away_table
+from reports.studies.effects import effects_in_words, effects_table, families_table
+from reports.studies.runs import StudyResults, load_study, ranks, scores_table, unfinished_in_words
+from reports.studies.seeds import seeds_in_words, seeds_table
+from reports.summary import title
+from reports.write import write_whole
+
+NOTES = {
+    "effects": (
+        "What each variant changes",
+        "Changed minus base on the same folds, with the corrected resampled t-test and its interval; p adjusted over all rows (Holm). "
+        "With several seeds the mean over them: they share their folds and are no further evidence.",
+    ),
+    "families": (
+        "Classical and deep",
+        "Mean change of each family's models, and whether a variant does more for one family: the difference of the two over the folds.",
+    ),
+    "seeds": (
+        "Seeds and folds",
+        "Standard deviation that another seed and that another fold brings, by a one-way analysis of variance with random effects; interval of the seeds'.",
+    ),
+    "away": (
+        "On another data set",
+        "Models trained on the other data sets and tested on one that they never saw, with an interval over draws of its groups. At home: the same model "
+        "trained and tested on folds of that data set.",
+    ),
+    "patients": (
+        "How many patients",
+        "Each model on shares of the training patients; interval over draws of folds and of patients within them.",
+    ),
+    "ranks": ("Ranks over the data sets", "Rank 1 is best; each data set counts once, with the mean over its folds."),
+    "scores": ("Scores of every run", "Mean and standard deviation over the cells."),
+}
+
+
+def write_study(
+    folder: Path,
+    *,
+    html: bool = False,
+    csv: bool = False,
+    md: bool = False,
+    latex: bool = False,
+    figures: Sequence[str] = (),
+    level: Level | None = None,
+) -> tuple[list[str], list[Path]]:
+    """Write the formats asked for; return the findings in words, and the files.
+
+    Raises
+    ------
+    reports.results.ResultsError
+        If the study or one of its runs cannot be read.
+    """
+    level = level or Level()
+    study = load_study(folder)
+    found, said = ranks(study, level.alpha)
+    tables = _tables(study, found, level)
+    words = _words(study, tables, found, level) + said + unfinished_in_words(study)
+    drawn = _figures(study, tables, found, level)
+    out = folder / "report"
+    texts: dict[Path, str | bytes] = {}
+    if html:
+        texts[out / "report.html"] = _page(study, tables, words, drawn)
+    source = f"Study {study.name}: {len(study.runs)} runs, {title(study.metric, study.runs[0].results)}"
+    for name, table in tables.items():
+        path, readable = out / "tables" / name, plain(table)
+        heading = f"{NOTES[name][0]}. {NOTES[name][1]} {source}."
+        if csv:
+            texts[path.with_suffix(".csv")] = csv_text(table)
+        if md:
+            texts[path.with_suffix(".md")] = markdown_text(readable, heading)
+        if latex:
+            texts[path.with_suffix(".tex")] = latex_text(readable, heading, f"tab:study-{name}", wide=True)
+    texts |= {out / "figures" / name: content for name, content in figure_files(drawn, figures, source)}
+    for path, text in texts.items():
+        write_whole(path, text)
+    return words, list(texts)
+
+
+def _tables(study: StudyResults, found: list[Across], level: Level) -> dict[str, pd.DataFrame]:
+    """Every table that has a row."""
+    learned = [
+        curve_table(curves(run.evaluation), level.alpha).assign(data=run.data[0])
+        for run in study.bases()
+        if has_shares(run.results)
+    ]
+    tables = {
+        "effects": effects_table(study, level),
+        "families": families_table(study, level),
+        "seeds": seeds_table(study, level.alpha),
+        "away": away_table(study, level.alpha),
+        "patients": pd.concat(learned, ignore_index=True) if learned else pd.DataFrame(),
+        "ranks": pd.concat([ranks_table(each).assign(suite=each.runs[0].run["suite"]["name"]) for each in found])
+        if found
+        else pd.DataFrame(),
+        "scores": scores_table(study),
+    }
+    return {name: table for name, table in tables.items() if len(table)}
+
+
+def _words(study: StudyResults, tables: dict[str, pd.DataFrame], found: list[Across], level: Level) -> list[str]:
+    words = []
+    if "effects" in tables:
+        words += effects_in_words(tables["effects"], tables.get("families", pd.DataFrame()), level)
+    for run in study.bases():
+        crossed = crossing(curves(run.evaluation), level.alpha) if has_shares(run.results) else None
+        if crossed:
+            words.append(f"{run.data[0]}: {crossing_in_words(crossed, title(study.metric, run.results), level.alpha)}")
+    for each in found:
+        words.append(" ".join(in_words(each)))
+    if "away" in tables:
+        words += away_in_words(tables["away"])
+    if "seeds" in tables:
+        words += seeds_in_words(tables["seeds"])
+    return words or [f"{len(study.runs)} runs; see the scores"]
+
+
+def _figures(study: StudyResults, tables: dict[str, pd.DataFrame], found: list[Across], level: Level) -> list[Figure]:
+    metric = title(study.metric, study.runs[0].results)
+    drawn = []
+    if "effects" in tables:
+        drawn.append(Figure("effects", *NOTES["effects"], effects_chart(tables["effects"], metric), 300))
+    for run in study.bases():
+        if has_shares(run.results):
+            table = with_last(curve_table(curves(run.evaluation), level.alpha))
+            chart = score_over_patients(table, metric, run.results.data.get("group_noun", "group"))
+            chart = chart.properties(width="container", height=320)
+            name = f"patients-{run.name}"
+            drawn.append(Figure(name, f"{NOTES['patients'][0]}: {run.data[0]}", NOTES["patients"][1], chart, 400))
+    for each in found:
+        suite = each.runs[0].run["suite"]["name"]
+        drawn.append(Figure(f"ranks-{suite}", *NOTES["ranks"], critical_differences(each), 560))
+        drawn.append(
+            Figure(f"by-data-{suite}", "Scores by data set", "Mean over the folds.", scores_by_data_set(each), 300)
+        )
+    if "away" in tables:
+        drawn.append(Figure("away", *NOTES["away"], away_chart(tables["away"], metric), 300))
+    return drawn
+
+
+def _page(study: StudyResults, tables: dict[str, pd.DataFrame], words: list[str], drawn: Sequence[Figure]) -> str:
+    runs = [(run.name, caption(run.results)) for run in study.runs]
+    synthetic = dict.fromkeys(run.results.data["name"] for run in study.runs if run.results.data.get("synthetic"))
+    sections = [(name, *NOTES[name], _grid(table)) for name, table in tables.items()]
+    return render(
+        "study.html.j2",
+        drawn,
+        name=study.name,
+        words=words,
+        metric=title(study.metric, study.runs[0].results),
+        sections=sections,
+        runs=runs,
+        synthetic=list(synthetic),
+        data_sets=list(dict.fromkeys(name for run in study.runs for name in run.data)),
+    )
+
+
+def _grid(table: pd.DataFrame) -> dict[str, Any]:
+    readable = plain(table)
+    return {"titles": [str(name).capitalize() for name in readable.columns], "rows": readable.to_numpy().tolist()}

@@ -1,0 +1,177 @@
+"""The runs of a study, read from its folder."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+
+from reports.across import Across, across
+from reports.evaluation import Evaluation, evaluate
+from reports.results import Results, ResultsError, load
+from reports.summary import primary_metric
+
+BASE = "base"
+FILE = "study.json"
+_NAME = re.compile(r"^\w[\w .+-]{0,199}$")
+_FIELDS = ("name", "data", "suite", "variant", "seed", "test")
+
+
+@dataclass(frozen=True)
+class StudyRun:
+    """A run and its place in the study.
+
+    Attributes
+    ----------
+    data : tuple of str
+        Data sets that it was trained on.
+    test : str or None
+        Data set on which its models were tested besides.
+    """
+
+    name: str
+    data: tuple[str, ...]
+    suite: str
+    variant: str
+    seed: int
+    test: str | None
+    evaluation: Evaluation
+
+    @property
+    def results(self) -> Results:
+        """The run folder."""
+        return self.evaluation.results
+
+    @property
+    def models(self) -> list[str]:
+        """Models that are trained on all patients of the training part, with all cells done."""
+        recipes, planned = self.results.models, self.results.n_planned
+        return [
+            name
+            for name in self.evaluation.finished
+            if recipes[name].get("train_share", 1) == 1 and len(self.evaluation.parts(name)) == planned
+        ]
+
+    def folds(self, model: str, metric: str) -> pd.Series:
+        """A metric of each cell of a model, indexed by repeat and fold."""
+        rows = self.evaluation.scores
+        return rows[rows["model"] == model].set_index(["repeat", "fold"])[metric].sort_index()
+
+    def ratio(self, model: str) -> float:
+        """Test images over training images, mean over the cells."""
+        cells = self.results.cells
+        cells = cells[(cells["model"] == model) & (cells["status"] == "done")]
+        return float((cells["n_test"] / cells["n_train"]).mean())
+
+
+@dataclass(frozen=True)
+class StudyResults:
+    """All runs of a study that have begun; `absent` names those that have not."""
+
+    path: Path
+    name: str
+    runs: tuple[StudyRun, ...]
+    absent: tuple[str, ...]
+
+    @cached_property
+    def metric(self) -> str:
+        """The metric that all tables of the study rest on: accuracy where every run has one label per image, else F1 per image."""
+        metrics = {primary_metric(run.results) for run in self.runs}
+        return metrics.pop() if len(metrics) == 1 else "f1_samples"
+
+    @property
+    def at_home(self) -> list[StudyRun]:
+        """Runs on one data set alone."""
+        return [run for run in self.runs if run.test is None]
+
+    def groups(self) -> Iterator[tuple[str, str, list[StudyRun]]]:
+        """Data set, suite, and the runs on them; base and first seed first."""
+        keys = dict.fromkeys((run.data[0], run.suite) for run in self.at_home)
+        for data, suite in keys:
+            yield data, suite, [run for run in self.at_home if (run.data[0], run.suite) == (data, suite)]
+
+    def bases(self) -> list[StudyRun]:
+        """For each data set and suite the run without changes, with the first seed."""
+        return [runs[0] for _, _, runs in self.groups() if runs[0].variant == BASE]
+
+
+def load_study(folder: Path) -> StudyResults:
+    """Read a study's folder.
+
+    Raises
+    ------
+    ResultsError
+        If the list of runs or a run folder is damaged, or no run has begun.
+    """
+    path = folder / FILE
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        facts = [{key: each[key] for key in _FIELDS} for each in content["runs"]]
+        name = str(content["name"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ResultsError(f"{path}: cannot be read as a study ({error}): give the same `bench study` again") from None
+    runs, absent = [], []
+    for each in facts:
+        if not _NAME.match(str(each["name"])):
+            raise ResultsError(f"{path}: {each['name']!r} is no name of a run")
+        root = folder / "runs" / each["name"]
+        if (root / "run.json").is_file():
+            runs.append(StudyRun(**each | {"data": tuple(each["data"]), "evaluation": evaluate(load(root))}))
+        else:
+            absent.append(each["name"])
+    if not runs:
+        raise ResultsError(f"{folder}: no run of this study has begun: give the same `bench study` again")
+    return StudyResults(folder, name, tuple(runs), tuple(absent))
+
+
+def scores_table(study: StudyResults) -> pd.DataFrame:
+    """One row per run and model: run, data, suite, variant, seed, model, family, mean and sd over the cells, cells."""
+    rows = []
+    for run in study.runs:
+        for model in run.models:
+            values = run.folds(model, study.metric)
+            rows.append(
+                {
+                    "run": run.name,
+                    "data": " + ".join(run.data),
+                    "suite": run.suite,
+                    "variant": run.variant,
+                    "seed": run.seed,
+                    "model": model,
+                    "family": run.results.models[model]["family"],
+                    "mean": values.mean(),
+                    "sd": values.std(),
+                    "cells": len(values),
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def ranks(study: StudyResults, alpha: float) -> tuple[list[Across], list[str]]:
+    """Ranks over the data sets for each suite, and why there are none where there are none."""
+    found, said = [], []
+    for suite in dict.fromkeys(run.suite for run in study.bases()):
+        runs = [run for run in study.bases() if run.suite == suite]
+        if len(runs) < 2:
+            continue
+        try:
+            models = [m for m in runs[0].models if all(m in run.models for run in runs)]
+            found.append(across([run.evaluation for run in runs], alpha, models, [run.data[0] for run in runs]))
+        except ResultsError as error:
+            said.append(f"No ranks over the data sets: {error}.")
+    return found, said
+
+
+def unfinished_in_words(study: StudyResults) -> list[str]:
+    """What is not there yet."""
+    open_: list[str] = [
+        f"{run.name} ({', '.join(lacking)})"
+        for run in study.runs
+        if (lacking := [m for m in run.results.models if len(run.evaluation.parts(m)) < run.results.n_planned])
+    ]
+    return [f"Not finished, and left out: {'; '.join([*open_, *study.absent])}."] if open_ or study.absent else []

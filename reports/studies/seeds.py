@@ -1,0 +1,83 @@
+"""How much of the spread of scores is the folds', and how much the seeds'."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+import scipy
+
+from reports.statistics import FloatArray
+from reports.studies.runs import BASE, StudyResults
+
+SEED_COLUMNS = [
+    *("data", "suite", "variant", "model", "family", "mean", "sd_folds", "sd_seeds", "sd_seeds_low", "sd_seeds_high"),
+    *("n_seeds", "n_cells", "share_of_seeds"),
+]
+
+
+def seeds_table(study: StudyResults, alpha: float = 0.05) -> pd.DataFrame:
+    """How much of the spread is the folds', and how much the seeds': a one-way analysis of variance with random effects.
+
+    Cells of one fold differ by their seed alone. With S seeds on J folds, the mean square within folds estimates the seeds' variance;
+    that between folds estimates S times the folds' variance plus the seeds' (Searle, Casella and McCulloch 1992, "Variance Components", chapter
+    3). The seeds' interval is that of a variance with J (S - 1) degrees of freedom; a negative estimate for the folds is 0.
+
+    Returns
+    -------
+    DataFrame
+        `SEED_COLUMNS`, one row per data set, suite, variant and model that has two seeds or more.
+    """
+    rows = []
+    for data, suite, runs in study.groups():
+        for variant in dict.fromkeys(run.variant for run in runs):
+            seeds = [run for run in runs if run.variant == variant]
+            if len(seeds) < 2:
+                continue
+            for model in seeds[0].models:
+                if not all(model in run.models for run in seeds):
+                    continue
+                values = np.stack([run.folds(model, study.metric).to_numpy() for run in seeds])  # (seeds, cells)
+                family = seeds[0].results.models[model]["family"]
+                where = {"data": data, "suite": suite, "variant": variant, "model": model, "family": family}
+                rows.append(where | variance_parts(values, alpha))
+    return pd.DataFrame(rows, columns=SEED_COLUMNS)
+
+
+def variance_parts(values: FloatArray, alpha: float = 0.05) -> dict[str, float]:
+    """Standard deviations over folds and over seeds of scores, shape (n_seeds, n_cells).
+
+    >>> parts = variance_parts(np.array([[0.8, 0.6], [0.8, 0.6]]))
+    >>> parts["sd_seeds"], round(parts["sd_folds"], 4)
+    (0.0, 0.1414)
+    """
+    seeds, cells = values.shape
+    within = float(values.var(axis=0, ddof=1).mean())
+    between = float(seeds * values.mean(axis=0).var(ddof=1)) if cells > 1 else math.nan
+    folds = max(0.0, (between - within) / seeds) if cells > 1 else math.nan
+    df = cells * (seeds - 1)
+    low, high = (df * within / scipy.special.chdtri(df, tail) for tail in (alpha / 2, 1 - alpha / 2))
+    total = folds + within
+    return {
+        "mean": float(values.mean()),
+        "sd_folds": math.sqrt(folds) if cells > 1 else math.nan,
+        "sd_seeds": math.sqrt(within),
+        "sd_seeds_low": math.sqrt(low),
+        "sd_seeds_high": math.sqrt(high),
+        "n_seeds": seeds,
+        "n_cells": cells,
+        "share_of_seeds": within / total if total > 0 else math.nan,
+    }
+
+
+def seeds_in_words(seeds: pd.DataFrame) -> list[str]:
+    """How far seeds matter beside folds, for each family."""
+    lines = []
+    shown = seeds[(seeds["family"] != "floor") & (seeds["variant"] == BASE)]
+    for (data, family), rows in shown.groupby(["data", "family"], sort=False):
+        lines.append(
+            f"{data}, {family}: another seed moves a fold's score by {rows['sd_seeds'].median():.4f} (standard deviation, median of {len(rows)} models); "
+            f"another fold by {rows['sd_folds'].median():.4f}."
+        )
+    return lines
