@@ -114,6 +114,9 @@ def run(
     pictures: Annotated[
         bool, typer.Option("--pictures/--no-pictures", help="Keep small pictures in the run folder, for the report.")
     ] = True,
+    mlflow: Annotated[
+        str | None, typer.Option(help="Log the run to this MLflow server, such as http://HOST:5000.")
+    ] = None,
     file_column: FileColumn = None,
     label_column: LabelColumn = None,
     group_column: GroupColumn = None,
@@ -150,6 +153,7 @@ def run(
         cluster=cluster,
         holdout=holdout,
         test=test,
+        mlflow=mlflow,
         hints=hints(
             file_column,
             label_column,

@@ -84,6 +84,11 @@ def run_session(request: Request, console: Console) -> int:
         raise UserError(f"--weights-dir {request.weights_dir}: no such folder")
     if (request.holdout is not None) + (request.test is not None) + (request.splits is not None) > 1:
         raise UserError("--holdout, --test, --splits: give one of them; a published splits file decides on all images")
+    tracker = None
+    if request.mlflow:
+        from bench import tracking
+
+        tracker = tracking.connect(request.mlflow)
     device = _device(request, plan, gpu=gpu is not None)
     suite = requested_suite(request, view, device if device == "cuda" else None)
     cache = environment.cache_folder()
@@ -112,7 +117,12 @@ def run_session(request: Request, console: Console) -> int:
         finally:
             if lock.is_mine():
                 folder.clear_leftovers()
-    return _farewell(outcome, folder, console, time.perf_counter() - begun)
+    code = _farewell(outcome, folder, console, time.perf_counter() - begun)
+    if tracker:
+        from bench.tracking import log_run
+
+        console.print(Text(log_run(tracker, folder.root)))
+    return code
 
 
 def requested_suite(request: Request, view: View, gpu: str | None) -> Suite:

@@ -7,13 +7,21 @@ import platform
 from functools import cache
 from pathlib import Path
 
+import radiographs
 from distributed import Client
 
 from bench import environment
 from bench.errors import UserError
 
 _CORE = ("cell", "encodings", "model", "side_by_side", "store", "suite")
-_COMPUTES = ("baselines", "deep", "bench/cluster", *(f"bench/{name}.py" for name in _CORE))  # what a cell goes through
+_COMPUTES = (
+    "baselines",
+    "deep",
+    "datasets/radiographs",
+    "bench/cluster",
+    "bench/deploy",
+    *(f"bench/{name}.py" for name in _CORE),
+)  # what a cell, or a picture, goes through
 _PACKAGES = (*environment.PACKAGES, "dask", "distributed", "threadpoolctl", "safetensors")
 _CODE = "the code of xraybench"
 _NONE = "none"
@@ -65,9 +73,10 @@ def check_all(client: Client) -> None:
 def _code_digest() -> str:
     """First digits of a SHA-256 over the modules that compute cells."""
     digest = hashlib.sha256()
-    root = Path(__file__).parents[2]
-    places = [root / name for name in _COMPUTES]
-    for path in sorted(path for place in places for path in (place.rglob("*.py") if place.is_dir() else [place])):
-        digest.update(path.relative_to(root).as_posix().encode())
+    root, reading = Path(__file__).parents[2], Path(str(radiographs.__file__)).parent
+    places = [(root / name, root) for name in _COMPUTES] + [(reading, reading.parent)]
+    files = [(path, above) for place, above in places for path in (place.rglob("*.py") if place.is_dir() else [place])]
+    for path, above in sorted(files):
+        digest.update(path.relative_to(above).as_posix().encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()[:12]

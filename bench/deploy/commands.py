@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from bench.deploy.inputs import Item
     from bench.deploy.model import Model
-    from bench.deploy.predict import Settings
+    from bench.deploy.predict import Compute, Settings
 
 ModelFolder = Annotated[Path, typer.Argument(metavar="MODEL", help="Model folder, made by bench export.")]
 EngineName = Annotated[str, typer.Option("--engine", help="auto, native, onnx or openvino.")]
@@ -71,7 +71,9 @@ def predict(
     paths: Annotated[
         list[str], typer.Argument(metavar="PATH...", help="Files, folders, patterns; - for a list on standard input.")
     ],
-    output: Annotated[Path | None, typer.Option("--out", help="A .csv, .parquet or .jsonl file.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--out", help="A .csv, .parquet or .jsonl file; or a folder of Parquet parts.")
+    ] = None,
     kaggle: Annotated[Path | None, typer.Option(help="Also UNIFESP's submission file (SOPInstanceUID,Target).")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace --out and --kaggle.")] = False,
     engine: EngineName = "auto",
@@ -80,12 +82,18 @@ def predict(
     allow_outside: AllowOutside = False,
     max_megapixels: MaxMegapixels = 100,
     trust_code: TrustCode = False,
+    scheduler: Annotated[
+        str | None, typer.Option(help="Answer on the workers of a Dask scheduler, such as tcp://HOST:8786.")
+    ] = None,
+    cluster: Annotated[str | None, typer.Option(help="local[:N], or a .toml file: docs/cluster.md.")] = None,
+    part: Annotated[int, typer.Option(min=1, help="Files whose answers are kept together.")] = 512,
 ) -> None:
     """Name the body parts in images: labels, confidence, and when the model is not sure. The same command goes on where it was stopped."""
     from bench import environment
+    from bench.cluster.plan import parse_plan
     from bench.deploy.inputs import list_files
     from bench.deploy.model import ENGINES, load_model
-    from bench.deploy.predict import FORMATS, Settings, answers, rows_of
+    from bench.deploy.predict import FORMATS, Settings, answers, begun, is_partitioned, rows_of
     from bench.deploy.submission import class_numbers, write_submission
 
     if engine not in ENGINES:
@@ -93,16 +101,24 @@ def predict(
     if kaggle and not output:
         raise UserError("--kaggle: give --out too, the table that it is made from")
     for path in (output, kaggle):
-        if path and path.exists() and not overwrite:
+        if path and path.exists() and not overwrite and not begun(path):
             raise UserError(f"{path}: is there already: give another name, or --overwrite")
-    if output and output.suffix not in FORMATS:
-        raise UserError(f"--out {output}: name a {', '.join(FORMATS)} file")
+    if output and output.suffix not in FORMATS and not is_partitioned(output):
+        raise UserError(f"--out {output}: name a {', '.join(FORMATS)} file, or a folder")
+    plan = parse_plan(scheduler, cluster, jobs=1, cores=environment.threads())
+    if plan and not output:
+        raise UserError("--scheduler, --cluster: give --out too, where the answers are kept")
     loaded = load_model(model, engine, device, trusted=trust_code)
     numbers = class_numbers(loaded.classes) if kaggle else {}
     passed_over: Counter[str] = Counter()
     items = list_files(paths, sys.stdin, passed_over, outside=allow_outside)
-    settings = Settings(environment.threads(), frames is Frames.each, int(max_megapixels * 1e6))
-    counts = _write(output, loaded, items, settings) if output else _print(answers(loaded, items, settings))
+    settings = Settings(environment.threads(), frames is Frames.each, int(max_megapixels * 1e6), part)
+    compute = None
+    if plan:
+        from bench.deploy.elsewhere import Predicting
+
+        compute = Predicting(plan, loaded, settings, out.print, device=device, trusted=trust_code)
+    counts = _write(output, loaded, items, settings, compute) if output else _print(answers(loaded, items, settings))
     for reason, n in sorted(passed_over.items()):
         out.print(escape(f"{n} files passed over: {reason}"))
     if kaggle and output:
@@ -113,20 +129,29 @@ def predict(
     raise typer.Exit(1 if counts["failed"] else 0)
 
 
-def _write(output: Path, model: Model, items: Iterable[Item], settings: Settings) -> Counter[str]:
+def _write(
+    output: Path, model: Model, items: Iterable[Item], settings: Settings, compute: Compute | None
+) -> Counter[str]:
     import time
 
-    from bench.deploy.predict import predict_to
+    from bench.cluster.plan import ClusterLostError
+    from bench.deploy.predict import parts_folder, predict_to
     from bench.live import View
 
     begun = time.perf_counter()
     again = shlex.join(["bench", *sys.argv[1:]])
     try:
         with View(out).counting_open("looking at files") as progress:
-            tally = predict_to(output, model, items, settings, progress=progress)
+            tally = predict_to(output, model, items, settings, progress=progress, compute=compute)
     except KeyboardInterrupt:
-        out.print(escape(f"\ninterrupted: what was answered is kept in {output}.parts; go on with:\n  {again}"))
+        out.print(escape(f"\ninterrupted: what was answered is kept in {parts_folder(output)}; go on with:\n  {again}"))
         raise typer.Exit(130) from None
+    except ClusterLostError as error:
+        kept = parts_folder(output)
+        out.print(
+            escape(f"\nthe scheduler is gone ({error}): what was answered is kept in {kept}; go on with:\n  {again}")
+        )
+        raise typer.Exit(1) from None
     n, seconds = sum(tally.counts.values()), time.perf_counter() - begun
     said = ", ".join(f"{tally.counts[key]} {key}" for key in ("sure", "not sure", "strange", "failed"))
     kept = f"; {tally.kept} files had been answered before" if tally.kept else ""

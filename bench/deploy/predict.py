@@ -23,7 +23,7 @@ from bench.errors import UserError
 
 PART = 512  # files whose answers are kept together
 _BLOCK = 64  # images that a model looks at together
-_PLAN = "plan.json"
+_PLAN, _WHOLE = "_plan.json", "_SUCCESS"  # readers of a folder of Parquet files pass over names with _
 FORMATS = (".csv", ".parquet", ".jsonl")
 
 
@@ -34,6 +34,15 @@ class Settings:
     workers: int
     every_frame: bool = False
     max_pixels: int = 100_000_000
+    part: int = PART  # files whose answers are kept together
+
+
+@dataclass(frozen=True)
+class Part:
+    """Files that are answered together, and where their answers are kept."""
+
+    files: list[Item]
+    path: Path
 
 
 @dataclass(frozen=True)
@@ -47,6 +56,9 @@ class Tally:
     def failed(self) -> int:
         """Files that could not be read."""
         return self.counts["failed"]
+
+
+Compute = Callable[[Iterator[Part]], Iterator[tuple[Part, pd.DataFrame]]]
 
 
 def answers(model: Model, items: Iterable[Item], settings: Settings) -> Iterator[pd.DataFrame]:
@@ -75,6 +87,7 @@ def predict_to(
     settings: Settings,
     *,
     progress: Callable[[int], object] = int,
+    compute: Compute | None = None,
 ) -> Tally:
     """Answer files into a table, a part at a time; parts that are there already are kept.
 
@@ -83,9 +96,11 @@ def predict_to(
     Parameters
     ----------
     out
-        A .csv, .parquet or .jsonl file.
+        A .csv, .parquet or .jsonl file; or a folder, in which the parts stay, a Parquet file each.
     progress
         Called with the number of files done so far.
+    compute
+        What answers parts and gives each with its table when it is done; without it this process does.
 
     Raises
     ------
@@ -95,38 +110,67 @@ def predict_to(
     folder = parts_folder(out)
     _begin(folder, model, settings)
     counts: Counter[str] = Counter()
+    names: list[Path] = []
     kept = done = 0
-    names = []
-    for number, files in enumerate(_in_parts(items)):
-        path = folder / f"part-{number:08d}-{_key(files)}.parquet"
-        verdicts = _verdicts(path)
-        if verdicts is None:
-            table = pd.concat(answers(model, files, settings), ignore_index=True)
-            write_file(path, lambda fresh, table=table: table.to_parquet(fresh, index=False))
-            verdicts = _count(table)
-        else:
+
+    def lacking() -> Iterator[Part]:
+        """Parts that are not there; those that are are counted on the way."""
+        nonlocal counts, kept, done
+        for number, files in enumerate(_in_parts(items, settings.part)):
+            path = folder / f"part-{number:08d}-{_key(files)}.parquet"
+            names.append(path)
+            verdicts = _verdicts(path)
+            if verdicts is None:
+                yield Part(files, path)
+                continue
+            counts += verdicts
             kept += len(files)
-        names.append(path)
-        counts += verdicts
-        done += len(files)
+            done += len(files)
+            progress(done)
+
+    def here(parts: Iterator[Part]) -> Iterator[tuple[Part, pd.DataFrame]]:
+        for part in parts:
+            yield part, pd.concat(answers(model, part.files, settings), ignore_index=True)
+
+    for part, table in (compute or here)(lacking()):
+        write_file(part.path, lambda fresh, table=table: table.to_parquet(fresh, index=False))
+        counts += _count(table)
+        done += len(part.files)
         progress(done)
     if not names:
         shutil.rmtree(folder)
         raise UserError(f"{out}: there is no picture to look at below what was named")
-    write_file(out, lambda fresh: _join(names, fresh, out.suffix))
-    shutil.rmtree(folder)
+    if folder == out:
+        _remove_others(folder, names)
+        write_whole(folder / _WHOLE, "")
+    else:
+        write_file(out, lambda fresh: _join(names, fresh, out.suffix))
+        shutil.rmtree(folder)
     return Tally(counts, kept)
 
 
+def is_partitioned(out: Path) -> bool:
+    """Whether answers stay in parts: what has no suffix is a folder."""
+    return not out.suffix
+
+
+def begun(out: Path) -> bool:
+    """Whether a folder of parts was begun, so that the same command may go on with it."""
+    return is_partitioned(out) and (out / _PLAN).is_file()
+
+
 def parts_folder(out: Path) -> Path:
-    """Folder with the parts of a table that is not whole yet."""
-    return out.with_name(f"{out.name}.parts")
+    """Folder with the parts of a table that is not whole yet; of a folder, itself."""
+    return out if is_partitioned(out) else out.with_name(f"{out.name}.parts")
 
 
 def rows_of(out: Path) -> Iterator[pd.DataFrame]:
     """Read a table of answers a part at a time, only what a submission needs."""
     columns = ["file", "status", "labels", "instance"]
-    if out.suffix == ".parquet":
+    if is_partitioned(out):
+        for part in sorted(out.glob("part-*.parquet")):
+            yield pd.read_parquet(part, columns=columns)
+    elif out.suffix == ".parquet":
         for batch in pq.ParquetFile(out).iter_batches(columns=columns):
             yield batch.to_pandas()
     elif out.suffix == ".jsonl":
@@ -144,23 +188,31 @@ def _begin(folder: Path, model: Model, settings: Settings) -> None:
         "engine": model.engine.name,
         "every_frame": settings.every_frame,
         "max_pixels": settings.max_pixels,
-        "part": PART,
+        "part": settings.part,
     }
     try:
         before = json.loads((folder / _PLAN).read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        shutil.rmtree(folder, ignore_errors=True)
+        for part in folder.glob("part-*.parquet"):
+            part.unlink()
         write_whole(folder / _PLAN, json.dumps(plan))
         return
+    (folder / _WHOLE).unlink(missing_ok=True)
     for key, value in plan.items():
         if before.get(key) != value:
             raise UserError(f"{folder}: holds parts made with another {key}: remove it, or give another --out")
 
 
-def _in_parts(items: Iterable[Item]) -> Iterator[list[Item]]:
+def _in_parts(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
     items = iter(items)
-    while files := list(islice(items, PART)):
+    while files := list(islice(items, size)):
         yield files
+
+
+def _remove_others(folder: Path, names: Sequence[Path]) -> None:
+    """Remove parts of files that are no longer named, or have changed since."""
+    for part in set(folder.glob("part-*.parquet")) - set(names):
+        part.unlink()
 
 
 def _key(files: Sequence[Item]) -> str:
