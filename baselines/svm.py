@@ -17,6 +17,8 @@ from baselines.calibration import Calibration, fit_calibration
 from baselines.nystroem import Machine, fit_nystroem
 from baselines.selection import best_f1_samples
 
+VERSION = 1
+
 
 class SVM:
     """RBF support vector machine, one per class.

@@ -21,8 +21,6 @@ from reports.statistics import FloatArray, percentile_interval, resample_groups
 from reports.summary import primary_metric
 
 N_RESAMPLES = 1000
-FEWEST_FOR_LAW = 4  # sizes, for a law of three numbers
-EXPONENTS = np.linspace(0.05, 2, 196)
 
 
 @dataclass(frozen=True)
@@ -174,51 +172,6 @@ def overtakes(patients: FloatArray, lead: FloatArray) -> float:
         return math.inf
     part = -lead[k] / (lead[k + 1] - lead[k])
     return float(np.exp(np.log(patients[k]) + part * np.log(patients[k + 1] / patients[k])))
-
-
-@dataclass(frozen=True)
-class Law:
-    """score = a - b n^-c, fitted to the mean scores: a is the score with patients without end, if the law held."""
-
-    a: float
-    b: float
-    c: float
-
-    def at(self, n: float) -> float:
-        """Score at n patients; beyond the sizes measured this is an extrapolation."""
-        return self.a - self.b * n**-self.c
-
-
-def power_law(patients: FloatArray, score: FloatArray) -> Law | None:
-    """Fit the law by least squares with a <= 1 and b >= 0, over a grid of exponents; None with fewer than four sizes.
-
-    Hestness et al. (2017), "Deep Learning Scaling is Predictable, Empirically", arXiv:1712.00409.
-    """
-    if len(patients) < FEWEST_FOR_LAW:
-        return None
-    fits = []
-    for c in EXPONENTS:
-        fallen = patients**-c
-        slope = -float(np.cov(fallen, score)[0, 1] / fallen.var(ddof=1))
-        a = float(score.mean() + slope * fallen.mean())
-        if a > 1:
-            a, slope = 1.0, float((1 - score) @ fallen / (fallen @ fallen))
-        if slope < 0:
-            a, slope = float(score.mean()), 0.0
-        fits.append((float(((a - slope * fallen - score) ** 2).sum()), Law(a, slope, float(c))))
-    return min(fits, key=lambda fit: fit[0])[1]
-
-
-def law_table(found: Sequence[Curve]) -> pd.DataFrame:
-    """One row per model: model, family, a, b, c, n_patients (the largest size), extrapolated_double (at twice as many)."""
-    rows = []
-    for curve in found:
-        law = power_law(curve.patients, curve.score)
-        if law:
-            n = curve.patients[-1]
-            numbers = {"a": law.a, "b": law.b, "c": law.c, "n_patients": n, "extrapolated_double": law.at(2 * n)}
-            rows.append({"model": curve.model, "family": curve.family, **numbers})
-    return pd.DataFrame(rows)
 
 
 def _families(models: Mapping[str, dict]) -> dict[str, list[str]]:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 from sklearn.svm import SVC, LinearSVC
+from threadpoolctl import threadpool_limits
 
 from baselines.boosting import XGBoost
 from baselines.calibration import fit_calibration
@@ -78,6 +79,17 @@ def test_nystroem_with_every_image_as_a_landmark_is_a_kernel_machine_with_square
         scale = 1e4  # scikit-learn penalises the intercept; as a large constant column it weighs nothing
         oracle = LinearSVC(C=1.0, intercept_scaling=scale, tol=1e-8, max_iter=200_000).fit(features, y[:160, k])
         assert machine.scores(kernel[:160, :160])[:, k] == pytest.approx(oracle.decision_function(features), abs=0.03)
+
+
+def test_the_approximation_is_the_same_bits_on_any_number_of_threads() -> None:
+    X, y = problem(5000, several=True)
+    D = distances_to_landmarks(X, X[:300])[None]
+    found = []
+    for threads in (1, 2):
+        with threadpool_limits(threads):
+            svm = SVM(exact_up_to=300, landmarks=300).fit(D[:, :4000], y[:4000], D[:, 4000:], y[4000:], 0)
+            found.append(svm.predict_proba(D[:, 4000:]))
+    assert found[0].tobytes() == found[1].tobytes()
 
 
 def test_above_its_limit_the_machine_takes_landmarks_and_says_so() -> None:

@@ -20,6 +20,7 @@ from reports.pairwise import Level
 from reports.pictures import MAX_IN_CELL
 from reports.report import write
 from reports.results import load
+from reports.studies.report import write_study
 from tests.reports.conftest import write_run
 
 pytestmark = pytest.mark.browser
@@ -254,6 +255,28 @@ def test_the_page_of_several_data_sets_draws_and_is_accessible(browser: Browser,
         "return [...document.querySelectorAll('.chart')].map(c => c.querySelectorAll('svg').length)"
     ) == [1, 1]
     assert "<i>set 1</i>" in browser.run("return document.getElementById('scores').textContent")
+
+
+def test_the_page_of_a_study_draws_and_is_accessible(browser: Browser, tmp_path: Path) -> None:
+    facts = []
+    for variant in ("base", "median"):
+        for seed in (0, 1):
+            name = f"a-{variant}-{seed}"
+            write_run(tmp_path / "runs" / name, "multilabel", ("<b>Hand</b>", "Knee"), seed=2 * seed + len(variant))
+            place = {"data": ["<i>A</i>"], "suite": "quick", "variant": variant, "seed": seed, "test": None}
+            facts.append({"name": name, **place})
+    (tmp_path / "study.json").write_text(json.dumps({"name": "<s>study</s>", "runs": facts}))
+    words, paths = write_study(tmp_path, html=True, csv=True)
+    assert any(line.startswith("Variant median") for line in words)
+    browser.open(paths[0])
+    assert browser.log("browser") == []
+    charts = "return [...document.querySelectorAll('.chart')].map(c => c.querySelectorAll('svg').length)"
+    assert browser.run(charts) == [1]
+    assert browser.run("return document.querySelectorAll('i, s, td b').length") == 0
+    assert "<i>A</i>" in browser.run("return document.getElementById('table-seeds').textContent")
+    effects = pd.read_csv(tmp_path / "report" / "tables" / "effects.csv")
+    assert set(effects["n_seeds"]) == {2}
+    assert "prior" not in set(effects["model"])
 
 
 def _wait_for(port: int) -> None:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from reports.learning import Curve, crossing, overtakes, power_law
+from reports.learning import Curve, crossing, overtakes
 
 PATIENTS = np.array([10.0, 20.0, 40.0, 80.0, 160.0])
 
@@ -44,10 +44,3 @@ def test_deep_that_always_leads_has_no_number():
 
 def test_a_lead_that_is_lost_again_does_not_count():
     assert overtakes(PATIENTS, np.array([1.0, -1.0, 1.0, -1.0, 1.0])) == pytest.approx(80 * 2**0.5)
-
-
-def test_the_law_that_made_the_scores_is_found():
-    law = power_law(PATIENTS, 0.9 - 1.5 * PATIENTS**-0.5)
-    assert law is not None
-    assert (law.a, law.b, law.c) == pytest.approx((0.9, 1.5, 0.5), abs=1e-6)
-    assert power_law(PATIENTS[:3], PATIENTS[:3]) is None

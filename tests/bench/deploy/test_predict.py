@@ -15,7 +15,6 @@ import pandas as pd
 import pytest
 from radiographs.phantom import Recipe, write_folder
 
-from bench.deploy import predict as module
 from bench.deploy.inputs import Item
 from bench.deploy.model import load_model
 from bench.deploy.predict import Settings, parts_folder, predict_to
@@ -73,7 +72,7 @@ def test_a_killed_prediction_goes_on_where_it_was(classical: Made, tmp_path: Pat
     model, source = classical.model("hog-svm"), tmp_path / "many" / "images"
     script = tmp_path / "predict.py"
     script.write_text(
-        "import sys, time\nfrom bench.deploy import predict, answers\npredict.PART = 8\n"
+        "import sys, time\nfrom bench.deploy import predict\n"
         "answer = predict.answer\n"
         "def slowly(*a):\n    time.sleep(float(sys.argv.pop()))\n    sys.argv.append('0.3')\n    return answer(*a)\n"
         "if sys.argv[-1] == '0.3':\n    predict.answer = slowly\n"
@@ -81,7 +80,18 @@ def test_a_killed_prediction_goes_on_where_it_was(classical: Made, tmp_path: Pat
     )
 
     def command(out: Path, pause: str) -> list[str]:
-        return [sys.executable, str(script), "predict", str(model), str(source), "--out", str(out), pause]
+        return [
+            sys.executable,
+            str(script),
+            "predict",
+            str(model),
+            str(source),
+            "--out",
+            str(out),
+            "--part",
+            "8",
+            pause,
+        ]
 
     whole, out = tmp_path / "whole.csv", tmp_path / "out.csv"
     assert subprocess.run(command(whole, "0"), env=classical.environment, check=False).returncode == 0
@@ -103,10 +113,7 @@ def test_a_killed_prediction_goes_on_where_it_was(classical: Made, tmp_path: Pat
     assert not parts_folder(out).exists()
 
 
-def test_parts_of_another_model_are_not_mixed_in(
-    classical: Made, images: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "PART", 4)
+def test_parts_of_another_model_are_not_mixed_in(classical: Made, images: list[Path], tmp_path: Path) -> None:
     out, items = tmp_path / "out.csv", [Item(str(path)) for path in images[:8]]
     stop = iter(range(2))
 
@@ -115,7 +122,7 @@ def test_parts_of_another_model_are_not_mixed_in(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        predict_to(out, load_model(classical.model("hog-svm")), items, Settings(1), progress=interrupted)
+        predict_to(out, load_model(classical.model("hog-svm")), items, Settings(1, part=4), progress=interrupted)
     done = classical.bench("predict", classical.model("hog-xgboost"), *images[:8], "--out", out)
     assert done.returncode == 2
     assert "another model" in done.stderr

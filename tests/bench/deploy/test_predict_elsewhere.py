@@ -1,0 +1,104 @@
+"""bench predict on a cluster of processes, into a folder of Parquet parts."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import psutil
+import pytest
+from radiographs.phantom import Recipe, write_folder
+
+from tests.bench.deploy.made import Made
+
+pytest.importorskip("distributed")
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with 96 images, one of them broken."""
+    out = tmp_path_factory.mktemp("many") / "data"
+    write_folder(out, Recipe(96, 5, side=128, parts=("Chest", "Hand", "Knee"), masks=False))
+    source = out / "images" / "train"
+    first = min(source.iterdir())
+    first.write_bytes(first.read_bytes()[:300])
+    return source
+
+
+def test_a_folder_of_parts_holds_what_a_table_holds_and_only_what_is_missing_is_answered_again(
+    classical: Made, many: Path, tmp_path: Path
+) -> None:
+    model, here, there = classical.model("hog-svm"), tmp_path / "here", tmp_path / "there"
+    table = classical.bench("predict", model, many, "--out", tmp_path / "whole.parquet")
+    assert table.returncode == 1, table.stderr
+    local = classical.bench("predict", model, many, "--out", here, "--part", "16")
+    assert local.returncode == 1, local.stderr
+    done = classical.bench("predict", model, many, "--out", there, "--part", "16", "--cluster", "local:2")
+    assert done.returncode == 1, done.stdout + done.stderr  # one file is broken, and is a row
+    expected = pd.read_parquet(tmp_path / "whole.parquet")
+    assert len(expected) == 96
+    for folder in (here, there):
+        assert len(list(folder.glob("part-*.parquet"))) == 6
+        assert (folder / "_SUCCESS").exists()
+        pd.testing.assert_frame_equal(pd.read_parquet(folder), expected, check_exact=True)
+    names = sorted(there.glob("part-*.parquet"))
+    assert [p.name for p in names] == [p.name for p in sorted(here.glob("part-*.parquet"))]
+    names[2].unlink()
+    names[4].write_bytes(names[4].read_bytes()[:-40])
+    kept = {path: path.stat().st_mtime_ns for path in names if path not in (names[2], names[4])}
+    again = classical.bench("predict", model, many, "--out", there, "--part", "16", "--cluster", "local:2")
+    assert "64 files had been answered before" in again.stdout, again.stdout + again.stderr
+    assert all(path.stat().st_mtime_ns == before for path, before in kept.items())
+    pd.testing.assert_frame_equal(pd.read_parquet(there), expected, check_exact=True)
+
+
+def test_a_worker_that_is_killed_costs_no_row(classical: Made, many: Path, tmp_path: Path) -> None:
+    model, out = classical.model("hog-svm"), tmp_path / "out"
+    line = [
+        sys.executable,
+        "-m",
+        "bench.cli",
+        "predict",
+        model,
+        many,
+        "--out",
+        out,
+        "--part",
+        "2",
+        "--cluster",
+        "local:2",
+    ]
+    with subprocess.Popen(
+        [str(word) for word in line],
+        env=classical.environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as running:
+        deadline = time.monotonic() + 120
+        while len(list(out.glob("part-*"))) < 3 and time.monotonic() < deadline and running.poll() is None:
+            time.sleep(0.02)
+        workers = [c for c in psutil.Process(running.pid).children(recursive=True) if "spawn_main" in str(c.cmdline())]
+        max(workers, key=lambda c: c.cpu_times().user).kill()
+        said = running.communicate(timeout=200)[0]
+    assert running.returncode == 1, said  # the broken file
+    assert "Traceback" not in said
+    table = pd.read_parquet(out)
+    assert len(table) == 96
+    assert (table["status"] == "ok").sum() == 95
+
+
+def test_what_cannot_be_is_refused_in_one_line(classical: Made, many: Path, tmp_path: Path) -> None:
+    model = classical.model("hog-svm")
+    for options, said in (
+        (("--cluster", "local:2"), "give --out too"),
+        (("--out", tmp_path / "x", "--scheduler", "tcp://127.0.0.1:1"), "no scheduler answers"),
+        (("--out", tmp_path, "--cluster", "local:2"), "is there already"),
+    ):
+        done = classical.bench("predict", model, many, *options)
+        assert done.returncode == 2
+        assert said in done.stderr
+        assert "Traceback" not in done.stderr
