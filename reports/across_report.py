@@ -7,7 +7,7 @@ import pandas as pd
 
 from reports.across import Across, across, in_words, ranks_table
 from reports.evaluation import evaluate
-from reports.export import csv_text, latex_text, markdown_text, plain
+from reports.export import plain, table_files
 from reports.figures.files import figure_files
 from reports.figures.gallery import Figure
 from reports.figures.ranks import critical_differences, scores_by_data_set
@@ -48,14 +48,7 @@ def write_across(
     if html:
         texts[folder / "report.html"] = _page(found, words, tables, metric, drawn)
     said = f"{words[0]}. {' '.join(words[1:])} {' '.join(f'{caption(run)}.' for run in runs)}"
-    for name, table in tables.items():
-        path, readable = folder / "tables" / name, plain(table)
-        if csv:
-            texts[path.with_suffix(".csv")] = csv_text(table)
-        if md:
-            texts[path.with_suffix(".md")] = markdown_text(readable, said)
-        if latex:
-            texts[path.with_suffix(".tex")] = latex_text(readable, said, f"tab:across-{name}", wide=True)
+    texts |= table_files(folder / "tables", tables, lambda _: said, "across", csv=csv, md=md, latex=latex)
     texts |= {folder / "figures" / name: content for name, content in figure_files(drawn, figures, said)}
     for path, text in texts.items():
         write_whole(path, text)

@@ -3,7 +3,8 @@
 import math
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 
 import pandas as pd
 
@@ -37,6 +38,29 @@ LATEX_LETTERS = "ßæøœłıÆØŒŁ"  # beside accented ones; pdflatex sets th
 LONGEST_CELL = 60
 OGONEK = "\u0328"
 MARKDOWN = {character: f"\\{character}" for character in r"\`*_[]|~$#"} | {"<": "&lt;", ">": "&gt;", "&": "&amp;"}
+
+
+def table_files(
+    folder: Path,
+    tables: Mapping[str, pd.DataFrame],
+    caption: Callable[[str], str],
+    label: str,
+    *,
+    csv: bool,
+    md: bool,
+    latex: bool,
+) -> dict[Path, str]:
+    """Write tables in the formats asked for: path -> text. LaTeX labels are ``tab:LABEL-NAME``."""
+    texts = {}
+    for name, table in tables.items():
+        path, readable = folder / name, plain(table)
+        if csv:
+            texts[path.with_suffix(".csv")] = csv_text(table)
+        if md:
+            texts[path.with_suffix(".md")] = markdown_text(readable, caption(name))
+        if latex:
+            texts[path.with_suffix(".tex")] = latex_text(readable, caption(name), f"tab:{label}-{name}", wide=True)
+    return texts
 
 
 def csv_text(table: pd.DataFrame) -> str:

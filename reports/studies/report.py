@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from reports.across import Across, in_words, ranks_table
-from reports.export import csv_text, latex_text, markdown_text, plain
+from reports.export import plain, table_files
 from reports.figures.files import figure_files
 from reports.figures.gallery import Figure
 from reports.figures.patients import score_over_patients, with_last
@@ -82,15 +82,11 @@ def write_study(
     if html:
         texts[out / "report.html"] = _page(study, tables, words, drawn)
     source = f"Study {study.name}: {len(study.runs)} runs, {title(study.metric, study.runs[0].results)}"
-    for name, table in tables.items():
-        path, readable = out / "tables" / name, plain(table)
-        heading = f"{NOTES[name][0]}. {NOTES[name][1]} {source}."
-        if csv:
-            texts[path.with_suffix(".csv")] = csv_text(table)
-        if md:
-            texts[path.with_suffix(".md")] = markdown_text(readable, heading)
-        if latex:
-            texts[path.with_suffix(".tex")] = latex_text(readable, heading, f"tab:study-{name}", wide=True)
+
+    def heading(name: str) -> str:
+        return f"{NOTES[name][0]}. {NOTES[name][1]} {source}."
+
+    texts |= table_files(out / "tables", tables, heading, "study", csv=csv, md=md, latex=latex)
     texts |= {out / "figures" / name: content for name, content in figure_files(drawn, figures, source)}
     for path, text in texts.items():
         write_whole(path, text)
