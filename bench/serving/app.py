@@ -115,7 +115,10 @@ def make_app(models: Sequence[Model], limits: Limits) -> Any:
         response.headers["Cache-Control"] = "no-store"
         return response
 
-    return Guard(app, limits)
+    def refused(status: int) -> None:
+        metrics.requests["refused", status] += 1
+
+    return Guard(app, limits, refused)
 
 
 async def _uploaded(request: Request, limits: Limits) -> bytes:

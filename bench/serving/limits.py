@@ -56,9 +56,10 @@ class Limits:
 class Guard:
     """Refuses what is not addressed to this server, and what is too large, before anything of it is read or while it is."""
 
-    def __init__(self, app: ASGIApp, limits: Limits) -> None:
+    def __init__(self, app: ASGIApp, limits: Limits, count: Callable[[int], None]) -> None:
         self.app = app
         self.limits = limits
+        self.count = count  # called with the status of each refusal
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -66,11 +67,11 @@ class Guard:
             return
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         if not self.limits.knows(headers.get("host", "")):
-            await refusal(403, "this server does not answer to that name")(scope, receive, send)
+            await self._refuse(refusal(403, "this server does not answer to that name"), scope, receive, send)
             return
         told = headers.get("content-length", "0")
         if not told.isdigit() or int(told) > self.limits.max_bytes:
-            await self._too_large()(scope, receive, send)
+            await self._refuse(self._too_large(), scope, receive, send)
             return
         body = _Counted(receive, self.limits)
 
@@ -85,7 +86,11 @@ class Guard:
                 raise
         if body.over:
             late = refusal(408, f"the file did not come within {self.limits.seconds:g} seconds")
-            await (late if body.late else self._too_large())(scope, receive, send)
+            await self._refuse(late if body.late else self._too_large(), scope, receive, send)
+
+    async def _refuse(self, response: JSONResponse, scope: Scope, receive: Receive, send: Send) -> None:
+        self.count(response.status_code)
+        await response(scope, receive, send)
 
     def _too_large(self) -> JSONResponse:
         return refusal(413, f"the file is over the limit of {self.limits.max_bytes:,} bytes")

@@ -186,7 +186,9 @@ def test_a_frame_that_is_not_there_and_a_form_without_a_file_are_refused(address
 def test_counts_and_descriptions(address: str, picture: bytes) -> None:
     send(address, picture)
     httpx.get(address + "/secret-name-of-a-patient")
+    assert httpx.get(address + "/health", headers={"Host": "elsewhere.example"}).status_code == 403
     text = httpx.get(address + "/metrics").text
+    assert 'xraybench_requests_total{route="refused",status="403"}' in text
     assert re.search(r'xraybench_requests_total\{route="/v1/predict",status="200"\} [1-9]', text)
     assert re.search(r'xraybench_answers_total\{model="hog-svm",verdict="\w', text)
     assert "secret" not in text
