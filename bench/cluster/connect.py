@@ -95,7 +95,12 @@ def _local(workers: int, threads: int, *, gpu: bool) -> SpecCluster:
     first = {"resources": {"GPU": 1}} if gpu else {}
     specs = {k: {"cls": Nanny, "options": {**options, **(first if k == 0 else {})}} for k in range(workers)}
     scheduler = {"cls": Scheduler, "options": {"host": "127.0.0.1", "port": 0, "dashboard": False}}
-    return SpecCluster(workers=specs, scheduler=scheduler, silence_logs=logging.CRITICAL, name="xraybench")
+    try:
+        return SpecCluster(workers=specs, scheduler=scheduler, silence_logs=logging.CRITICAL, name="xraybench")
+    except RuntimeError as error:  # killed before it could say that it is there
+        raise UserError(
+            f"--cluster local:{workers}: a worker could not be started ({_reason(error)}): give the same command again"
+        ) from None
 
 
 def _batch(queue: Queue) -> Any:
