@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import shlex
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -89,9 +90,19 @@ def without_folders(command: str) -> str:
 
     >>> without_folders("bench run --all --data /home/ada/xray --out runs/a")
     'bench run --all --data …/xray --out runs/a'
+    >>> without_folders("bench run --data=/home/ada/xray --mlflow http://ada:secret@host:5000")
+    'bench run --data=…/xray --mlflow http://host:5000'
     """
-    words = [f"…/{Path(word).name}" if Path(word).is_absolute() else word for word in shlex.split(command)]
-    return " ".join(word if word.startswith("…/") else shlex.quote(word) for word in words)
+    return " ".join(_without_folder(word) for word in shlex.split(command))
+
+
+def _without_folder(word: str) -> str:
+    """One word of a command, without the folders of a path, or the name and password of an address."""
+    option, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
+    value = re.sub(r"^(\w+://)[^/@]*@", r"\1", value)
+    if not value and option:
+        return word
+    return f"{option}{equals}" + (f"…/{Path(value).name}" if Path(value).is_absolute() else shlex.quote(value))
 
 
 def data_digest(manifest: pd.DataFrame) -> str:

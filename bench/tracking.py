@@ -1,7 +1,7 @@
 """``--mlflow URI``: a finished run in an MLflow tracking server. The run folder stays the truth; the server gets a copy of what it says.
 
 One MLflow run for the run folder, with its report as artifacts, and below it one for each model, with its parameters, its scores and
-times cell by cell (the step is the cell's number) and their means. What is there already is not sent again.
+times cell by cell (the step is the cell's number), and their means where all cells are done. What is there already is not sent again.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _STATE = "xraybench.state"
 _LONGEST = 500  # characters of a parameter that every server takes
 _AT_ONCE = 1000  # metrics that a server takes in one request
+_PARAMS_AT_ONCE = 100
 
 
 def connect(uri: str) -> MlflowClient:
@@ -76,7 +77,10 @@ def log_run(client: MlflowClient, folder: Path) -> str:
             [experiment], f"tags.`{_STATE}` = '{state}' and attributes.status = 'FINISHED'", max_results=1
         ):
             return f"MLflow has this run already, in the experiment {experiment_name}"
+        for half in client.search_runs([experiment], f"tags.`{_STATE}` = '{state}' and attributes.status = 'RUNNING'"):
+            client.set_terminated(half.info.run_id, "FAILED")  # the server went while it was sent
         tags = {_STATE: state, "mlflow.runName": results.run["run_id"], "xraybench.command": results.run["command"]}
+        tags["xraybench.folder"] = folder.name
         parent = client.create_run(experiment, tags=tags).info.run_id
         _log_params(client, parent, dict(_facts(results.run)))
         for model in evaluation.finished:
@@ -111,7 +115,9 @@ def _log_model(client: MlflowClient, experiment: str, parent: str, model: str, e
         step = row["repeat"] * results.run["splits"]["folds"] + row["fold"]
         values = {name: row[name] for name in METRICS} | {"fit_seconds": cells.loc[place, "timings"]["fit_seconds"]}
         metrics += [Metric(name, float(value), now, step) for name, value in values.items() if value == value]
-    means = rows[list(METRICS)].mean().dropna()
+    whole = len(rows) == results.n_planned
+    means = rows[list(METRICS)].mean().dropna() if whole else rows[list(METRICS)].mean().iloc[:0]
+    metrics.append(Metric("n_cells", float(len(rows)), now, 0))
     metrics += [Metric(f"mean_{name}", float(value), now, 0) for name, value in means.items()]
     for begin in range(0, len(metrics), _AT_ONCE):
         client.log_batch(child, metrics=metrics[begin : begin + _AT_ONCE])
@@ -121,7 +127,9 @@ def _log_model(client: MlflowClient, experiment: str, parent: str, model: str, e
 def _log_params(client: MlflowClient, run: str, values: dict[str, Any]) -> None:
     from mlflow.entities import Param
 
-    client.log_batch(run, params=[Param(name, str(value)[:_LONGEST]) for name, value in values.items()])
+    params = [Param(name, str(value)[:_LONGEST]) for name, value in values.items()]
+    for begin in range(0, len(params), _PARAMS_AT_ONCE):
+        client.log_batch(run, params=params[begin : begin + _PARAMS_AT_ONCE])
 
 
 def _facts(run: dict[str, Any]) -> Iterator[tuple[str, Any]]:

@@ -200,7 +200,7 @@ def _patients(results: Results, shares: FloatArray) -> FloatArray:
 def _drawn_scores(evaluation: Evaluation, n_resamples: int) -> dict[str, tuple[float, FloatArray]]:
     """Mean score of each whole model, and the same with cells and their patients drawn again, (n_resamples,)."""
     results = evaluation.results
-    value = f1_of_images if primary_metric(results) == "f1_samples" else _right
+    value = f1_of_images if primary_metric(results) == "f1_samples" else all_right
     keys = sorted({key[1:] for key in evaluation.test_parts})
     seed = int(results.run["seed"])
     cells = np.random.default_rng(seed).multinomial(len(keys), np.full(len(keys), 1 / len(keys)), size=n_resamples)
@@ -223,5 +223,6 @@ def _drawn_scores(evaluation: Evaluation, n_resamples: int) -> dict[str, tuple[f
     return found
 
 
-def _right(truth: np.ndarray, decided: np.ndarray) -> np.ndarray:
+def all_right(truth: np.ndarray, decided: np.ndarray) -> np.ndarray:
+    """Whether all labels of an image are right, (n,)."""
     return (truth == decided).all(axis=1)

@@ -101,7 +101,9 @@ def predict(
     if kaggle and not output:
         raise UserError("--kaggle: give --out too, the table that it is made from")
     for path in (output, kaggle):
-        if path and path.exists() and not overwrite and not begun(path):
+        if path and is_partitioned(path) and path.is_dir() and any(path.iterdir()) and not begun(path):
+            raise UserError(f"{path}: is a folder with other things in it: give another name")
+        if path and path.exists() and not overwrite and not path.is_dir():
             raise UserError(f"{path}: is there already: give another name, or --overwrite")
     if output and output.suffix not in FORMATS and not is_partitioned(output):
         raise UserError(f"--out {output}: name a {', '.join(FORMATS)} file, or a folder")
@@ -118,7 +120,11 @@ def predict(
         from bench.deploy.elsewhere import Predicting
 
         compute = Predicting(plan, loaded, settings, out.print, device=device, trusted=trust_code)
-    counts = _write(output, loaded, items, settings, compute) if output else _print(answers(loaded, items, settings))
+    counts = (
+        _write(output, loaded, items, settings, compute, overwrite=overwrite)
+        if output
+        else _print(answers(loaded, items, settings))
+    )
     for reason, n in sorted(passed_over.items()):
         out.print(escape(f"{n} files passed over: {reason}"))
     if kaggle and output:
@@ -130,7 +136,7 @@ def predict(
 
 
 def _write(
-    output: Path, model: Model, items: Iterable[Item], settings: Settings, compute: Compute | None
+    output: Path, model: Model, items: Iterable[Item], settings: Settings, compute: Compute | None, *, overwrite: bool
 ) -> Counter[str]:
     import time
 
@@ -142,7 +148,7 @@ def _write(
     again = shlex.join(["bench", *sys.argv[1:]])
     try:
         with View(out).counting_open("looking at files") as progress:
-            tally = predict_to(output, model, items, settings, progress=progress, compute=compute)
+            tally = predict_to(output, model, items, settings, progress=progress, compute=compute, overwrite=overwrite)
     except KeyboardInterrupt:
         out.print(escape(f"\ninterrupted: what was answered is kept in {parts_folder(output)}; go on with:\n  {again}"))
         raise typer.Exit(130) from None

@@ -5,15 +5,21 @@ Pictures are read where they lie: workers must see them under the same path. The
 
 from __future__ import annotations
 
+import secrets
+import shutil
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from distributed import Client, Future, WorkerPlugin, get_worker, wait
+from distributed import Client, Future, KilledWorker, WorkerPlugin, get_worker, wait
+from distributed.comm import CommClosedError
 
 from bench import environment
 from bench.cluster import versions
@@ -25,8 +31,8 @@ from bench.errors import UserError
 from bench.side_by_side import _threads
 
 _DEATHS = 3  # of workers over one part
-_AHEAD = 2  # parts that a worker is given before the first is done
 _LOOK = 0.5  # seconds
+_PATIENCE = 60.0  # seconds without a worker after which it is said
 _one_at_a_time = threading.Lock()
 _models: dict[str, Model] = {}
 
@@ -52,6 +58,7 @@ class Predicting:
         self.settings = settings
         self.note = note
         self.opening = {"engine": model.engine.name, "device": device, "trusted": trusted}
+        self.name = secrets.token_hex(8)  # others may use the same scheduler for models of the same name
         self.deaths: Counter[Path] = Counter()
 
     def __call__(self, parts: Iterator[Part]) -> Iterator[tuple[Part, pd.DataFrame]]:
@@ -62,71 +69,89 @@ class Predicting:
         ClusterLostError
             If the scheduler is gone.
         UserError
-            If workers differ from this process or do not see the pictures; at the end, if a part killed three workers.
+            If workers differ from this process or do not see the pictures; at the end, if workers died three times over a part.
         """
         first = next(parts, None)
         if first is None:
             return
         with connected(self.plan, threads=environment.threads(), gpu=bool(environment.gpu())) as client:
-            _wait_for_workers(client)
-            versions.check_all(client)
-            _check_sight(client, first.files[0].file)
-            name = self.model.folder.resolve().name
-            files = {
-                file.relative_to(self.model.folder).as_posix(): file.read_bytes()
-                for file in sorted(self.model.folder.rglob("*"))
-                if file.is_file()
-            }
-            client.register_plugin(Lent(name, files), name=f"xraybench-{name}")
-            yield from self._answered(client, first, parts, name)
+            try:
+                _wait_for_workers(client)
+                versions.check_all(client)
+                folder = self.model.folder
+                files = [file for file in sorted(folder.rglob("*")) if file.is_file()]
+                sent = {file.relative_to(folder).as_posix(): file.read_bytes() for file in files}
+                client.register_plugin(Lent(self.name, sent), name=self.name)
+                with client.as_current():
+                    yield from self._answered(client, first, parts)
+                client.unregister_worker_plugin(self.name)
+            except (CancelledError, CommClosedError) as error:
+                raise ClusterLostError(str(error) or "it does not answer") from None
 
-    def _answered(
-        self, client: Client, first: Part, parts: Iterator[Part], name: str
-    ) -> Iterator[tuple[Part, pd.DataFrame]]:
-        again, running, spoilt = [first], {}, []
+    def _answered(self, client: Client, first: Part, parts: Iterator[Part]) -> Iterator[tuple[Part, pd.DataFrame]]:
+        again: list[Part] = [first]
+        running: dict[Future, Part] = {}
+        spoilt: list[Part] = []
         while True:
-            room = max(1, len(client.nthreads())) * _AHEAD
+            room = max(1, len(client.nthreads()))  # one part for each worker: who dies had no other one
             while len(running) < room:
                 part = again.pop() if again else next(parts, None)
                 if part is None:
                     break
-                running[self._submit(client, part, name)] = part
+                running[self._submit(client, part)] = part
             if not running:
                 break
-            for future in _done(client, running):
+            for future in self._done(client, running):
                 part = running.pop(future)
-                try:
+                if future.status == "finished":
                     yield part, future.result()
-                except UserError:
-                    raise
-                except Exception as error:
-                    if client.status != "running":
-                        raise ClusterLostError("it does not answer") from None
-                    if type(error).__name__ not in ("KilledWorker", "CancelledError", "FutureCancelledError"):
-                        raise
-                    self.deaths[part.path] += 1
-                    if self.deaths[part.path] < _DEATHS:
-                        self.note(f"{part.path.stem}: its worker died: it is answered again")
-                        again.append(part)
-                    else:
-                        spoilt.append(part)
+                else:
+                    self._failed(client, part, future, again, spoilt)
         if spoilt:
             said = ", ".join(f"{part.files[0].file} to {part.files[-1].file}" for part in spoilt)
             raise UserError(
-                f"{len(spoilt)} parts killed three workers each ({said}): give workers more memory, or smaller --part; the same command goes on"
+                f"workers died three times over {len(spoilt)} parts ({said}): give them more memory, or a smaller --part; the same command goes on"
             )
 
-    def _submit(self, client: Client, part: Part, name: str) -> Future:
-        key = f"{part.path.stem}-{self.deaths[part.path]}"
-        return client.submit(_answer, name, part.files, self.settings, self.opening, key=key, pure=False)
+    def _submit(self, client: Client, part: Part) -> Future:
+        seen = next((item.file for item in part.files if Path(item.file).exists()), None)
+        key = f"{part.path.stem}-{self.deaths[part.path]}-{self.name}"
+        return client.submit(_answer, self.name, part.files, seen, self.settings, self.opening, key=key, pure=False)
+
+    def _failed(self, client: Client, part: Part, future: Future, again: list[Part], spoilt: list[Part]) -> None:
+        """Have a part answered again whose worker died; raise what else went wrong."""
+        if client.status != "running":
+            raise ClusterLostError("it does not answer")
+        error = future.exception() if future.status == "error" else None
+        if error is not None and not isinstance(error, KilledWorker):
+            raise error
+        self.deaths[part.path] += 1
+        if self.deaths[part.path] < _DEATHS:
+            self.note(f"{part.path.stem}: its worker died: it is answered again")
+            again.append(part)
+        else:
+            spoilt.append(part)
+
+    def _done(self, client: Client, running: dict[Future, Part]) -> list[Future]:
+        """Wait for the first of these to be done."""
+        begun, told = time.monotonic(), False
+        while True:
+            try:
+                return list(wait(list(running), timeout=_LOOK, return_when="FIRST_COMPLETED").done)
+            except TimeoutError:
+                if client.status != "running":
+                    raise ClusterLostError("it does not answer") from None
+                alone = not told and time.monotonic() - begun > _PATIENCE and not client.nthreads()
+            if alone:
+                self.note("there is no worker: waiting for one; Ctrl-C keeps what was answered")
+                told = True
 
 
 class Lent(WorkerPlugin):
     """A model's folder on a worker, below what Dask removes with it."""
 
     def __init__(self, name: str, files: dict[str, bytes]) -> None:
-        self.name = f"xraybench-{name}"
-        self.folder = name
+        self.name = name
         self.files = files
         self.versions = versions.found_here()
 
@@ -135,27 +160,31 @@ class Lent(WorkerPlugin):
         if wrong := versions.difference(self.versions, versions.found_here()):
             raise RuntimeError(f"xraybench: {wrong}")
         for name, content in self.files.items():
-            path = _folder(worker, self.folder) / name
+            path = _folder(worker, self.name) / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
-        _models.pop(self.folder, None)
+
+    def teardown(self, worker: Any) -> None:
+        """Forget the model."""
+        _models.pop(self.name, None)
+        shutil.rmtree(_folder(worker, self.name), ignore_errors=True)
 
 
 def _folder(worker: Any, name: str) -> Path:
     return Path(worker.local_directory) / "xraybench-models" / name
 
 
-def _answer(name: str, files: list[Any], settings: Settings, opening: dict[str, Any]) -> pd.DataFrame:
-    """Answer one part with all threads of the worker; parts that it has besides wait."""
-    from dataclasses import replace
-
+def _answer(name: str, files: list[Any], seen: str | None, settings: Settings, opening: dict[str, Any]) -> pd.DataFrame:
+    """Answer one part with all threads of the worker; `seen` is a file of it that is there for whoever asks."""
     worker = get_worker()
     threads = worker.state.nthreads
+    if seen and not Path(seen).exists():
+        raise UserError(
+            f"worker {worker.address}: {seen} is not there: mount the pictures under the same path on every worker; the same command goes on"
+        )
     with _one_at_a_time:
         if name not in _models:
-            _models[name] = load_model(
-                _folder(worker, name), opening["engine"], opening["device"], trusted=opening["trusted"]
-            )
+            _models[name] = load_model(_folder(worker, name), **opening)
         with _threads(threads):
             return pd.concat(answers(_models[name], files, replace(settings, workers=threads)), ignore_index=True)
 
@@ -165,28 +194,3 @@ def _wait_for_workers(client: Client) -> None:
         client.wait_for_workers(1, timeout=60)
     if not client.nthreads():
         raise UserError("--scheduler, --cluster: there is no worker: start one with: dask worker ADDRESS")
-
-
-def _check_sight(client: Client, file: str) -> None:
-    """See that workers find the pictures under the path that this process has for them."""
-    if not Path(file).exists():
-        return  # it is one of the rows that fail
-    blind = [address for address, sees in client.run(_sees, file).items() if not sees]
-    if blind:
-        raise UserError(
-            f"worker {blind[0]}: {file} is not there: mount the pictures under the same path on every worker"
-        )
-
-
-def _sees(file: str) -> bool:
-    return Path(file).exists()
-
-
-def _done(client: Client, running: dict[Future, Part]) -> list[Future]:
-    """Wait for the first of these to be done."""
-    while True:
-        try:
-            return list(wait(list(running), timeout=_LOOK, return_when="FIRST_COMPLETED").done)
-        except TimeoutError:
-            if client.status != "running":
-                raise ClusterLostError("it does not answer") from None

@@ -88,6 +88,7 @@ def predict_to(
     *,
     progress: Callable[[int], object] = int,
     compute: Compute | None = None,
+    overwrite: bool = False,
 ) -> Tally:
     """Answer files into a table, a part at a time; parts that are there already are kept.
 
@@ -101,14 +102,17 @@ def predict_to(
         Called with the number of files done so far.
     compute
         What answers parts and gives each with its table when it is done; without it this process does.
+    overwrite
+        Whether answers in a folder may be replaced by those of another model, or of other files.
 
     Raises
     ------
     UserError
-        If the parts are of another model or other settings.
+        If the parts are of another model or other settings, or a folder that is whole answers other files.
     """
     folder = parts_folder(out)
-    _begin(folder, model, settings)
+    was_whole = folder == out and (out / _WHOLE).is_file() and not overwrite
+    is_new = _begin(folder, model, settings, overwrite=overwrite)
     counts: Counter[str] = Counter()
     names: list[Path] = []
     kept = done = 0
@@ -121,6 +125,9 @@ def predict_to(
             names.append(path)
             verdicts = _verdicts(path)
             if verdicts is None:
+                if was_whole and any(other != path for other in folder.glob(f"part-{number:08d}-*.parquet")):
+                    raise _other_files(out)
+                (folder / _WHOLE).unlink(missing_ok=True)
                 yield Part(files, path)
                 continue
             counts += verdicts
@@ -138,10 +145,17 @@ def predict_to(
         done += len(part.files)
         progress(done)
     if not names:
-        shutil.rmtree(folder)
+        if folder != out:
+            shutil.rmtree(folder)
+        elif is_new:
+            (folder / _PLAN).unlink()
         raise UserError(f"{out}: there is no picture to look at below what was named")
     if folder == out:
-        _remove_others(folder, names)
+        others = set(folder.glob("part-*.parquet")) - set(names)
+        if others and was_whole:
+            raise _other_files(out)
+        for part in others:
+            part.unlink()
         write_whole(folder / _WHOLE, "")
     else:
         write_file(out, lambda fresh: _join(names, fresh, out.suffix))
@@ -180,8 +194,8 @@ def rows_of(out: Path) -> Iterator[pd.DataFrame]:
         yield from pd.read_csv(out, usecols=columns, dtype=str, keep_default_na=False, chunksize=10_000)
 
 
-def _begin(folder: Path, model: Model, settings: Settings) -> None:
-    """See that parts that are there are of the same model and settings."""
+def _begin(folder: Path, model: Model, settings: Settings, *, overwrite: bool) -> bool:
+    """See that parts that are there are of the same model and settings; return whether there were none."""
     digest = hashlib.sha256((model.folder / "SHA256SUMS").read_bytes()).hexdigest()
     plan = {
         "model": digest,
@@ -193,14 +207,19 @@ def _begin(folder: Path, model: Model, settings: Settings) -> None:
     try:
         before = json.loads((folder / _PLAN).read_text(encoding="utf-8"))
     except (OSError, ValueError):
+        if folder.suffix == ".parts" or (folder / _PLAN).exists():  # nobody knows what made these
+            for part in folder.glob("part-*.parquet"):
+                part.unlink()
+        write_whole(folder / _PLAN, json.dumps(plan))
+        return True
+    other = next((key for key, value in plan.items() if before.get(key) != value), None)
+    if other and not overwrite:
+        raise UserError(f"{folder}: holds parts made with another {other}: remove it, or give another --out")
+    if other:
         for part in folder.glob("part-*.parquet"):
             part.unlink()
         write_whole(folder / _PLAN, json.dumps(plan))
-        return
-    (folder / _WHOLE).unlink(missing_ok=True)
-    for key, value in plan.items():
-        if before.get(key) != value:
-            raise UserError(f"{folder}: holds parts made with another {key}: remove it, or give another --out")
+    return False
 
 
 def _in_parts(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
@@ -209,10 +228,8 @@ def _in_parts(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
         yield files
 
 
-def _remove_others(folder: Path, names: Sequence[Path]) -> None:
-    """Remove parts of files that are no longer named, or have changed since."""
-    for part in set(folder.glob("part-*.parquet")) - set(names):
-        part.unlink()
+def _other_files(out: Path) -> UserError:
+    return UserError(f"{out}: is whole and answers other files: give another --out, or --overwrite")
 
 
 def _key(files: Sequence[Item]) -> str:

@@ -75,7 +75,7 @@ class Study(BaseModel):
     models: tuple[str, ...] = ()
     folds: int | None = Field(default=None, ge=2)
     repeats: int | None = Field(default=None, ge=1)
-    seeds: tuple[int, ...] = Field(default=(0,), min_length=1)
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=(0,), min_length=1)
     variants: dict[Name, dict[str, Any]] = Field(default_factory=dict)
     learning_curve: LearningCurve | None = None
     leave_one_out: bool = False
@@ -92,6 +92,10 @@ class Study(BaseModel):
             twice = [each for each in values if list(values).count(each) > 1]
             if twice:
                 raise ValueError(f"{what} {twice[0]!r} is there twice: give each its own")
+        for variant, changes in self.variants.items():
+            for key in changes:
+                if key.split(".")[0] not in ("preprocessing", "models"):
+                    raise ValueError(f"variants.{variant}: {key}: a variant changes preprocessing or models")
         if BASE in self.variants:
             raise ValueError(f"variants.{BASE}: this is what the suite without changes is called: take another name")
         if self.leave_one_out and len(self.data) < 2:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
+from radiographs.cards import Card
 from radiographs.disk import write_whole
-from radiographs.sources import Hints, open_source
+from radiographs.sources import Hints, Listing, open_source
 
 from bench.errors import UserError
 from bench.study.plan import DataSet
 
-_SEPARATOR = "|"
+_SEPARATOR, _TABLE = "|", "images.csv"
 
 
 def source(data: Sequence[DataSet], name: str, cache: Path) -> tuple[str, Hints]:
@@ -30,16 +32,34 @@ def source(data: Sequence[DataSet], name: str, cache: Path) -> tuple[str, Hints]
     """
     if len(data) == 1:
         return data[0].path, data[0].hints
-    table = pd.concat([_rows(each) for each in data], ignore_index=True)
-    text = table.to_csv(index=False, lineterminator="\n")
-    path = cache / "pools" / hashlib.sha256(text.encode()).hexdigest()[:16] / f"{name}.csv"
-    if not path.exists():
-        write_whole(path, text)
-    return str(path), Hints("file", "labels", "patient", _SEPARATOR, allow_outside=True)
+    listings = [open_source(Path(each.path), each.hints) for each in data]
+    table = pd.concat([_rows(each, listing) for each, listing in zip(data, listings, strict=True)], ignore_index=True)
+    text, card = table.to_csv(index=False, lineterminator="\n"), _card([each.card for each in listings], data, name)
+    folder = cache / "pools" / hashlib.sha256(f"{text}{card}".encode()).hexdigest()[:16]
+    if not (folder / "card.toml").exists():
+        write_whole(folder / _TABLE, text)
+        write_whole(folder / "card.toml", card)
+    return str(folder / "card.toml"), Hints(allow_outside=True)
 
 
-def _rows(data: DataSet) -> pd.DataFrame:
-    listing = open_source(Path(data.path), data.hints)
+def _card(cards: Sequence[Card], data: Sequence[DataSet], name: str) -> str:
+    """What is known of all data sets together, as a card."""
+    facts = {
+        "name": name,
+        "title": " + ".join(each.name for each in data),
+        "synthetic": any(card.synthetic for card in cards),
+        "at_least_one": all(card.at_least_one for card in cards),
+        "layout": "table",
+        "table": _TABLE,
+        "licence": "; ".join(dict.fromkeys(card.licence for card in cards)),
+        "citation": "\n".join(dict.fromkeys(card.citation for card in cards if card.citation)),
+    }
+    columns = {"file": "file", "label": "labels", "group": "patient", "separator": _SEPARATOR}
+    lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in facts.items()]
+    return "\n".join([*lines, "[columns]", *(f"{key} = {json.dumps(value)}" for key, value in columns.items())]) + "\n"
+
+
+def _rows(data: DataSet, listing: Listing) -> pd.DataFrame:
     items = listing.items
     for name in {label for labels in items["labels"] for label in labels}:
         if _SEPARATOR in name or name != name.strip():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +47,13 @@ class Planned:
             "variant": self.variant,
             "seed": self.seed,
             "test": self.test.name if self.test else None,
+            "source": self._source(),
         }
+
+    def _source(self) -> str:
+        """Digest of where the data lie, which says nothing of the folders."""
+        paths = [str(Path(each.path).resolve()) for each in (*self.data, *([self.test] if self.test else []))]
+        return hashlib.sha256("\n".join(paths).encode()).hexdigest()[:16]
 
 
 def expand(study: Study, folder: Path) -> list[Planned]:
@@ -69,6 +77,10 @@ def expand(study: Study, folder: Path) -> list[Planned]:
     runs = [run for data in study.data for name in study.suites for run in _runs(study, data, suites[name])]
     if study.leave_one_out:
         runs += [_left_out(study, data, suites[name][BASE]) for data in study.data for name in study.suites]
+    names = Counter(run.name for run in runs)
+    twice = next((name for name, n in names.items() if n > 1), None)
+    if twice:
+        raise UserError(f"two runs would be called {twice!r}: give data sets, suites or variants other names")
     return runs
 
 
@@ -122,6 +134,9 @@ def _left_out(study: Study, data: DataSet, suite: Suite) -> Planned:
 
 def _shares(models: Mapping[str, ModelSpec], shares: tuple[float, ...]) -> dict[str, ModelSpec]:
     """Every model on every share, small ones first."""
+    partial = next((name for name, spec in models.items() if spec.train_share < 1), None)
+    if partial:
+        raise UserError(f"learning_curve: {partial} has a train_share of its own in the suite: name other models")
     return {
         share_name(name, share): spec.model_copy(update={"train_share": share})
         for name, spec in models.items()

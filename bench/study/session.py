@@ -12,21 +12,27 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from radiographs.disk import write_whole
-from radiographs.sources import open_source
+from radiographs.sources import SourceError, open_source
+from radiographs.splits import SplitsError
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from bench import environment
+from bench.console import say_error
+from bench.errors import DiskError, UserError
 from bench.session import DONE, INTERRUPTED, Request, run_session
 from bench.study.plan import read_study
 from bench.study.pool import source
 from bench.study.runs import Planned, expand
 from bench.tuning.toml import suite_as_toml
+from reports.results import ResultsError
 
 SCHEMA = 1
+WRONG = 2  # exit code of a run that was refused
 
 
 def run_study(path: Path, out: Path | None, base: Request, console: Console, *, dry: bool) -> int:
@@ -51,29 +57,50 @@ def run_study(path: Path, out: Path | None, base: Request, console: Console, *, 
     study = read_study(path)
     sys.path.append(str(path.resolve().parent))  # a user's own classes stand beside the study or the suite
     planned = expand(study, path.parent)
+    cache = environment.cache_folder()
     for each in study.data:
         open_source(Path(each.path), each.hints)
+    for run in planned:
+        source(run.data, run.name, cache)
     console.print(_plan_table(planned))
     if dry:
         return DONE
     folder = out or Path("studies") / study.name
-    write_whole(folder / "study.toml", path.read_text(encoding="utf-8"))
     facts = {"schema": SCHEMA, "name": study.name, "runs": [run.facts() for run in planned]}
+    _refuse_other(folder, facts["runs"])
+    write_whole(folder / "study.toml", path.read_text(encoding="utf-8"))
     write_whole(folder / "study.json", json.dumps(facts, indent=1))
     worst = DONE
     for number, run in enumerate(planned, 1):
         console.print(Text(f"\n{run.name}: run {number} of {len(planned)}", style="bold"))
-        code = run_session(_request(base, run, folder), console)
+        try:
+            code = run_session(_request(base, run, folder, cache), console)
+        except DiskError:
+            raise
+        except (UserError, SourceError, SplitsError, ResultsError) as error:
+            say_error(f"{run.name}: {' '.join(str(error).split())}")  # the others go on
+            code = WRONG
         if code == INTERRUPTED:
             return code
         worst = max(worst, code)
     return worst
 
 
-def _request(base: Request, run: Planned, folder: Path) -> Request:
+def _refuse_other(folder: Path, runs: list[dict[str, Any]]) -> None:
+    """See that a folder does not hold runs of the same names on other data: two projects may both have a study.toml."""
+    try:
+        before = json.loads((folder / "study.json").read_text(encoding="utf-8"))["runs"]
+        known = {each["name"]: each["source"] for each in before}
+    except (OSError, ValueError, KeyError, TypeError):
+        return
+    for run in runs:
+        if known.get(run["name"], run["source"]) != run["source"]:
+            raise UserError(f"{folder}: is another study's: {run['name']} has other data there: give another --out")
+
+
+def _request(base: Request, run: Planned, folder: Path, cache: Path) -> Request:
     suite = folder / "suites" / f"{run.name}.toml"
     write_whole(suite, suite_as_toml(run.suite))
-    cache = environment.cache_folder()
     data, hints = source(run.data, run.name, cache)
     test, test_hints = source([run.test], run.name, cache) if run.test else (None, None)
     splits = folder / "runs" / run.splits_of / "splits.parquet" if run.splits_of else None

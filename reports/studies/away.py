@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pandas as pd
 
 from reports.held_out import held_out_table
-from reports.studies.runs import StudyResults
+from reports.learning import all_right
+from reports.metrics import f1_of_images
+from reports.studies.runs import StudyResults, StudyRun
 
 AWAY_COLUMNS = [
     *("tested_on", "trained_on", "suite", "model", "family", "away", "away_low", "away_high", "at_home", "drop"),
@@ -21,7 +24,7 @@ def away_table(study: StudyResults, alpha: float = 0.05) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        `AWAY_COLUMNS`: away with its interval over draws of groups; at_home, the mean over the folds; drop, at_home minus away.
+        `AWAY_COLUMNS`: away with its interval over draws of groups; at_home, on the same images, the mean over the folds; drop, at_home minus away.
     """
     home = {(run.data[0], run.suite): run for run in study.bases()}
     rows = []
@@ -33,7 +36,7 @@ def away_table(study: StudyResults, alpha: float = 0.05) -> pd.DataFrame:
             if row["status"] != "done":
                 continue
             known = there is not None and row["model"] in there.models
-            at_home = float(there.folds(row["model"], study.metric).mean()) if there and known else math.nan
+            at_home = _at_home(there, row["model"], run, study.metric) if there and known else math.nan
             away = {"away": row[study.metric], "away_low": row[f"{study.metric}_low"]}
             rows.append(
                 {
@@ -50,6 +53,20 @@ def away_table(study: StudyResults, alpha: float = 0.05) -> pd.DataFrame:
                 }
             )
     return pd.DataFrame(rows, columns=AWAY_COLUMNS)
+
+
+def _at_home(home: StudyRun, model: str, away: StudyRun, metric: str) -> float:
+    """Score of a model at home, on the images that it was tested on away: mean over its test parts."""
+    table = away.results.held_out[model][1]
+    if table is None:
+        return math.nan
+    value = f1_of_images if metric == "f1_samples" else all_right
+    scores = []
+    for part in home.evaluation.parts(model):
+        same = np.isin(part.image_id, table["image_id"])
+        if same.any():
+            scores.append(value(part.truth[same], part.decided[same]).mean())
+    return float(np.mean(scores)) if scores else math.nan
 
 
 def away_in_words(away: pd.DataFrame) -> list[str]:

@@ -60,14 +60,15 @@ def families_table(study: StudyResults, level: Level) -> pd.DataFrame:
     rows = []
     for data, suite, variant, pairs in _pairs(study):
         changes: dict[str, list[FloatArray]] = {"classical": [], "deep": []}
-        for model in _shared_models(pairs):
+        shared = _shared_models(pairs)
+        for model in shared:
             family = pairs[0][0].results.models[model]["family"]
             if family in changes:
                 changes[family].append(_differences(pairs, model, study.metric)[0])
         if not all(changes.values()):
             continue
         classical, deep = (np.mean(changes[family], axis=0) for family in ("classical", "deep"))
-        ratio = float(np.mean([run.ratio(model) for run, _ in pairs for model in _shared_models(pairs)]))
+        ratio = float(np.mean([run.ratio(model) for run, _ in pairs for model in shared]))
         test = corrected_t_test(deep - classical, ratio, level.alpha)
         rows.append(
             {
@@ -138,10 +139,22 @@ def _pairs(study: StudyResults) -> Iterator[tuple[str, str, str, Pairs]]:
 
 
 def _shared_models(pairs: Pairs) -> list[str]:
-    """Models that all runs have finished, without the floor: it looks at no image, and would only make Holm's adjustment larger."""
+    """Models that all runs have finished, that the variant touches, without the floor, which looks at no image: these would only make Holm's adjustment larger."""
     base = pairs[0][0]
-    learn = [model for model in base.models if base.results.models[model]["family"] != "floor"]
+    learn = [
+        model
+        for model in base.models
+        if base.results.models[model]["family"] != "floor" and _is_changed(model, *pairs[0])
+    ]
     return [model for model in learn if all(model in run.models for pair in pairs for run in pair)]
+
+
+def _is_changed(model: str, base: StudyRun, changed: StudyRun) -> bool:
+    """Whether a variant touches a model: a variant of one model's parameters leaves the others as they are."""
+    suites = (base.results.run["suite"], changed.results.run["suite"])
+    if suites[0]["preprocessing"] != suites[1]["preprocessing"]:
+        return True
+    return base.results.models[model] != changed.results.models.get(model)
 
 
 def _differences(pairs: Pairs, model: str, metric: str) -> tuple[FloatArray, FloatArray]:

@@ -143,8 +143,8 @@ def _figures(study: StudyResults, tables: dict[str, pd.DataFrame], found: list[A
             chart = chart.properties(width="container", height=320)
             name = f"patients-{run.name}"
             drawn.append(Figure(name, f"{NOTES['patients'][0]}: {run.data[0]}", NOTES["patients"][1], chart, 400))
-    for each in found:
-        suite = each.runs[0].run["suite"]["name"]
+    for number, each in enumerate(found):
+        suite = str(number) if number else "suite"
         drawn.append(Figure(f"ranks-{suite}", *NOTES["ranks"], critical_differences(each), 560))
         drawn.append(
             Figure(f"by-data-{suite}", "Scores by data set", "Mean over the folds.", scores_by_data_set(each), 300)

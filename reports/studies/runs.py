@@ -119,6 +119,9 @@ def load_study(folder: Path) -> StudyResults:
     for each in facts:
         if not _NAME.match(str(each["name"])):
             raise ResultsError(f"{path}: {each['name']!r} is no name of a run")
+        texts = [each["suite"], each["variant"], *(each["data"] if isinstance(each["data"], list) else [None])]
+        if not all(isinstance(text, str) for text in texts):
+            raise ResultsError(f"{path}: {each['name']}: data, suite and variant must be text")
         root = folder / "runs" / each["name"]
         if (root / "run.json").is_file():
             runs.append(StudyRun(**each | {"data": tuple(each["data"]), "evaluation": evaluate(load(root))}))

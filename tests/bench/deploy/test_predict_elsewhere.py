@@ -91,12 +91,38 @@ def test_a_worker_that_is_killed_costs_no_row(classical: Made, many: Path, tmp_p
     assert (table["status"] == "ok").sum() == 95
 
 
+def test_answers_in_a_folder_are_not_lost_to_another_command(classical: Made, many: Path, tmp_path: Path) -> None:
+    model, out, empty = classical.model("hog-svm"), tmp_path / "out", tmp_path / "empty"
+    empty.mkdir()
+    files = sorted(many.iterdir())[1:9]
+    assert classical.bench("predict", model, *files, "--out", out, "--part", "4").returncode == 0
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    for arguments, said in (
+        ((model, empty), "no picture"),
+        ((model, *files[1:]), "answers other files"),
+        ((model, *files[:4]), "answers other files"),
+        ((classical.model("prior"), *files), "another model"),
+    ):
+        done = classical.bench("predict", *arguments, "--out", out, "--part", "4")
+        assert done.returncode == 2
+        assert said in done.stderr
+        assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    done = classical.bench("predict", model, *files[1:], "--out", out, "--part", "4", "--overwrite")
+    assert done.returncode == 0
+    assert pd.read_parquet(out)["file"].tolist() == [str(path) for path in files[1:]]
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "part-1.parquet").write_bytes(b"precious")
+    foreign = classical.bench("predict", model, *files, "--out", tmp_path / "mine", "--overwrite")
+    assert foreign.returncode == 2
+    assert (tmp_path / "mine" / "part-1.parquet").read_bytes() == b"precious"
+
+
 def test_what_cannot_be_is_refused_in_one_line(classical: Made, many: Path, tmp_path: Path) -> None:
     model = classical.model("hog-svm")
     for options, said in (
         (("--cluster", "local:2"), "give --out too"),
         (("--out", tmp_path / "x", "--scheduler", "tcp://127.0.0.1:1"), "no scheduler answers"),
-        (("--out", tmp_path, "--cluster", "local:2"), "is there already"),
+        (("--out", many, "--cluster", "local:2"), "other things in it"),
     ):
         done = classical.bench("predict", model, many, *options)
         assert done.returncode == 2
