@@ -45,7 +45,7 @@ encoders = [{ class = "baselines.thumbnail:Thumbnail", side = 16 }]
 head = { class = "baselines.svm:SVM" }
 [models.pixels]
 encoders = [{ class = "baselines.thumbnail:Thumbnail", side = 8 }]
-head = { class = "baselines.boosting:XGBoost", rounds = 10 }
+head = { class = "baselines.svm:SVM", C = [1], gamma = [1] }
 """
 PARTS = ("Chest", "Hand", "Feet", "Ankle")
 
@@ -54,8 +54,8 @@ PARTS = ("Chest", "Hand", "Feet", "Ankle")
 def hospitals(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two simulated data sets and a study file."""
     root = tmp_path_factory.mktemp("study")
-    write_folder(root / "a", Recipe(60, 3, side=96, parts=(*PARTS, "Skull")))
-    write_folder(root / "b", Recipe(45, 9, side=96, parts=PARTS))
+    write_folder(root / "a", Recipe(48, 3, side=96, parts=(*PARTS, "Skull")))
+    write_folder(root / "b", Recipe(36, 9, side=96, parts=PARTS))
     (root / "study.toml").write_text(STUDY)
     (root / "suite.toml").write_text(SUITE)
     return root
