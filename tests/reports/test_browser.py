@@ -262,7 +262,12 @@ def test_the_page_of_a_study_draws_and_is_accessible(browser: Browser, tmp_path:
     for variant in ("base", "median"):
         for seed in (0, 1):
             name = f"a-{variant}-{seed}"
-            write_run(tmp_path / "runs" / name, "multilabel", ("<b>Hand</b>", "Knee"), seed=2 * seed + len(variant))
+            run = write_run(
+                tmp_path / "runs" / name, "multilabel", ("<b>Hand</b>", "Knee"), seed=2 * seed + len(variant)
+            )
+            described = json.loads((run / "run.json").read_text())
+            described["suite"]["preprocessing"]["denoise"] = "median" if variant == "median" else "none"
+            (run / "run.json").write_text(json.dumps(described))
             place = {"data": ["<i>A</i>"], "suite": "quick", "variant": variant, "seed": seed, "test": None}
             facts.append({"name": name, **place})
     (tmp_path / "study.json").write_text(json.dumps({"name": "<s>study</s>", "runs": facts}))
