@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xgboost
 
-VERSION = 1
+VERSION = 2
 
 
 class XGBoost:
@@ -27,9 +27,8 @@ class XGBoost:
     learning_rate, max_depth, max_bin, min_child_weight, subsample, colsample_bynode
         As in XGBoost. Few bins and few columns per node are what makes ten thousand HOG columns quick.
     rows, turn
-        With more training rows than `rows`, every `turn` rounds another `rows` of them, drawn at random without repetition until all
-        were there, are boosted on: stochastic gradient boosting (Friedman 2002), whose cost does not grow with the data set. What it
-        chose says so.
+        More training rows than `rows` are dealt at random into parts of at most that many, which take turns of `turn` rounds each:
+        stochastic gradient boosting (Friedman 2002), whose rounds do not cost more on a larger data set. What it chose says so.
     task
         "multilabel" or "multiclass".
     device, threads
@@ -68,36 +67,23 @@ class XGBoost:
 
     def fit(self, X: np.ndarray, y: np.ndarray, X_valid: np.ndarray, y_valid: np.ndarray, seed: int) -> XGBoost:
         """Fit to encodings (n, d) float32 and labels (n, n_classes) of 0 and 1; stop on the validation part."""
-        parameters = self._parameters(y.shape[1], seed)
-        booster, losses, valid = None, [], None
-        for rows, rounds in self._turns(len(X), seed):
-            train = self._matrix(X if rows is None else X[rows], y if rows is None else y[rows])
-            if rows is None:
-                valid = self._matrix(X_valid, y_valid, like=train)
-            elif valid is None:
-                valid = xgboost.DMatrix(X_valid, self._targets(y_valid), nthread=self.threads or None)
-            record: dict[str, dict[str, list[float]]] = {}
-            booster = xgboost.train(
-                parameters,
-                train,
-                num_boost_round=rounds,
-                evals=[(valid, "valid")],
-                evals_result=record,
-                xgb_model=booster,
-                verbose_eval=False,
-                early_stopping_rounds=self.stop_after,
-            )
-            (curve,) = record["valid"].values()
-            losses += curve
-            if len(losses) - 1 - int(np.argmin(losses)) >= self.stop_after:
-                break
-        if booster is None:
+        if self.rounds < 1:
             raise ValueError(f"XGBoost: rounds = {self.rounds}: give 1 or more")
+        parts = self._parts(X, y, seed)
+        valid = self._matrix(X_valid, y_valid, like=parts[0])
+        # One booster throughout: it keeps its scores of each matrix, so that a round costs one round, on whatever part it is boosted.
+        booster = xgboost.Booster(self._parameters(y.shape[1], seed), [*parts, valid])
+        losses: list[float] = []
+        for k in range(self.rounds):
+            booster.update(parts[k // self.turn % len(parts)], k)
+            losses.append(float(booster.eval_set([(valid, "valid")], k).rpartition(":")[2]))
+            if k - int(np.argmin(losses)) >= self.stop_after:
+                break
         best = int(np.argmin(losses))
         self.whole_ = booster
         self.booster_ = booster[: best + 1]
         self.chosen_ = {"trees": float(best + 1)} | ({} if len(X) <= self.rows else {"rows": float(self.rows)})
-        self.history_ = [{"epoch": k + 1, "valid_loss": float(loss)} for k, loss in enumerate(losses)]
+        self.history_ = [{"epoch": k + 1, "valid_loss": loss} for k, loss in enumerate(losses)]
         self.n_parameters_ = sum(tree.count("leaf=") for tree in self.booster_.get_dump())
         return self
 
@@ -109,17 +95,16 @@ class XGBoost:
         self.chosen_ = {"trees": float(self.rounds)}
         return self
 
-    def _turns(self, n: int, seed: int) -> Iterator[tuple[np.ndarray | None, int]]:
-        """Rows (None for all) and the rounds to boost on them."""
-        if n <= self.rows:
-            yield None, self.rounds
-            return
-        rng, waiting = np.random.default_rng(seed), np.empty(0, np.int64)
-        for done in range(0, self.rounds, self.turn):
-            if len(waiting) < self.rows:
-                waiting = np.concatenate([waiting, rng.permutation(n)])
-            yield np.sort(waiting[: self.rows]), min(self.turn, self.rounds - done)
-            waiting = waiting[self.rows :]
+    def _parts(self, X: np.ndarray, y: np.ndarray, seed: int) -> list[xgboost.QuantileDMatrix]:
+        """Training rows, dealt at random into as few parts as have `rows` each at most; all have the bins of the first."""
+        n_parts = -(-len(X) // self.rows)
+        if n_parts == 1:
+            return [self._matrix(X, y)]
+        dealt = np.random.default_rng(seed).permutation(len(X)) % n_parts
+        parts = [self._matrix(X[dealt == 0], y[dealt == 0])]
+        for part in range(1, n_parts):
+            parts.append(self._matrix(X[dealt == part], y[dealt == part], like=parts[0]))
+        return parts
 
     def _matrix(
         self, X: np.ndarray, y: np.ndarray, *, like: xgboost.QuantileDMatrix | None = None

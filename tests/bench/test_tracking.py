@@ -32,7 +32,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     address = f"http://127.0.0.1:{port}"
     stores = ["--backend-store-uri", f"sqlite:///{root}/store.db", "--artifacts-destination", str(root / "artifacts")]
     line = [command, "server", *stores, "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    with (root / "log").open("w") as log, subprocess.Popen(line, cwd=root, stdout=log, stderr=log) as process:
+    alone = os.environ | {
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"
+    }  # jobs are six processes more, which nobody asks for anything
+    with (
+        (root / "log").open("w") as log,
+        subprocess.Popen(line, cwd=root, env=alone, stdout=log, stderr=log) as process,
+    ):
         try:
             _wait(address, process, root / "log")
             yield address
