@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import os
 import resource
@@ -22,6 +23,7 @@ _SPREAD = 0.10  # above this share of the median the samples are not to be trust
 _ENOUGH = 0.3  # seconds: predictions that took longer in all are not repeated
 _SAMPLES = 5
 _LOAD = 0.10  # share of all cores that others may keep busy
+_looked_over = {"modules": 0}
 _TICKS = 0.2  # seconds: the system counts in hundredths, so that shorter regions say nothing
 
 
@@ -42,7 +44,7 @@ def measured() -> Iterator[Cost]:
     whole process so far.
     """
     cost = Cost()
-    gc.collect()
+    _collect()
     _reset_peak()
     before, start = _processor_seconds(), time.perf_counter()
     yield cost
@@ -89,6 +91,15 @@ def warnings(samples: list[float], load_of_others: float = 0.0) -> list[str]:
     spread = (max(samples) - min(samples)) / statistics.median(samples)
     words = f"prediction times spread by {spread:.0%} of their median".replace("%", " %")
     return ([words] if spread > _SPREAD else []) + said
+
+
+def _collect() -> None:
+    """Collect garbage; modules that are loaded by now are not looked at again (with torch that would be 0.2 s before each region)."""
+    gc.collect()
+    if _looked_over["modules"] < len(sys.modules):
+        gc.freeze()
+        atexit.register(gc.unfreeze)  # extension modules look at exit whether all of theirs is gone
+        _looked_over["modules"] = len(sys.modules)
 
 
 def _processor_seconds() -> tuple[float, float]:
