@@ -19,7 +19,7 @@ imports:
 	lint-imports
 
 test:
-	$(PYTHON) -m pytest
+	$(PYTHON) -m pytest -n 2 --dist worksteal
 
 slow:  ## minutes to an hour: the accuracy floors on real radiographs
 	$(PYTHON) -m pytest -m slow

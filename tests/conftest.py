@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # test processes side by side: who waits lets the others work
 SHARED = Path(os.environ.get("XRAYBENCH_SHARED", Path(__file__).parents[2] / "shared"))
 
 
