@@ -23,6 +23,7 @@ from bench.store import is_sealed
 from reports.explanations import explanations_section, load_explanations
 from reports.results import load
 from tests.bench.deploy.made import Made
+from tests.reports.test_browser import browser  # noqa: F401 - a fixture
 
 EYE = (slice(0, 56), slice(56, 112))  # the quarter that the synthetic model looks at
 
@@ -173,6 +174,17 @@ def test_models_and_images_become_a_sealed_folder(run: Made, tmp_path: Path) -> 
     again = tmp_path / "again"
     command(run, run.model("hog-xgboost"), run.model("prior"), *images_of(run, 1), out=again)
     assert (again / "explanations.json").read_bytes() == (out / "explanations.json").read_bytes()
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_page_is_accessible_and_fits_a_phone(run: Made, tmp_path: Path, browser, width: int) -> None:  # noqa: F811 - the fixture
+    command(run, run.model("hog-xgboost"), run.model("prior"), *images_of(run, 1), out=tmp_path / "out")
+    browser.ask("window/rect", {"width": width, "height": 900})
+    browser.open(tmp_path / "out" / "explanations.html")
+    assert browser.log("browser") == []
+    assert browser.complaints() == []
+    assert browser.run("return document.documentElement.scrollWidth <= window.innerWidth")
 
 
 def test_a_class_can_be_asked_for(run: Made, tmp_path: Path) -> None:

@@ -274,6 +274,7 @@ def test_a_dropped_file_is_answered_in_the_page(address: str, picture: bytes, br
     ):
         time.sleep(0.1)
     assert browser.run("return document.querySelector('article img').naturalWidth") > 0
+    assert browser.complaints() == []
     assert [entry for entry in browser.log("browser") if entry["level"] == "SEVERE"] == []
     asked = [
         entry["message"] for entry in browser.log("performance") if "Network.requestWillBeSent" in entry["message"]
