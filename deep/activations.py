@@ -74,6 +74,10 @@ class Activations:
         """
         return self._start().fingerprint(pick_device(self.device))
 
+    def for_prediction(self) -> None:
+        """Leave out what only training needs: the augmented versions."""
+        self.versions = 0
+
     def encode(self, images: np.ndarray) -> np.ndarray:
         """Feature maps of images (n, h, w) uint8: (n, 2 + versions, channels, rows, columns) float16; image, mirror image, augmented ones."""
         device = pick_device(self.device)

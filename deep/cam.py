@@ -81,7 +81,7 @@ def cut(encoders: Sequence[Any], head: Any, *, mirror: bool) -> Cut | None:
         found = Cut(encoders[0].reduced, encoders[0].network(), head.network_.backbone, head.network_, mirror=True)
     elif len(encoders) == 1 and isinstance(encoders[0], Frozen):
         network, classifier = encoders[0].network(), _as_classifier(encoders[0], head)
-        found = Cut(lambda grey: grey, None, network, classifier, mirror and classifier is not None)
+        found = Cut(encoders[0].reduced, None, network, classifier, mirror and classifier is not None)
     return found if found is not None and _has_map(found) else None
 
 

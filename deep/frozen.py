@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from safetensors.torch import save
 from torch import Tensor
-from torch.nn.functional import adaptive_avg_pool2d, normalize
+from torch.nn.functional import adaptive_avg_pool2d, interpolate, normalize
 
 from deep.backbones import Backbone, published_state
 from deep.device import autocast, images_at_a_time, pick_device
@@ -36,6 +36,8 @@ class Frozen:
         untrained one, always the same.
     weights
         A weights file; by default looked for as `deep.weights.find_weights` says.
+    side
+        Images are averaged down to this many pixels a side before; 0 leaves them as they come.
     batch
         Images per forward pass; 0 chooses by the device.
     device, weights_dir, offline
@@ -50,6 +52,7 @@ class Frozen:
         root: bool = True,
         start: str = "imagenet",
         weights: str | None = None,
+        side: int = 0,
         batch: int = 0,
         device: str = "auto",
         weights_dir: Path | None = None,
@@ -60,6 +63,7 @@ class Frozen:
         self.root = root
         self.start = start
         self.weights = weights
+        self.side = side
         self.batch = batch
         self.device = device
         self.weights_dir = weights_dir
@@ -83,7 +87,7 @@ class Frozen:
         out = []
         with torch.inference_mode(), autocast(device):
             for rows in torch.from_numpy(np.array(images)).split(self.batch or images_at_a_time(device)):
-                feature_map = network(rows.to(device)[:, None].float() / 255)  # (b, width, rows, columns)
+                feature_map = network(self.reduced(rows.to(device)[:, None].float() / 255))  # (b, width, rows, columns)
                 out.append(self.pooled(feature_map.float()))
         return torch.cat(out).cpu().numpy()
 
@@ -99,6 +103,10 @@ class Frozen:
     def save(self, file: Path) -> None:
         """Write the backbone's weights as safetensors; named as `weights` they give the same encoder."""
         file.write_bytes(save(published_state(self.backbone, build_start(self._start()))))
+
+    def reduced(self, grey: Tensor) -> Tensor:
+        """Images (n, 1, h, w) at the side that the backbone sees."""
+        return interpolate(grey, size=(self.side, self.side), mode="area") if self.side else grey
 
     def _start(self) -> Start:
         return Start(self.backbone, self.start, self.weights, self.weights_dir, self.offline)

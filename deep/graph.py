@@ -43,12 +43,13 @@ class _Features(nn.Module):
     def __init__(self, encoders: Sequence[Frozen], *, mirrored: bool) -> None:
         super().__init__()
         self.networks = nn.ModuleList(encoder.network() for encoder in encoders)
-        self.pools = [encoder.pooled for encoder in encoders]
+        self.encoders = list(encoders)
         self.mirrored = mirrored
 
     def forward(self, grey: Tensor) -> list[list[Tensor]]:
         views = [grey, grey.flip(3)] if self.mirrored else [grey]
-        return [[pool(net(view)) for net, pool in zip(self.networks, self.pools, strict=True)] for view in views]
+        pairs = list(zip(self.networks, self.encoders, strict=True))
+        return [[encoder.pooled(net(encoder.reduced(view))) for net, encoder in pairs] for view in views]
 
     def description(self, seen: list[list[Tensor]]) -> Tensor:
         return seen[0][0]

@@ -95,7 +95,10 @@ def _encoder(folder: Path, k: int, part: Part, resources: Resources) -> Any:
     file = encoder_file(folder, k)
     if file.is_file():
         part = Part.model_validate({"class": part.class_, **part.parameters, "weights": str(file)})
-    return build(part, resources, f"encoders.{k}")
+    encoder = build(part, resources, f"encoders.{k}")
+    if hasattr(encoder, "for_prediction"):
+        encoder.for_prediction()
+    return encoder
 
 
 def load_head(class_: str, folder: Path, device: str) -> Any:

@@ -102,17 +102,7 @@ class _NoView:
 def _without_descriptions(engine: Any) -> Any:
     native = copy.copy(engine)
     native.view = _NoView()
-    native.encoders = [_without_versions(encoder) for encoder in native.encoders]
     return native
-
-
-def _without_versions(encoder: Any) -> Any:
-    """An encoder that gives no augmented versions, which only training looks at."""
-    if not hasattr(encoder, "versions"):
-        return encoder
-    fresh = copy.copy(encoder)
-    fresh.versions = 0
-    return fresh
 
 
 def _network(native: Any, facts: dict[str, Any]) -> Any:

@@ -70,6 +70,15 @@ def test_frozen_features_do_not_depend_on_the_batch(weights_dir: Path, radiograp
     assert np.abs(whole - single).max() < 1e-4
 
 
+def test_frozen_features_of_reduced_images_are_those_of_small_images(
+    weights_dir: Path, radiographs: np.ndarray
+) -> None:
+    small = radiographs.reshape(12, 112, 2, 112, 2).mean(axis=(2, 4))
+    large = np.repeat(np.repeat(np.round(small).astype(np.uint8), 2, axis=1), 2, axis=2)
+    reduced = Frozen("squeezenet1_0", side=112, weights_dir=weights_dir).encode(large)
+    assert np.array_equal(reduced, Frozen("squeezenet1_0", weights_dir=weights_dir).encode(large[:, ::2, ::2]))
+
+
 def test_a_random_start_is_always_the_same_one(radiographs: np.ndarray) -> None:
     torch.manual_seed(1)
     once = Frozen("squeezenet1_1", start="random", device="cpu").encode(radiographs[:3])

@@ -45,6 +45,9 @@ def test_activations_are_those_of_the_first_stages(bars: tuple[np.ndarray, np.nd
     assert all(np.abs(found[:, 0] - found[:, version]).max() > 0.01 for version in (2, 3, 4))
     again = Activations("squeezenet1_0", 6, versions=3, augmentation={}, **START).encode(images)
     assert (found == again).all()
+    predicting = Activations("squeezenet1_0", 6, versions=3, augmentation={}, **START)
+    predicting.for_prediction()
+    assert np.array_equal(predicting.encode(images), found[:, :2])
 
 
 def test_one_grey_channel_gives_what_three_equal_ones_give(bars: tuple[np.ndarray, np.ndarray]) -> None:
