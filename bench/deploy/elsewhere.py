@@ -125,7 +125,9 @@ class Predicting:
         error = future.exception() if future.status == "error" else None
         if error is not None and not isinstance(error, KilledWorker):
             raise error
-        self.deaths[part.path] += 1
+        self.deaths[part.path] += (
+            error.allowed_failures + 1 if error else 1
+        )  # a scheduler of others tries again by itself
         if self.deaths[part.path] < _DEATHS:
             self.note(f"{part.path.stem}: its worker died: it is answered again")
             again.append(part)

@@ -74,6 +74,12 @@ def expand(study: Study, folder: Path) -> list[Planned]:
     for model in study.models:
         if model not in known:
             raise UserError(f"models: {model!r} is in none of the suites {', '.join(study.suites)}: bench list models")
+    for variant, changes in study.variants.items():
+        for model in filter(None, map(_model_of, changes)):
+            if model not in known:
+                raise UserError(
+                    f"variants.{variant}: model {model!r} is in none of the suites {', '.join(study.suites)}"
+                )
     runs = [run for data in study.data for name in study.suites for run in _runs(study, data, suites[name])]
     if study.leave_one_out:
         runs += [_left_out(study, data, suites[name][BASE]) for data in study.data for name in study.suites]
@@ -94,17 +100,32 @@ def share_name(model: str, share: float) -> str:
 
 
 def _suites(study: Study, name: str, folder: Path) -> dict[str, Suite]:
-    """The suite of each variant, base first."""
-    there = folder / name
-    path = str(there) if name.endswith(".toml") and there.exists() else name
+    """The suite of each variant, base first; without variants that only change models which this suite does not have."""
+    path = str(suite_file(name, folder) or name)
+    models = load_suite(path, {}).models
     found = {}
     for variant, changes in {BASE: {}, **study.variants}.items():
-        suite = load_suite(path, changes)
+        here = {key: value for key, value in changes.items() if _model_of(key) in (None, *models)}
+        if changes and not here:
+            continue
+        suite = load_suite(path, here)
         cv = {key: value for key in ("folds", "repeats") if (value := getattr(study, key)) is not None}
         suite = suite.model_copy(update={"cv": suite.cv.model_copy(update=cv)})
         wanted = [model for model in study.models if model in suite.models]
         found[variant] = suite.select(wanted) if wanted else suite
     return found
+
+
+def suite_file(name: str, folder: Path) -> Path | None:
+    """File of a suite that lies below the study's folder, or None."""
+    there = folder / name
+    return there if name.endswith(".toml") and there.exists() else None
+
+
+def _model_of(key: str) -> str | None:
+    """The model that a key of a variant changes, if it changes one alone."""
+    first, _, rest = key.partition(".")
+    return rest.split(".")[0] if first == "models" else None
 
 
 def _stem(study: Study, data: str, suite: Suite) -> str:

@@ -27,7 +27,7 @@ from bench.errors import DiskError, UserError
 from bench.session import DONE, INTERRUPTED, Request, run_session
 from bench.study.plan import read_study
 from bench.study.pool import source
-from bench.study.runs import Planned, expand
+from bench.study.runs import Planned, expand, suite_file
 from bench.tuning.toml import suite_as_toml
 from reports.results import ResultsError
 
@@ -55,7 +55,8 @@ def run_study(path: Path, out: Path | None, base: Request, console: Console, *, 
         If the file is wrong, or a data set cannot be listed: before anything is computed.
     """
     study = read_study(path)
-    sys.path.append(str(path.resolve().parent))  # a user's own classes stand beside the study or the suite
+    own = [path, *filter(None, (suite_file(name, path.parent) for name in study.suites))]
+    sys.path += [str(file.resolve().parent) for file in own]  # a user's own classes stand beside the study or a suite
     planned = expand(study, path.parent)
     cache = environment.cache_folder()
     for each in study.data:

@@ -112,7 +112,7 @@ def effects_in_words(effects: pd.DataFrame, families: pd.DataFrame, level: Level
             else "does not do more for one family than for the other, as far as can be told"
         )
         lines.append(
-            f"{row.data}: {row.variant} {sure}: classical {row.classical:+.3f}, deep {row.deep:+.3f} (difference {row.difference:+.3f}, "
+            f"{row.data}{_of(row, families)}: {row.variant} {sure}: classical {row.classical:+.3f}, deep {row.deep:+.3f} (difference {row.difference:+.3f}, "
             f"{1 - level.alpha:.0%} interval {row.ci_low:+.3f} to {row.ci_high:+.3f})."
         )
     return lines
@@ -120,7 +120,12 @@ def effects_in_words(effects: pd.DataFrame, families: pd.DataFrame, level: Level
 
 def _named(row: Any, effects: pd.DataFrame) -> str:
     where = f" on {row.data}" if effects["data"].nunique() > 1 else ""
-    return f"{row.model}{where} ({row.difference:+.3f})"
+    return f"{row.model}{_of(row, effects)}{where} ({row.difference:+.3f})"
+
+
+def _of(row: Any, table: pd.DataFrame) -> str:
+    """Which suite a row is about, where there are several."""
+    return f" of {row.suite}" if table["suite"].nunique() > 1 else ""
 
 
 def _pairs(study: StudyResults) -> Iterator[tuple[str, str, str, Pairs]]:

@@ -121,7 +121,10 @@ def _words(study: StudyResults, tables: dict[str, pd.DataFrame], found: list[Acr
     for run in study.bases():
         crossed = crossing(curves(run.evaluation), level.alpha) if has_shares(run.results) else None
         if crossed:
-            words.append(f"{run.data[0]}: {crossing_in_words(crossed, title(study.metric, run.results), level.alpha)}")
+            of = f" of {run.suite}" if len({each.suite for each in study.runs}) > 1 else ""
+            words.append(
+                f"{run.data[0]}{of}: {crossing_in_words(crossed, title(study.metric, run.results), level.alpha)}"
+            )
     for each in found:
         words.append(" ".join(in_words(each)))
     if "away" in tables:

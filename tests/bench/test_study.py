@@ -104,6 +104,10 @@ def test_a_study_is_one_plan_one_store_and_one_report(hospitals: Path, bench_com
         (('"Ankle" = "Feet", "Skull" = ""', '"Ankel" = "Feet"'), "no image has the class 'Ankel'"),
         (('"preprocessing.denoise"', '"preprocessing.denose"'), "denose"),
         (("[variants.median]", "[variants.base]"), "variants.base"),
+        (
+            ('"preprocessing.denoise" = "median"', '"models.pixel.head.C" = [1]'),
+            "model 'pixel' is in none of the suites",
+        ),
         (('"pixels"', '"pixel"'), "'pixel' is in none of the suites"),
         (("shares = [0.5]", "shares = [5]"), "learning_curve.shares.0"),
         (('name = "other"', 'name = "a"'), "'a' is there twice"),
@@ -119,6 +123,30 @@ def test_a_wrong_study_is_refused_in_one_line_before_anything_is_computed(
     assert done.returncode == 2
     assert said in " ".join(done.stderr.split())
     assert not Path("out").exists()
+
+
+def test_a_variant_of_one_model_leaves_suites_without_it_alone(
+    hospitals: Path, bench_command: Callable, tmp_path: Path
+) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "tiny.toml").write_text(SUITE)
+    other = SUITE.replace("tiny", "own").replace("pixels", "mine").replace("baselines.thumbnail:Th", "own_thumbs:Th")
+    (tmp_path / "other" / "own.toml").write_text(other)
+    (tmp_path / "other" / "own_thumbs.py").write_text("from baselines.thumbnail import Thumbnail\n")
+    lines = ["folds = 2", 'suite = ["tiny.toml", "other/own.toml"]', "[[data]]", f'path = "{hospitals / "a"}"']
+    lines += ["[variants.firm]", '"models.pixels.head.C" = [100]', '"models.mine.head.C" = [100]']
+    lines += ["[variants.soft]", '"models.pixels.head.C" = [0.01]']
+    (tmp_path / "study.toml").write_text("\n".join(lines))
+    done = bench_command("study", tmp_path / "study.toml", "--out", "out")
+    assert done.returncode == 0, done.stdout + done.stderr
+    runs = {folder.name for folder in Path("out/runs").iterdir()}
+    assert runs == {"a-tiny", "a-tiny-firm", "a-tiny-soft", "a-own", "a-own-firm"}
+    effects = pd.read_csv("out/report/tables/effects.csv")
+    assert set(zip(effects["suite"], effects["variant"], effects["model"], strict=True)) == {
+        ("tiny", "firm", "pixels"),
+        ("tiny", "soft", "pixels"),
+        ("own", "firm", "mine"),
+    }
 
 
 def test_a_study_folder_of_somebody_else_leads_nowhere_else(tmp_path: Path, bench_command: Callable) -> None:

@@ -8,7 +8,7 @@ then looked at: the middle of one picture is searched in the other at several si
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +28,7 @@ NEAREST = 8  # candidates of each image, by distance
 MIDDLE = 0.7  # share of a side that is searched in the other picture
 SCALES = (1.0, 0.97, 1.03, 0.94, 1.06, 0.91, 1.10, 0.87, 1.15)
 KEPT = 4096  # images whose middles are kept at a time: 18 KB each at the coarse size
+PIECE = 256  # candidates that a thread looks at before it asks for more
 KEPT_BYTES = 300_000_000  # of detail at each size: all images of a large data set at the coarse one
 COARSE, FINE = (32, 1.5), (96, 4.0)  # pixels of a side, and sigma of what counts as detail there
 PASSES = 0.7  # coarse likeness from which a pair is looked at finely
@@ -76,14 +77,14 @@ def near_duplicates(images: np.ndarray, *, seed: int = 0, workers: int = 1) -> l
     coarse = _Details(images, *COARSE)
     fine = _Details(images, *FINE)
 
-    def look(pair: tuple[int, int]) -> Pair | None:
-        if coarse.likeness(*pair) < PASSES:
-            return None
-        likeness = fine.likeness(*pair)
-        return Pair(*pair, likeness) if likeness >= THRESHOLD else None
+    def look(pairs: Sequence[tuple[int, int]]) -> list[Pair]:
+        close = [pair for pair in pairs if coarse.likeness(*pair, enough=PASSES) >= PASSES]
+        measured = [Pair(*pair, fine.likeness(*pair)) for pair in close]
+        return [pair for pair in measured if pair.likeness >= THRESHOLD]
 
     with ThreadPoolExecutor(workers) as pool:
-        return [pair for pair in pool.map(look, found) if pair is not None]
+        pieces = [found[begin : begin + PIECE] for begin in range(0, len(found), PIECE)]
+        return [pair for pairs in pool.map(look, pieces) for pair in pairs]
 
 
 def known_near_duplicates(images: np.ndarray, digest: str, cache: Path, *, workers: int) -> list[Pair]:
@@ -165,8 +166,8 @@ class _Details:
         self.details: dict[int, np.ndarray | None] = {}
         self.middles: dict[int, list[np.ndarray]] = {}
 
-    def likeness(self, a: int, b: int) -> float:
-        """Highest correlation of detail when the middle of either image is searched in the other."""
+    def likeness(self, a: int, b: int, enough: float = 0.995) -> float:
+        """Highest correlation of detail when the middle of either image is searched in the other; or the first that is `enough`."""
         one, other = self._detail(a), self._detail(b)
         if one is None or other is None:
             return 0.0
@@ -174,7 +175,7 @@ class _Details:
         for row, middle_of, whole in ((a, one, other), (b, other, one)):
             for patch in self._patches(row, middle_of):
                 best = max(best, float(cv2.matchTemplate(whole, patch, cv2.TM_CCOEFF_NORMED).max()))
-                if best >= 0.995:
+                if best >= enough:
                     return best
         return best
 
