@@ -37,9 +37,10 @@ def serve(
         raise UserError(f"bench serve needs {error.name}: pip install 'xraybench[serve]'") from None
     from bench.deploy.model import load_model
     from bench.serving.limits import Limits
+    from bench.serving.looking import told_apart
 
     _check_free(host, port)
-    models = [load_model(folder, engine, device) for folder in folders]
+    models = told_apart([load_model(folder, engine, device) for folder in folders])
     limits = Limits(int(max_megabytes * 1e6), int(max_megapixels * 1e6), hosts=(host,))
     if not _is_loopback(host):
         out.print(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import time
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -18,6 +20,15 @@ from bench.explaining.occlusion import occlusion
 
 _GRID = 10  # places down and across
 _MOST = 5  # most probable classes that are told
+
+
+def told_apart(models: Sequence[Model]) -> list[Model]:
+    """Give models of one name, such as one of each of two hospitals, the names of their folders as well, and numbers where these are the same."""
+    names = Counter(model.name for model in models)
+    full = [f"{m.name} ({m.folder.resolve().name})" if names[m.name] > 1 else m.name for m in models]
+    again = Counter(full)
+    numbered = [f"{name} {full[: k + 1].count(name)}" if again[name] > 1 else name for k, name in enumerate(full)]
+    return [replace(m, facts={**m.facts, "name": name}) for m, name in zip(models, numbered, strict=True)]
 
 
 def look_at(models: Sequence[Model], data: bytes, frame: int, max_pixels: int) -> dict[str, Any]:

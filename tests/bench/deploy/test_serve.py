@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from PIL import Image
 from bench.deploy.model import load_model
 from bench.serving.app import make_app
 from bench.serving.limits import Limits
+from bench.serving.looking import told_apart
 from tests.bench.deploy.made import Made
 from tests.reports.test_browser import browser  # noqa: F401 - a fixture
 
@@ -252,27 +254,58 @@ def test_it_ends_quietly(classical: Made) -> None:
     assert "Traceback" not in err
 
 
-@pytest.mark.browser
-def test_a_dropped_file_is_answered_in_the_page(address: str, picture: bytes, browser) -> None:  # noqa: F811 - the fixture
-    """A file is handed to the page as the drop of a mouse would."""
+def dropped(browser, address: str, content: bytes) -> None:  # noqa: F811 - the fixture
+    """Hand a file to the page as the drop of a mouse would, and wait for the answers."""
     browser.ask("url", {"url": address + "/"})
-    numbers = ",".join(map(str, picture))
+    numbers = ",".join(map(str, content))
     browser.run(
-        f"const file = new File([new Uint8Array([{numbers}])], 'x.png'); const data = new DataTransfer(); data.items.add(file);"
+        f"const file = new File([new Uint8Array([{numbers}])], 'x'); const data = new DataTransfer(); data.items.add(file);"
         "document.getElementById('drop').dispatchEvent(new DragEvent('drop', {dataTransfer: data, bubbles: true, cancelable: true}));"
     )
+    until(browser, f"document.querySelectorAll('article').length === {len(MODELS)}")
+
+
+def until(browser, condition: str) -> None:  # noqa: F811 - the fixture
+    """Wait until a condition holds in the page."""
     deadline = time.monotonic() + 30
-    while (
-        browser.run("return document.querySelectorAll('article').length") != len(MODELS) and time.monotonic() < deadline
-    ):
+    while not browser.run(f"return {condition}"):
+        assert time.monotonic() < deadline, condition
         time.sleep(0.1)
+
+
+@pytest.mark.browser
+def test_another_frame_is_asked_for_in_the_page(address: str, picture: bytes, browser) -> None:  # noqa: F811 - the fixture
+    pytest.importorskip("pydicom")
+    from tests.radiographs.test_dicom import twin
+
+    grey = np.asarray(Image.open(io.BytesIO(picture)).convert("L"))[:200, :200]
+    dropped(browser, address, twin(np.stack([grey, grey[::-1], 255 - grey]), NumberOfFrames="3"))
+    assert not browser.run("return document.getElementById('frames').hidden")
+    first = browser.run("return document.querySelector('article img').src")
+    browser.run("const f = document.getElementById('frame'); f.value = 3; f.dispatchEvent(new Event('change'));")
+    until(browser, "document.getElementById('said').textContent.endsWith('frame 3 of 3')")
+    assert browser.run("return document.querySelector('article img').src") != first
+    browser.run("const f = document.getElementById('frame'); f.value = 4; f.dispatchEvent(new Event('change'));")
+    assert browser.run("return document.getElementById('said').textContent").endswith("frame 3 of 3")
+    assert browser.complaints() == []
+
+
+def test_models_of_one_name_are_told_apart(classical: Made, tmp_path: Path) -> None:
+    here, there = load_model(classical.model("hog-svm")), tmp_path / "elsewhere"
+    shutil.copytree(here.folder, there)
+    other = load_model(classical.model("hog-xgboost"))
+    names = [model.name for model in told_apart([here, load_model(there), other, here])]
+    folder = here.folder.name
+    assert names == [f"hog-svm ({folder}) 1", "hog-svm (elsewhere)", "hog-xgboost", f"hog-svm ({folder}) 2"]
+
+
+@pytest.mark.browser
+def test_a_dropped_file_is_answered_in_the_page(address: str, picture: bytes, browser) -> None:  # noqa: F811 - the fixture
+    dropped(browser, address, picture)
     assert browser.run("return [...document.querySelectorAll('article')].map(a => a.dataset.model)") == list(MODELS)
+    assert browser.run("return document.getElementById('frames').hidden")
     browser.run("document.getElementById('heat').click()")
-    while (
-        not browser.run("return document.querySelector('article img').alt.startsWith('Where')")
-        and time.monotonic() < deadline
-    ):
-        time.sleep(0.1)
+    until(browser, "document.querySelector('article img').alt.startsWith('Where')")
     assert browser.run("return document.querySelector('article img').naturalWidth") > 0
     assert browser.complaints() == []
     assert [entry for entry in browser.log("browser") if entry["level"] == "SEVERE"] == []
