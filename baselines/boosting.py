@@ -41,7 +41,7 @@ class XGBoost:
         stop_after: int = 20,
         learning_rate: float = 0.15,
         max_depth: int = 3,
-        max_bin: int = 64,
+        max_bin: int = 32,
         min_child_weight: float = 1.0,
         subsample: float = 0.8,
         colsample_bynode: float = 0.05,

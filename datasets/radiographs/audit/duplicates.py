@@ -28,7 +28,7 @@ NEAREST = 8  # candidates of each image, by distance
 MIDDLE = 0.7  # share of a side that is searched in the other picture
 SCALES = (1.0, 0.97, 1.03, 0.94, 1.06, 0.91, 1.10, 0.87, 1.15)
 KEPT = 4096  # images whose middles are kept at a time: 18 KB each at the coarse size
-PIECE = 256  # candidates that a thread looks at before it asks for more
+PIECE = 256  # images or candidates that a thread looks at before it asks for more
 KEPT_BYTES = 300_000_000  # of detail at each size: all images of a large data set at the coarse one
 COARSE, FINE = (32, 1.5), (96, 4.0)  # pixels of a side, and sigma of what counts as detail there
 PASSES = 0.7  # coarse likeness from which a pair is looked at finely
@@ -44,13 +44,18 @@ class Pair:
     likeness: float
 
 
-def fingerprints(images: np.ndarray) -> np.ndarray:
+def fingerprints(images: np.ndarray, *, workers: int = 1) -> np.ndarray:
     """Difference hash of each image, (n, h, w) uint8 -> (n, 128) bool."""
     bits = np.empty((len(images), 2 * BLOCKS * BLOCKS), dtype=bool)
-    for i, image in enumerate(images):
-        rows = cv2.resize(image, (BLOCKS + 1, BLOCKS), interpolation=cv2.INTER_AREA).astype(np.int16)
-        columns = cv2.resize(image, (BLOCKS, BLOCKS + 1), interpolation=cv2.INTER_AREA).astype(np.int16)
-        bits[i] = np.concatenate([(np.diff(rows, axis=1) > 0).ravel(), (np.diff(columns, axis=0) > 0).ravel()])
+
+    def hashed(begin: int) -> None:
+        for i in range(begin, min(begin + PIECE, len(images))):
+            rows = cv2.resize(images[i], (BLOCKS + 1, BLOCKS), interpolation=cv2.INTER_AREA).astype(np.int16)
+            columns = cv2.resize(images[i], (BLOCKS, BLOCKS + 1), interpolation=cv2.INTER_AREA).astype(np.int16)
+            bits[i] = np.concatenate([(np.diff(rows, axis=1) > 0).ravel(), (np.diff(columns, axis=0) > 0).ravel()])
+
+    with ThreadPoolExecutor(workers) as pool:
+        list(pool.map(hashed, range(0, len(images), PIECE)))
     return bits
 
 
@@ -73,7 +78,7 @@ def near_duplicates(images: np.ndarray, *, seed: int = 0, workers: int = 1) -> l
     """
     if workers < 1:
         raise ValueError(f"{workers} workers cannot look at anything: give 1 or more")
-    found = sorted(candidates(fingerprints(images), seed=seed))
+    found = sorted(candidates(fingerprints(images, workers=workers), seed=seed))
     coarse = _Details(images, *COARSE)
     fine = _Details(images, *FINE)
 
