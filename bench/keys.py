@@ -7,7 +7,6 @@ can be told from outside: the model's table, the files of the code and of the we
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 import os
 from collections.abc import Callable
@@ -18,10 +17,9 @@ from radiographs.disk import write_whole
 
 from bench import environment
 from bench.model import Resources
+from bench.own_classes import ROOMS, origin
 from bench.store import is_sealed, sealed
 from bench.suite import ModelSpec
-
-_ROOMS = ("bench", "baselines", "deep")
 
 
 class Keys:
@@ -62,11 +60,7 @@ class Keys:
             spec.as_dict(),
             self.made_of,
             self.resources.device,
-            [
-                _files(Path(origin).parent) if m.split(".")[0] in _ROOMS else _stat(Path(origin))
-                for m in modules
-                if (origin := _origin(m))
-            ],
+            [_files(file.parent) if m.split(".")[0] in ROOMS else _stat(file) for m in modules if (file := origin(m))],
             [_stat(Path(path)) for path in named],
             [_files(folder) for folder in (self.resources.weights_dir, _torch_cache()) if folder],
             {name: environment.package_version(name) for name in environment.PACKAGES},
@@ -74,14 +68,6 @@ class Keys:
         return (
             self.folder / f"{hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()}.json"
         )
-
-
-def _origin(module: str) -> str | None:
-    try:
-        spec = importlib.util.find_spec(module)
-    except (ImportError, ValueError):
-        return None
-    return spec.origin if spec else None
 
 
 def _torch_cache() -> Path:

@@ -83,7 +83,9 @@ def _resolve(part: Part, where: str) -> type:
     except ModuleNotFoundError as error:
         room = part.class_.split(".")[0].split(":")[0]
         if error.name and error.name.split(".")[0] == room:
-            raise UserError(f"{where}: there is no module for class {part.class_!r}") from None
+            raise UserError(
+                f"{where}: there is no module for class {part.class_!r}: put it beside the suite file, or install it"
+            ) from None
         extra = {"baselines": "classical", "deep": "deep"}.get(room)
         hint = f": pip install 'xraybench[{extra}]'" if extra else ""
         raise NotInstalledError(f"the package {error.name} is not installed{hint}") from None

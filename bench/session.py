@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,6 +22,7 @@ from bench.keys import Keys
 from bench.live import View, clock_face
 from bench.lock import Lock
 from bench.model import Resources
+from bench.own_classes import find_beside
 from bench.record import describe_run, open_run
 from bench.run import Outcome, check_models, run_cells
 from bench.samples import write_pictures
@@ -128,9 +128,9 @@ def run_session(request: Request, console: Console) -> int:
 def requested_suite(request: Request, view: View, gpu: str | None) -> Suite:
     """Return the suite with everything the command line changes in it."""
     name = request.suite or _default_suite(request.models, view, gpu)
-    if name.endswith(".toml"):
-        sys.path.append(str(Path(name).resolve().parent))  # a user's own classes stand beside the suite that names them
     suite = load_suite(name, dict(parse_setting(text) for text in request.settings))
+    if name.endswith(".toml"):
+        find_beside(Path(name), suite)
     changes = {
         key: value for key, value in (("folds", request.folds), ("repeats", request.repeats)) if value is not None
     }

@@ -72,8 +72,16 @@ def bench_command(
 
         monkeypatch.setenv("XRAYBENCH_CACHE", str(cache))
         monkeypatch.setattr(sys, "argv", ["bench", *map(str, arguments)])
+        paths = list(sys.path)
         capsys.readouterr()
-        code = invoke([str(a) for a in arguments])
+        try:
+            code = invoke([str(a) for a in arguments])
+        finally:  # as a new process would: the next command may have a suite with classes of the same names beside it
+            added = [path for path in sys.path if path not in paths]
+            sys.path[:] = paths
+            for name, module in list(sys.modules.items()):
+                if str(Path(getattr(module, "__file__", None) or "/").parent) in added:
+                    del sys.modules[name]
         out, err = capsys.readouterr()
         return Finished(code, out, err)
 

@@ -6,10 +6,8 @@ failed. A scheduler that is gone ends the run, which the same command goes on wi
 
 from __future__ import annotations
 
-import importlib.util
 import queue
 import secrets
-import sys
 import threading
 import time
 from collections import Counter
@@ -32,6 +30,7 @@ from bench.cluster.worker import Job
 from bench.encodings import Encodings
 from bench.errors import UserError
 from bench.model import Resources
+from bench.own_classes import own_modules
 from bench.store import Cell
 from bench.suite import ModelSpec
 
@@ -256,15 +255,3 @@ class Files:
         for name, content in self.files.items():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             (target / name).write_bytes(content)
-
-
-def own_modules(models: dict[str, ModelSpec]) -> dict[str, str]:
-    """Single files that hold a user's own encoders and heads: name and text. Packages must be installed on the workers."""
-    found = {}
-    for spec in models.values():
-        for part in (*spec.encoders, spec.head):
-            module = part.class_.partition(":")[0]
-            origin = None if "." in module or module in sys.stdlib_module_names else importlib.util.find_spec(module)
-            if origin and origin.origin and origin.origin.endswith(".py") and Path(origin.origin).stem == module:
-                found[f"{module}.py"] = Path(origin.origin).read_text(encoding="utf-8")
-    return found

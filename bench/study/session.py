@@ -24,10 +24,12 @@ from rich.text import Text
 from bench import environment
 from bench.console import say_error
 from bench.errors import DiskError, UserError
+from bench.own_classes import find_beside, write_beside
 from bench.session import DONE, INTERRUPTED, Request, run_session
 from bench.study.plan import read_study
 from bench.study.pool import source
 from bench.study.runs import Planned, expand, suite_file
+from bench.suite import load_suite
 from bench.tuning.toml import suite_as_toml
 from reports.results import ResultsError
 
@@ -55,8 +57,9 @@ def run_study(path: Path, out: Path | None, base: Request, console: Console, *, 
         If the file is wrong, or a data set cannot be listed: before anything is computed.
     """
     study = read_study(path)
-    own = [path, *filter(None, (suite_file(name, path.parent) for name in study.suites))]
-    sys.path += [str(file.resolve().parent) for file in own]  # a user's own classes stand beside the study or a suite
+    sys.path.append(str(path.resolve().parent))
+    for file in filter(None, (suite_file(name, path.parent) for name in study.suites)):
+        find_beside(file, load_suite(str(file)))
     planned = expand(study, path.parent)
     cache = environment.cache_folder()
     for each in study.data:
@@ -102,6 +105,7 @@ def _refuse_other(folder: Path, runs: list[dict[str, Any]]) -> None:
 def _request(base: Request, run: Planned, folder: Path, cache: Path) -> Request:
     suite = folder / "suites" / f"{run.name}.toml"
     write_whole(suite, suite_as_toml(run.suite))
+    write_beside(suite, run.suite.models)
     data, hints = source(run.data, run.name, cache)
     test, test_hints = source([run.test], run.name, cache) if run.test else (None, None)
     splits = folder / "runs" / run.splits_of / "splits.parquet" if run.splits_of else None

@@ -19,6 +19,7 @@ from bench.errors import DiskError, UserError, cause
 from bench.live import View, clock_face
 from bench.lock import Lock
 from bench.model import Resources, build, skip_reasons
+from bench.own_classes import write_beside
 from bench.record import data_digest
 from bench.run import plan
 from bench.session import DONE, INTERRUPTED, SOME_FAILED, Request, requested_suite
@@ -154,6 +155,7 @@ def _tune(
     facts = {"splits": data.splits_digest, "data": data_digest(prepared.manifest), "seed": request.seed}
     facts |= {"trials": budget.trials, "seconds": budget.seconds}
     write_whole(folder / SUITE, suite_as_toml(_with_cv(tuned_suite(suite, studies, facts), data)))
+    write_beside(folder / SUITE, suite.models)
     write_whole(folder / "stability.csv", stability(suite, studies).to_csv(index=False))
     write_whole(folder / "trials.csv", trials_table(studies).to_csv(index=False))
     view.console.print(overview(suite, studies))

@@ -47,6 +47,15 @@ head = { class = "baselines.svm:SVM" }
 encoders = [{ class = "baselines.thumbnail:Thumbnail", side = 8 }]
 head = { class = "baselines.svm:SVM", C = [1], gamma = [1] }
 """
+CONSTANT = """
+import numpy as np
+class Constant:
+    def fit(self, X, y, X_valid, y_valid, seed):
+        self.classes = y.shape[1]
+        return self
+    def predict_proba(self, X):
+        return np.full((len(X), self.classes), VALUE)
+"""
 PARTS = ("Chest", "Hand", "Feet", "Ankle")
 
 
@@ -147,6 +156,30 @@ def test_a_variant_of_one_model_leaves_suites_without_it_alone(
         ("tiny", "soft", "pixels"),
         ("own", "firm", "mine"),
     }
+
+
+def test_suites_whose_own_classes_have_one_name_are_not_run_with_the_same_class(
+    hospitals: Path, tmp_path: Path, bench_command: Callable
+) -> None:
+    for folder, value in (("one", 0.25), ("other", 0.75)):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "constant.py").write_text(CONSTANT.replace("VALUE", str(value)))
+        own = f'name = "{folder}"\n[models.constant]\nhead = {{ class = "constant:Constant" }}\n'
+        (tmp_path / folder / "own.toml").write_text(own)
+    lines = ["folds = 2", 'suite = ["one/own.toml", "other/own.toml"]', "[[data]]", f'path = "{hospitals / "a"}"']
+    (tmp_path / "study.toml").write_text("\n".join(lines))
+    done = bench_command("study", tmp_path / "study.toml", "--out", "out")
+    assert done.returncode == 2
+    assert "constant:Constant, which is" in done.stderr
+    assert f"{tmp_path / 'one/constant.py'} before it is {tmp_path / 'other/constant.py'}" in done.stderr
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "other/constant.py").rename(tmp_path / "other/steady.py")
+    suite = tmp_path / "other/own.toml"
+    suite.write_text(suite.read_text().replace("constant:", "steady:"))
+    assert bench_command("study", tmp_path / "study.toml", "--out", "out").returncode == 0
+    for folder, value in (("one", 0.25), ("other", 0.75)):
+        for table in load(tmp_path / f"out/runs/a-{folder}").predictions.values():
+            assert (table.filter(like="probability/") == value).all(axis=None)
 
 
 def test_a_study_folder_of_somebody_else_leads_nowhere_else(tmp_path: Path, bench_command: Callable) -> None:

@@ -1,7 +1,8 @@
 """A small suite with search spaces, data and a head of its own."""
 
 import shutil
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,13 @@ def place(tmp_path_factory: pytest.TempPathFactory, phantom_folder: Path) -> Pat
     (place / "small.toml").write_text(SUITE)
     (place / "heads.py").write_text(HEADS)
     return place
+
+
+@pytest.fixture(autouse=True)
+def _forgotten() -> Iterator[None]:
+    """A test of another file has a `heads` of its own."""
+    yield
+    sys.modules.pop("heads", None)
 
 
 @pytest.fixture
