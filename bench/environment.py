@@ -36,7 +36,7 @@ def describe() -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "cpu": _cpu(),
+        "cpu": processor(),
         "cores": os.cpu_count(),
         "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
         "gpu": gpu(),
@@ -97,7 +97,8 @@ def cache_folder() -> Path:
     return folder
 
 
-def _cpu() -> str:
+def processor() -> str:
+    """Name of the processor, as its maker gives it."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))

@@ -215,13 +215,13 @@ def _serve(pipe: Connection, job: Job, parent: int) -> None:
             try:
                 if what == "fit" or runner is None:
                     pipe.send(_BEGUN)
-                    with _threads(resources.threads):
+                    with using_threads(resources.threads):
                         runner = Runner(
                             cell, job.models[cell.model], data, encodings, resources, job.seed, jobs=job.jobs
                         )
                         pipe.send(runner.fitted())
                 else:
-                    with _threads(cores):
+                    with using_threads(cores):
                         pipe.send(_saved(runner.predicted(), job.scratch))
             except Exception as error:  # noqa: BLE001 - a wrong suite, say: the parent raises it
                 pipe.send(error)
@@ -249,7 +249,7 @@ class Moved:
 
 
 @contextmanager
-def _threads(n: int) -> Iterator[None]:
+def using_threads(n: int) -> Iterator[None]:
     """So many threads for everything that has threads of its own."""
     import sys
 

@@ -189,7 +189,7 @@ class RunFolder:
                     predictions.to_parquet(fresh / "predictions.parquet", index=False)
             if save_model is not None:
                 (fresh / "model").mkdir()
-                _save(save_model, fresh / "model")
+                save_into(save_model, fresh / "model")
             checksums = {f.relative_to(fresh).as_posix(): sha256(f) for f in sorted(fresh.rglob("*")) if f.is_file()}
             size = sum(f.stat().st_size for f in (fresh / "model").rglob("*"))
             whole = {
@@ -245,7 +245,14 @@ def _fits(folder: Path, name: str, digest: str) -> bool:
     return _is_inside(folder / name, folder) and sha256(folder / name) == digest
 
 
-def _save(save_model: Callable[[Path], None], folder: Path) -> None:
+def save_into(save_model: Callable[[Path], None], folder: Path) -> None:
+    """Save a model into a folder.
+
+    Raises
+    ------
+    ModelNotSavedError
+        With what its class raised; an OSError is the disk's, and is passed on.
+    """
     try:
         save_model(folder)
     except OSError:

@@ -30,8 +30,8 @@ from bench.cluster.contents import Absent, Content, Ticket, part_name
 from bench.encodings import Encoding, Encodings
 from bench.errors import UserError
 from bench.model import Resources
-from bench.side_by_side import _threads
-from bench.store import ModelNotSavedError, _save
+from bench.side_by_side import using_threads
+from bench.store import ModelNotSavedError, save_into
 from bench.suite import ModelSpec, Part
 
 
@@ -97,7 +97,7 @@ async def hire(run: str, job: Job, dask_worker: Any) -> Hired:
     _desks[run] = _Desk(job, folder, threads, {})
     gpu = dask_worker.state.total_resources.get("GPU", 0) > 0
     name = environment.gpu() if gpu else None
-    return Hired(threads, gpu, " and ".join([environment._cpu(), *([name] if name else [])]))
+    return Hired(threads, gpu, " and ".join([environment.processor(), *([name] if name else [])]))
 
 
 async def lacks(run: str, contents: list[Content]) -> list[Content]:
@@ -156,7 +156,7 @@ def compute(run: str, ticket: Ticket, where: str, workers: int) -> Returned:
     with _one_at_a_time:
         spec = job.models[cell.model]
         _load(spec)
-        with _threads(desk.threads):
+        with using_threads(desk.threads):
             runner = _runner(desk, ticket, workers, lambda record: say("epoch", **_plain(record)))
             say("begun")
             computed = runner.fitted()
@@ -164,7 +164,7 @@ def compute(run: str, ticket: Ticket, where: str, workers: int) -> Returned:
                 say("begun")  # a time limit holds for the fit and for the prediction
                 computed = runner.predicted()
             returned = _returned(computed)
-    said = f"computed on {where} ({environment._cpu()}, threads: {desk.threads}): its times are that machine's"
+    said = f"computed on {where} ({environment.processor()}, threads: {desk.threads}): its times are that machine's"
     returned.record["warnings"] = [*returned.record["warnings"], said]
     return returned
 
@@ -219,7 +219,7 @@ def _returned(computed: Computed) -> Returned:
     with tempfile.TemporaryDirectory(prefix="xraybench-") as name:
         folder = Path(name)
         try:
-            _save(computed.save, folder)
+            save_into(computed.save, folder)
         except ModelNotSavedError as error:
             return Returned(computed.failed(str(error)).record, None, None)
         files = {f.relative_to(folder).as_posix(): f.read_bytes() for f in sorted(folder.rglob("*")) if f.is_file()}

@@ -28,7 +28,7 @@ from bench.cluster.plan import ClusterLostError, Plan
 from bench.deploy.model import Model, load_model
 from bench.deploy.predict import Part, Settings, answers
 from bench.errors import UserError
-from bench.side_by_side import _threads
+from bench.side_by_side import using_threads
 
 _DEATHS = 3  # of workers over one part
 _LOOK = 0.5  # seconds
@@ -187,7 +187,7 @@ def _answer(name: str, files: list[Any], seen: str | None, settings: Settings, o
     with _one_at_a_time:
         if name not in _models:
             _models[name] = load_model(_folder(worker, name), **opening)
-        with _threads(threads):
+        with using_threads(threads):
             return pd.concat(answers(_models[name], files, replace(settings, workers=threads)), ignore_index=True)
 
 

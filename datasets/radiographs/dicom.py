@@ -129,7 +129,7 @@ def kept_tags(dataset: Dataset) -> dict[str, str]:
 
 
 @cache
-def _pydicom() -> Any:
+def quiet_pydicom() -> Any:
     """Import pydicom, quiet about odd values: its warnings would print what the header holds."""
     import pydicom
 
@@ -139,7 +139,7 @@ def _pydicom() -> Any:
 
 
 def _parsed(stream: BinaryIO, *, header_only: bool = False) -> Dataset:
-    pydicom = _pydicom()
+    pydicom = quiet_pydicom()
     wanted = [*TAGS.values(), *_OTHER_NAMES.values(), "NumberOfFrames"] if header_only else None
     # pydicom raises these and more on damaged headers, with values of the header in the message: the kind is all that is told.
     try:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from radiographs.dicom import PREAMBLE, DicomError, _pydicom, is_dicom
+from radiographs.dicom import PREAMBLE, DicomError, is_dicom, quiet_pydicom
 from radiographs.terms import Parts, parts_of, parts_of_body_part, parts_of_codes
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def read_registration(stream: BinaryIO) -> Registration | None:
     if not is_dicom(stream.read(PREAMBLE + 4)):
         return None
     stream.seek(0)
-    pydicom = _pydicom()
+    pydicom = quiet_pydicom()
     wanted = [*TEXTS.values(), *_ORDERED, *_LISTS]
     try:
         dataset = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=wanted)

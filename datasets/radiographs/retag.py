@@ -13,7 +13,7 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
-from radiographs.dicom import DicomError, _pydicom
+from radiographs.dicom import DicomError, quiet_pydicom
 from radiographs.elements import LONG, META, PIXELS, Element, Encoding, only, outline, value_of
 
 SOP_INSTANCE, BODY_PART, META_INSTANCE = (0x0008, 0x0018), (0x0018, 0x0015), (0x0002, 0x0003)
@@ -126,7 +126,7 @@ def _applied(data: bytes, changes: list[_Change]) -> bytes:
 def _check(data: bytes, copy: bytes, term: str, uid: str) -> None:
     """Read both with pydicom, which is not this file's reader: the copy says what it should, and the pixels are the same."""
     try:
-        before, after = (_pydicom().dcmread(io.BytesIO(each)) for each in (data, copy))
+        before, after = (quiet_pydicom().dcmread(io.BytesIO(each)) for each in (data, copy))
         said = (str(after.BodyPartExamined), str(after.SOPInstanceUID), str(after.file_meta.MediaStorageSOPInstanceUID))
         same = {*before.keys(), _BODY_PART} == {*after.keys()} and _pixels(before) == _pixels(after)
     except Exception as error:  # noqa: BLE001 - whatever the parser says, such a copy is not given out
