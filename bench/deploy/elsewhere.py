@@ -125,9 +125,8 @@ class Predicting:
         error = future.exception() if future.status == "error" else None
         if error is not None and not isinstance(error, KilledWorker):
             raise error
-        self.deaths[part.path] += (
-            error.allowed_failures + 1 if error else 1
-        )  # a scheduler of others tries again by itself
+        # A scheduler of others tries again by itself before it says so.
+        self.deaths[part.path] += error.allowed_failures + 1 if error else 1
         if self.deaths[part.path] < _DEATHS:
             self.note(f"{part.path.stem}: its worker died: it is answered again")
             again.append(part)

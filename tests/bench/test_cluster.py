@@ -6,19 +6,18 @@ The long form kills workers at random ten times in a run of thirty cells: ``pyte
 import json
 import os
 import random
-import socket
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
 
 from bench.errors import UserError
+from tests.bench.machines import scheduler, worker
 
 pytest.importorskip("distributed")
 
@@ -111,60 +110,6 @@ def contents(run: Path) -> dict[str, bytes]:
 def records(run: Path) -> dict[str, dict]:
     found = {p.parent.relative_to(run / "cells").as_posix(): json.loads(p.read_text()) for p in run.rglob("cell.json")}
     return dict(sorted(found.items()))
-
-
-@contextmanager
-def process(module: str, *arguments: object, cwd: Path, **environment: str) -> Iterator[subprocess.Popen]:
-    line = [sys.executable, "-m", module, *map(str, arguments), "--no-dashboard"]
-    cwd.mkdir(exist_ok=True)
-    where = {**os.environ, **environment}
-    with (cwd / "log").open("ab") as log, subprocess.Popen(line, cwd=cwd, env=where, stdout=log, stderr=log) as started:
-        try:
-            yield started
-        finally:
-            started.kill()
-
-
-@contextmanager
-def scheduler(folder: Path) -> Iterator[tuple[str, subprocess.Popen]]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    with process("distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", port, cwd=folder) as started:
-        wait_for(port)
-        yield f"tcp://127.0.0.1:{port}", started
-
-
-@contextmanager
-def worker(address: str, folder: Path, preload: str) -> Iterator[subprocess.Popen]:
-    folder.mkdir()
-    (folder / "preload.py").write_text(preload)
-    options = (
-        "--no-nanny",
-        "--nthreads",
-        1,
-        "--memory-limit",
-        0,
-        "--local-directory",
-        folder,
-        "--preload",
-        "preload.py",
-    )
-    cache = str(folder / "cache")
-    with process("distributed.cli.dask_worker", address, *options, cwd=folder, XRAYBENCH_CACHE=cache) as started:
-        deadline = time.monotonic() + 60
-        while "Registered to" not in (folder / "log").read_text(errors="replace") and time.monotonic() < deadline:
-            time.sleep(0.1)
-        yield started
-
-
-def wait_for(port: int) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.1)
 
 
 def test_workers_of_this_machine_give_the_bytes_of_a_local_run(

@@ -13,8 +13,24 @@ import pytest
 from radiographs.phantom import Recipe, write_folder
 
 from tests.bench.deploy.made import Made
+from tests.bench.machines import scheduler, worker
 
 pytest.importorskip("distributed")
+POISON = """
+import os
+from pathlib import Path
+import bench.deploy.elsewhere as elsewhere
+from bench.deploy.predict import answers
+
+def deadly(model, files, settings):
+    if any(Path(item.file).name == os.environ["POISON"] for item in files):
+        with open(os.environ["DEATHS"], "a") as stream:
+            stream.write("x")
+        os._exit(1)
+    return answers(model, files, settings)
+
+elsewhere.answers = deadly
+"""
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +105,30 @@ def test_a_worker_that_is_killed_costs_no_row(classical: Made, many: Path, tmp_p
     table = pd.read_parquet(out)
     assert len(table) == 96
     assert (table["status"] == "ok").sum() == 95
+
+
+def test_a_picture_that_kills_its_workers_is_named_and_the_rest_is_answered(
+    classical: Made, many: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files, deaths, out = sorted(many.iterdir())[1:13], tmp_path / "deaths", tmp_path / "out"
+    monkeypatch.setenv("POISON", files[5].name)
+    monkeypatch.setenv("DEATHS", str(deaths))
+    model = classical.model("hog-svm")
+    with (
+        scheduler(tmp_path / "scheduler") as (address, _),
+        worker(address, tmp_path / "worker", POISON, nanny=True),
+    ):
+        done = classical.bench("predict", model, *files, "--out", out, "--part", "4", "--scheduler", address)
+    assert done.returncode == 2, done.stdout
+    assert "Traceback" not in done.stderr
+    assert f"workers died three times over 1 parts ({files[4]} to {files[7]})" in " ".join(done.stderr.split())
+    assert len(deaths.read_text()) == 4  # this scheduler tries three times again by itself: they count
+    assert sorted(pd.read_parquet(out)["file"]) == [str(path) for path in (*files[:4], *files[8:])]
+    assert not (out / "_SUCCESS").exists()
+    again = classical.bench("predict", model, *files, "--out", out, "--part", "4")
+    assert again.returncode == 0, again.stderr
+    assert "8 files had been answered before" in again.stdout
+    assert pd.read_parquet(out)["file"].tolist() == [str(path) for path in files]
 
 
 def test_answers_in_a_folder_are_not_lost_to_another_command(classical: Made, many: Path, tmp_path: Path) -> None:
