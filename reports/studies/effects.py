@@ -91,19 +91,11 @@ def families_table(study: StudyResults, level: Level) -> pd.DataFrame:
 
 def effects_in_words(effects: pd.DataFrame, families: pd.DataFrame, level: Level) -> list[str]:
     """What can be said of the variants."""
-    lines = []
-    for variant, rows in effects.groupby("variant", sort=False):
-        clear = rows[rows["p_holm"] < level.alpha]
-        helped, harmed = clear[clear["difference"] > 0], clear[clear["difference"] < 0]
-        parts = [
-            f"{word} {', '.join(_named(row, effects) for row in found.itertuples())}"
-            for word, found in (("helps", helped), ("harms", harmed))
-            if len(found)
-        ]
-        said = " and ".join(parts) if parts else "changes no model that can be told from chance"
-        lines.append(
-            f"Variant {variant} {said} ({len(rows)} comparisons, corrected t-test, Holm, alpha {level.alpha:g})."
-        )
+    clear = effects["p_holm"] < level.alpha
+    how = f"corrected t-test, Holm over {len(effects)} comparisons, alpha {level.alpha:g}"
+    lines = [] if clear.any() else [f"No variant changes a model's score beyond chance ({how})."]
+    variants = sorted(effects["variant"].unique(), key=lambda name: not clear[effects["variant"] == name].any())
+    lines += [_variant_in_words(variant, effects, clear, how, level) for variant in variants]
     for row in families.itertuples():
         more = "deep" if row.difference > 0 else "classical"
         sure = (
@@ -118,14 +110,40 @@ def effects_in_words(effects: pd.DataFrame, families: pd.DataFrame, level: Level
     return lines
 
 
+def _variant_in_words(variant: str, effects: pd.DataFrame, clear: pd.Series, how: str, level: Level) -> str:
+    """What a variant helps and harms; else the largest changes seen, and where it is likely that nothing changes."""
+    rows = effects[effects["variant"] == variant]
+    found = rows[clear[rows.index]]
+    parts = [
+        f"{word} {', '.join(_named(row, effects) for row in signed.itertuples())}"
+        for word, signed in (("helps", found[found["difference"] > 0]), ("harms", found[found["difference"] < 0]))
+        if len(signed)
+    ]
+    said = f"{' and '.join(parts)} ({how})" if parts else "nothing beyond chance"
+    seen = [
+        _named(rows.loc[pick], effects)
+        for pick in dict.fromkeys((rows["difference"].idxmin(), rows["difference"].idxmax()))
+    ]
+    said += f"; changes seen: {' to '.join(seen)}" if not parts else ""
+    same = rows[rows["p_equal"] >= 1 - level.alpha]
+    if len(same):
+        names = ", ".join(f"{row.model}{_of(row, effects)}{_on(row, effects)}" for row in same.itertuples())
+        said += f"; a change within ±{level.rope:g} has a probability of {1 - level.alpha:.0%} or more for {names}"
+    return f"{variant}: {said}."
+
+
 def _named(row: Any, effects: pd.DataFrame) -> str:
-    where = f" on {row.data}" if effects["data"].nunique() > 1 else ""
-    return f"{row.model}{_of(row, effects)}{where} ({row.difference:+.3f})"
+    return f"{row.model}{_of(row, effects)}{_on(row, effects)} ({row.difference:+.3f})"
 
 
 def _of(row: Any, table: pd.DataFrame) -> str:
     """Which suite a row is about, where there are several."""
     return f" of {row.suite}" if table["suite"].nunique() > 1 else ""
+
+
+def _on(row: Any, table: pd.DataFrame) -> str:
+    """Which data set a row is about, where there are several."""
+    return f" on {row.data}" if table["data"].nunique() > 1 else ""
 
 
 def _pairs(study: StudyResults) -> Iterator[tuple[str, str, str, Pairs]]:

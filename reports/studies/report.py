@@ -53,6 +53,23 @@ NOTES = {
     "scores": ("Scores of every run", "Mean and standard deviation over the cells."),
 }
 
+_OFTEN_THE_SAME = ["data", "suite", "n_cells", "n_seeds"]
+_ONLY_IN_FILES = ["n_test_over_n_train"]
+_TITLES = {
+    "ci_low": "from",
+    "ci_high": "to",
+    "p_holm": "p (Holm)",
+    "p_worse": "P(worse)",
+    "p_equal": "P(same)",
+    "p_better": "P(better)",
+    "sd_folds": "SD of folds",
+    "sd_seeds": "SD of seeds",
+    "sd_seeds_low": "from ",
+    "sd_seeds_high": "to ",
+    "n_cells": "cells",
+    "n_seeds": "seeds",
+}
+
 
 def write_study(
     folder: Path,
@@ -160,7 +177,7 @@ def _figures(study: StudyResults, tables: dict[str, pd.DataFrame], found: list[A
 def _page(study: StudyResults, tables: dict[str, pd.DataFrame], words: list[str], drawn: Sequence[Figure]) -> str:
     runs = [(run.name, caption(run.results)) for run in study.runs]
     synthetic = dict.fromkeys(run.results.data["name"] for run in study.runs if run.results.data.get("synthetic"))
-    sections = [(name, *NOTES[name], _grid(table)) for name, table in tables.items()]
+    sections = [_section(name, table) for name, table in tables.items()]
     return render(
         "study.html.j2",
         drawn,
@@ -174,6 +191,18 @@ def _page(study: StudyResults, tables: dict[str, pd.DataFrame], words: list[str]
     )
 
 
-def _grid(table: pd.DataFrame) -> dict[str, Any]:
-    readable = plain(table)
-    return {"titles": [str(name).capitalize() for name in readable.columns], "rows": readable.to_numpy().tolist()}
+def _section(name: str, table: pd.DataFrame) -> tuple[str, str, str, dict[str, Any]]:
+    """A table as it fits a page: what is the same in all rows is said below it. The files have every column."""
+    heading, note = NOTES[name]
+    same = [column for column in _OFTEN_THE_SAME if column in table and table[column].nunique(dropna=False) == 1]
+    readable = plain(table.drop(columns=[*same, *_ONLY_IN_FILES], errors="ignore").rename(columns=_TITLES))
+    if same:
+        facts = ", ".join(f"{_TITLES.get(column, column)} {table[column].iloc[0]}" for column in same)
+        note = f"{note} In all rows: {facts}."
+    titles = [_title(str(name)) for name in readable.columns]
+    return name, heading, note, {"titles": titles, "rows": readable.to_numpy().tolist()}
+
+
+def _title(name: str) -> str:
+    """With a capital at its start, but for a p-value."""
+    return name if name == "p" or name.startswith("p ") else name[:1].upper() + name[1:]

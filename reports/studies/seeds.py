@@ -53,7 +53,7 @@ def variance_parts(values: FloatArray, alpha: float = 0.05) -> dict[str, float]:
     (0.0, 0.1414)
     """
     seeds, cells = values.shape
-    within = float(values.var(axis=0, ddof=1).mean())
+    within = float((values - values[0]).var(axis=0, ddof=1).mean())  # exactly 0 where no seed changes anything
     between = float(seeds * values.mean(axis=0).var(ddof=1)) if cells > 1 else math.nan
     folds = max(0.0, (between - within) / seeds) if cells > 1 else math.nan
     df = cells * (seeds - 1)
@@ -72,12 +72,21 @@ def variance_parts(values: FloatArray, alpha: float = 0.05) -> dict[str, float]:
 
 
 def seeds_in_words(seeds: pd.DataFrame) -> list[str]:
-    """How far seeds matter beside folds, for each family."""
+    """How far seeds matter beside folds, for each family; a model that draws nothing is said to, and is no part of the median."""
     lines = []
     shown = seeds[(seeds["family"] != "floor") & (seeds["variant"] == BASE)]
-    for (data, family), rows in shown.groupby(["data", "family"], sort=False):
-        lines.append(
-            f"{data}, {family}: another seed moves a fold's score by {rows['sd_seeds'].median():.4f} (standard deviation, median of {len(rows)} models); "
-            f"another fold by {rows['sd_folds'].median():.4f}."
-        )
+    suites = shown["suite"].nunique()
+    for (data, suite, family), rows in shown.groupby(["data", "suite", "family"], sort=False):
+        drawn, same = rows[rows["sd_seeds"] > 0], rows.loc[rows["sd_seeds"] == 0, "model"]
+        where = f"{data} of {suite}" if suites > 1 else data
+        parts = []
+        if len(drawn):
+            of = drawn["model"].iloc[0] if len(drawn) == 1 else f"{len(drawn)} models, by the median,"
+            parts.append(
+                f"another seed moves a fold's score of {of} by {drawn['sd_seeds'].median():.4f} (standard deviation), "
+                f"another fold by {drawn['sd_folds'].median():.4f}"
+            )
+        if len(same):
+            parts.append(f"the same scores with every seed: {', '.join(same)}")
+        lines.append(f"{where}, {family}: {'; '.join(parts)}.")
     return lines

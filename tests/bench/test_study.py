@@ -103,7 +103,7 @@ def test_a_study_is_one_plan_one_store_and_one_report(hospitals: Path, bench_com
     page = bench_command("report", root, "--html", "--latex")
     assert page.returncode == 0
     text = (root / "report" / "report.html").read_text()
-    assert "Variant median" in text
+    assert "median: " in text
     assert "SYNTHETIC" in text
 
 
