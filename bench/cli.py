@@ -246,6 +246,7 @@ def main() -> NoReturn:
     """Run the command line: exit 0 done, 1 some cells failed, 2 wrong input, 130 interrupted."""
     # Waiting OpenMP threads sleep instead of spinning: on a machine that others use too, spinning made XGBoost ten times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("DO_NOT_TRACK", "true")  # MLflow and the Hugging Face hub would report their use
     # A script's background job starts with SIGINT ignored; a run can be stopped all the same.
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         if hasattr(signal, name):

@@ -107,7 +107,7 @@ def load_model(folder: Path, engine: str = "auto", device: str = "auto", *, trus
     ----------
     engine
         "native": the classes it was trained with, the same numbers as in the run. "onnx" and "openvino": its graph, for models that are
-        networks from end to end. "auto": native where its packages are installed, else onnx.
+        networks from end to end; OpenVINO also runs the networks alone of others. "auto": native where its packages are installed, else onnx.
     device
         "auto", "cpu" or "cuda".
     trusted
@@ -137,9 +137,10 @@ def _engine(folder: Path, facts: dict[str, Any], engine: str, device: str, *, tr
         deep = any(part["class"].startswith("deep.") for part in [*facts["encoders"], facts["head"]])
         lacks_torch = deep and importlib.util.find_spec("torch") is None
         engine = "onnx" if lacks_torch and (folder / ONNX).is_file() else "native"
-    if engine == "native":
+    compiled = engine == "openvino" and not (folder / ONNX).is_file()
+    if engine == "native" or compiled:
         try:
-            return Native(folder, facts, device, trusted=trusted)
+            return Native(folder, facts, device, trusted=trusted, compiled=compiled)
         except (NotInstalledError, ModuleNotFoundError) as error:
             raise PackageError(f"{folder}: {error}") from None
     from bench.deploy.graph import open_graph

@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import pkgutil
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from bench.model import Inputs, Resources, build, predict
 from bench.suite import Part
 
 BLOCK = 8  # images that go through together
+_FROZEN = "deep.frozen:Frozen"
 _OURS = re.compile(r"(baselines|deep)\.\w+:\w+")
 
 
@@ -34,25 +36,32 @@ class Native:
         "auto", "cpu" or "cuda".
     trusted
         Whether classes from outside of xraybench may be imported and called: such a class can do anything.
+    compiled
+        Whether OpenVINO runs the frozen networks among the encoders, and the one that watches over a classical model.
     """
 
-    name = "native"
-
-    def __init__(self, folder: Path, facts: dict[str, Any], device: str, *, trusted: bool = False) -> None:
+    def __init__(
+        self, folder: Path, facts: dict[str, Any], device: str, *, trusted: bool = False, compiled: bool = False
+    ) -> None:
         for part in [*facts["encoders"], facts["head"]]:
             if not trusted and not _OURS.fullmatch(part["class"]):
                 raise PackageError(
                     f"{folder}: names {part['class']}, which is not part of xraybench: --trust-code if you know it"
                 )
         resources = Resources(task=facts["task"], device=device, offline=True)
+        self.name = "openvino" if compiled else "native"
         self.mirror = bool(facts["mirror"])
         self.parts = [Part.model_validate(part) for part in facts["encoders"]]
+        watch = watch_of(folder, facts)
+        if compiled:
+            _see_that_it_can_be_compiled(folder, [*self.parts, *([watch] if watch else [])])
+            self.parts, watch = [_compiled(part) for part in self.parts], _compiled(watch) if watch else None
         self.encoders = [_encoder(folder, k, part, resources) for k, part in enumerate(self.parts)]
         self.head = load_head(facts["head"]["class"], head_folder(folder), device)
         references = folder / "references.safetensors"
         self.references = read_arrays(references) if references.is_file() else {}
         self.landmarks = self._landmarks()
-        self.view = View(self.parts, self.head, resources, watch_of(folder, facts))
+        self.view = View(self.parts, self.head, resources, watch)
 
     def look(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Probabilities (n, n_classes) float64 of images (n, h, w) uint8, and descriptions (n, d) float32 of what is seen in them."""
@@ -89,6 +98,21 @@ class Native:
 
         refs = self.references
         return [Landmarks(refs[f"{k}"], refs.get(f"{k}-mirrored")) for k in range(len(self.parts))]
+
+
+def _compiled(part: Part) -> Part:
+    return part.changed(engine="openvino") if part.class_ == _FROZEN else part
+
+
+def _see_that_it_can_be_compiled(folder: Path, parts: Sequence[Part]) -> None:
+    if not any(part.class_ == _FROZEN for part in parts):
+        raise PackageError(f"{folder}: has no network that OpenVINO could run: leave out --engine openvino")
+    from deep.compiled import import_openvino
+
+    try:
+        import_openvino()
+    except ValueError as error:
+        raise PackageError(f"--engine openvino: {error}") from None
 
 
 def _encoder(folder: Path, k: int, part: Part, resources: Resources) -> Any:

@@ -1,5 +1,7 @@
 """Backbones, frozen features, the probe and fine-tuning."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +79,34 @@ def test_frozen_features_of_reduced_images_are_those_of_small_images(
     large = np.repeat(np.repeat(np.round(small).astype(np.uint8), 2, axis=1), 2, axis=2)
     reduced = Frozen("squeezenet1_0", side=112, weights_dir=weights_dir).encode(large)
     assert np.array_equal(reduced, Frozen("squeezenet1_0", weights_dir=weights_dir).encode(large[:, ::2, ::2]))
+
+
+@pytest.mark.parametrize("side", [0, 96])
+def test_openvino_encodes_as_torch_does(weights_dir: Path, radiographs: np.ndarray, side: int) -> None:
+    pytest.importorskip("openvino")
+    ours, theirs = (
+        Frozen("squeezenet1_0", engine=engine, side=side, weights_dir=weights_dir, device="cpu")
+        for engine in ("torch", "openvino")
+    )
+    expected, found = ours.encode(radiographs[:11]), theirs.encode(radiographs[:11])
+    assert found.dtype == np.float32
+    assert np.linalg.norm(found - expected) < 0.005 * np.linalg.norm(expected)
+    assert np.array_equal(found[8:9], theirs.encode(radiographs[8:9]))
+
+
+def test_openvino_reports_its_use_to_nobody() -> None:
+    pytest.importorskip("openvino")
+    code = (
+        "import sys; from deep.compiled import import_openvino; import_openvino(); "
+        "print([name for name in sys.modules if name.startswith('openvino_telemetry.')], 'openvino.tools.ovc.telemetry_stub' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split("\n")[0] == "[] True"
+
+
+def test_an_engine_is_one_of_two(radiographs: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="engine 'tvm': torch or openvino"):
+        Frozen("squeezenet1_1", start="random", engine="tvm").encode(radiographs[:1])
 
 
 def test_a_random_start_is_always_the_same_one(radiographs: np.ndarray) -> None:

@@ -38,5 +38,5 @@ def classical(make: Callable[..., Made]) -> Made:
 
 @pytest.fixture(scope="session")
 def deep(make: Callable[..., Made], weights_dir: Path) -> Made:
-    """A probe, a kernel machine on frozen activations, and a fine-tuned network, from real ImageNet weights."""
-    return make("squeezenet-probe", "squeezenet-svm", "squeezenet-finetune", weights=weights_dir)
+    """A probe, a kernel machine on frozen activations, a fine-tuned network, from real ImageNet weights; and what such a network watches over."""
+    return make("hog-svm", "squeezenet-probe", "squeezenet-svm", "squeezenet-finetune", weights=weights_dir)

@@ -112,6 +112,37 @@ def test_the_graph_needs_no_torch_and_gives_the_same_answers(deep: Made, name: s
     assert np.abs(np.load(tmp_path / "out.npy") - native).max() < 0.03  # bfloat16 against float32
 
 
+@pytest.mark.shared
+@pytest.mark.parametrize("name", ["hog-svm", *DEEP])
+def test_openvino_gives_the_answers_of_the_native_classes(deep: Made, name: str) -> None:
+    pytest.importorskip("openvino")
+    images = pixels(deep, deep.model(name))
+    native, other = load_model(deep.model(name)), load_model(deep.model(name), "openvino")
+    assert (other.engine.name, native.engine.name) == ("openvino", "native")
+    expected, found = native.look(images), other.look(images)
+    assert np.abs(found.probability - expected.probability).max() < 0.03  # two ways to round to bfloat16
+    assert np.abs(found.strangeness / expected.strangeness - 1).max() < 0.03
+    if name == "hog-svm":  # only the network that watches is compiled
+        assert np.array_equal(found.probability, expected.probability)
+        assert not np.array_equal(found.strangeness, expected.strangeness)
+    for k in (0, 4, 10):
+        alone = other.look(images[k : k + 1])
+        assert np.array_equal(alone.probability[0], found.probability[k])
+        assert alone.strangeness[0] == found.strangeness[k]
+
+
+def test_openvino_is_refused_where_there_is_nothing_to_do_for_it(
+    classical: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(PackageError, match="has no network that OpenVINO could run"):
+        load_model(classical.model("hog-svm"), "openvino")
+    facts = {"watch": {"class": "deep.frozen:Frozen", "backbone": "squeezenet1_0"}}
+    monkeypatch.setattr("bench.deploy.model.read_facts", lambda folder: read_facts(folder) | facts)
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(PackageError, match=r"--engine openvino: .* pip install 'xraybench\[openvino\]'"):
+        load_model(classical.model("hog-svm"), "openvino")
+
+
 def test_a_changed_file_is_refused_by_name(classical: Made, tmp_path: Path) -> None:
     copy = tmp_path / "model"
     shutil.copytree(classical.model("hog-svm"), copy)
