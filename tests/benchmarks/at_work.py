@@ -55,8 +55,12 @@ def main(run: Path, unifesp: Path, mednist: Path) -> None:
             small = sorted((unifesp / "images" / "train").iterdir())[:400]
             rate(loaded, model, small, "PNG of 512 pixels")
             if model in ("hog-xgboost", "squeezenet-svm", "squeezenet-finetune"):
+                compiled = load_model(package, "openvino")
+                looked_at_strangers(compiled, f"{model}, OpenVINO", strangers)
+                rate(compiled, f"{model}, OpenVINO", small, "PNG of 512 pixels")
                 for kind, files in large.items():
                     rate(loaded, model, files, kind)
+                    rate(compiled, f"{model}, OpenVINO", files, kind)
 
 
 def reproduced(loaded: Model, model: str, results: Results, unifesp: Path, out: Path) -> None:
