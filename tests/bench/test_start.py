@@ -1,5 +1,6 @@
 """What the command answers without a run: lists, a quick start, and rooms that work on their own."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -48,3 +49,20 @@ sys.meta_path[:] = [Without(finder) for finder in sys.meta_path]
 import {room}
 """
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_no_package_reports_its_use() -> None:
+    pytest.importorskip("mlflow")
+    code = (
+        "import sys, bench.cli\n"
+        "sys.argv = ['bench', '--version']\n"
+        "try:\n    bench.cli.main()\nexcept SystemExit:\n    pass\n"
+        "from huggingface_hub.constants import HF_HUB_DISABLE_TELEMETRY\n"
+        "from mlflow.telemetry.utils import is_telemetry_disabled\n"
+        "print(HF_HUB_DISABLE_TELEMETRY, is_telemetry_disabled())"
+    )
+    plain = {
+        key: os.environ[key] for key in ("PATH", "HOME") if key in os.environ
+    }  # MLflow is silent under pytest by itself
+    done = subprocess.run([sys.executable, "-c", code], env=plain, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "True True"
