@@ -10,7 +10,16 @@ from contextlib import suppress
 from rich.console import Console
 from rich.markup import escape
 
-out = Console(highlight=False, soft_wrap=True)
+_IN_A_FILE = 200  # columns of what no terminal shows, where nothing need be cut short
+
+
+def _width() -> int | None:
+    """Columns to write in; None asks the terminal."""
+    seen = sys.stdout is not None and not sys.stdout.closed and sys.stdout.isatty()
+    return None if seen or "COLUMNS" in os.environ else _IN_A_FILE
+
+
+out = Console(highlight=False, soft_wrap=True, width=_width())
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 

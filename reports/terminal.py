@@ -32,7 +32,10 @@ def summary_table(results: Results, width: int = 80) -> Table:
     for column in shown:
         words = column.key in ("model", "family", "status")
         table.add_column(
-            Text(TITLES.get(column.key, column.title)), justify="left" if words else "right", no_wrap=not words
+            Text(TITLES.get(column.key, column.title)),
+            justify="left" if words else "right",
+            no_wrap=not words,
+            overflow="fold" if words else "ellipsis",  # a name is never cut short
         )
     for family, row in zip(numbers["family"], as_text(numbers, shown).itertuples(index=False), strict=True):
         table.add_row(*(Text(text) for text in row), style=FAMILY_STYLES.get(family))
@@ -45,7 +48,7 @@ def held_out_summary(results: Results) -> Table:
     words = Text(f"Last test: {looks_in_words(results)}")
     table = Table(title=words, title_justify="left", box=SIMPLE, padding=(0, 1, 0, 0))
     for name in ("Model", *(title(metric, results) for metric in metrics)):
-        table.add_column(Text(name), justify="left" if name == "Model" else "right")
+        table.add_column(Text(name), justify="left" if name == "Model" else "right", overflow="fold")
     for row in numbers.to_dict("records"):
         cells = [with_interval(row, metric) if row["status"] == "done" else row["reason"] for metric in metrics]
         table.add_row(*(Text(text) for text in (row["model"], *cells)), style=FAMILY_STYLES.get(row["family"]))

@@ -125,7 +125,7 @@ def _request(base: Request, run: Planned, folder: Path, cache: Path) -> Request:
 def _plan_table(planned: list[Planned]) -> Table:
     table = Table(title=f"{len(planned)} runs", box=None, padding=(0, 2, 0, 0), title_justify="left")
     for name in ("run", "data", "suite", "variant", "seed", "models", "cells", "tested on"):
-        table.add_column(name)
+        table.add_column(name, overflow="fold")
     for run in planned:
         models, cv = len(run.suite.models), run.suite.cv
         names = " + ".join(each.name for each in run.data)
