@@ -136,13 +136,10 @@ def _polar(down, across, magnitude, edges, bins):  # pragma: no cover - compiled
     orientations = edges.shape[1] + 1
     for k in range(orientations // 2):
         sine, cosine = edges[0, k], edges[1, k]
-        if 2 * (k + 1) == orientations:  # 90 degrees
-            for c in range(len(down)):
-                bins[c] += _ONE if across[c] <= 0 else _ZERO
-        else:
-            for c in range(len(down)):
-                left, right = across[c] * sine, down[c] * cosine
-                bins[c] += (_ONE if left <= right else _ZERO) + (_ONE if left <= -right else _ZERO)
+        mirrored = _ONE if 2 * (k + 1) < orientations else _ZERO  # an edge at 90 degrees is its own mirror image
+        for c in range(len(down)):
+            left, right = across[c] * sine, down[c] * cosine
+            bins[c] += (_ONE if left <= right else _ZERO) + (mirrored if left <= -right else _ZERO)
 
 
 @njit(cache=True, nogil=True, fastmath=_FAST)
