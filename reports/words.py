@@ -14,7 +14,8 @@ from reports.summary import Row, mean_sd, primary_metric, quantity
 from reports.tables import rare_classes
 from reports.tuning import tuning_in_words
 
-ROLES = {"classical": "Best classical", "deep": "Best deep", "fusion": "Best fusion", "floor": "Floor"}
+ROLES = {"classical": "Best classical", "deep": "Best deep", "fusion": "Best fusion", "dummy": "Dummy"}
+ASKED = ("classical", "deep")  # the families whose comparison the suite is made for
 WORDS = {"f1_samples": "F1 per image", "accuracy": "accuracy"}
 EQUAL = (
     0.95  # probability of a difference within the region of practical equivalence from which models are called equal
@@ -23,7 +24,7 @@ EQUAL = (
 
 @dataclass(frozen=True)
 class Contender:
-    """The best model of a family: its score ("0.874 ± 0.010") and its cost, as text."""
+    """The best model of a family: its score ("0.874 ± 0.010") and its cost, as text; or why a family that was planned has none."""
 
     role: str
     family: str
@@ -56,16 +57,33 @@ def headline(tables: dict[str, pd.DataFrame], results: Results, level: Level) ->
     ranking = (complete if len(complete) else scored).sort_values(metric, ascending=False, kind="stable")
     field = ranking.to_dict("records")
     if not field:
-        return Headline("No model has a result yet", ("Run the same `bench run` again to go on.",), ())
+        return Headline("No model has a result yet", ("Run the same `bench run` again to go on.", *_open(table)), ())
     best = field[0]
     of_family = {row["family"]: row for row in reversed(field)}
+    absent = [family for family in ROLES if family in set(table["family"]) - set(of_family)]
     contenders = tuple(
         _contender(of_family[family], results, wins=of_family[family] is best)
-        for family in ROLES
         if family in of_family
+        else _none_ran(family, table)
+        for family in ROLES
+        if family in of_family or family in absent
     )
-    sentence = _verdict(best, of_family, metric, pairs, results, level)
-    return Headline(sentence, tuple(_details(best, pairs, results, level)), contenders)
+    unanswered = [family for family in ASKED if family in absent]
+    if unanswered:
+        sentence = f"Not answered: no {' or '.join(unanswered)} model ran"
+    else:
+        sentence = _verdict(best, of_family, metric, pairs, results, level)
+    reasons = _open(table[table["family"].isin(absent)])
+    return Headline(sentence, (*reasons, *_details(best, pairs, results, level)), contenders)
+
+
+def open_models(table: pd.DataFrame) -> list[str]:
+    """Say of each model without all its cells why, from the summary; what several have in common is said once."""
+    unfinished = table[table["status"] != "done"]
+    return [
+        f"{status}: {', '.join(rows['model'])}: {reason}"
+        for (status, reason), rows in unfinished.groupby(["status", "reason"], sort=False)
+    ]
 
 
 def remarks(table: pd.DataFrame, results: Results) -> list[str]:
@@ -129,13 +147,28 @@ def _contender(row: Row, results: Results, *, wins: bool) -> Contender:
     return Contender(ROLES[row["family"]], row["family"], row["model"], score, cost, wins)
 
 
+def _open(table: pd.DataFrame) -> list[str]:
+    """Sentences on the models without all their cells."""
+    return [f"{line[0].upper()}{line[1:]}." for line in open_models(table)]
+
+
+def _none_ran(family: str, table: pd.DataFrame) -> Contender:
+    rows = table[table["family"] == family]
+    return Contender(
+        ROLES[family], family, "none ran", "–", f"{rows.iloc[0]['status']}: {rows.iloc[0]['reason']}", wins=False
+    )
+
+
 def _verdict(
     best: Row, of_family: dict[str, Row], metric: str, pairs: pd.DataFrame, results: Results, level: Level
 ) -> str:
     name = WORDS[primary_metric(results)]
     classical, deep = of_family.get("classical"), of_family.get("deep")
     if classical is None or deep is None:
-        return f"{best['model']} is ahead: {name} {best[metric]:.3f}"
+        families = " and ".join(family for family in ROLES if family in of_family and family != "dummy")
+        if not families:
+            return f"{best['model']}, which looks at no image: {name} {best[metric]:.3f}"
+        return f"{best['model']} is ahead of the {families} models that were run: {name} {best[metric]:.3f}"
     difference = deep[metric] - classical[metric]
     if abs(difference) < 0.0005:
         return f"Deep and classical are level: {name} {deep[metric]:.3f}"

@@ -17,9 +17,9 @@ from reports.results import Results, ResultsError, load
 
 CLASSES = ("Hand", "Knee", "Chest", "<b>Hip</b>")
 MODELS = {
-    "prior": ("floor", 0.0),
+    "prior": ("dummy", 0.0),
     "hog-svm": ("classical", 1.0),
-    "squeezenet-probe": ("deep", 2.0),
+    "efficientnet-probe": ("deep", 2.0),
     "fusion-svm": ("fusion", 3.0),
 }
 
@@ -114,7 +114,7 @@ def test_a_model_that_is_not_finished_everywhere_is_left_out_by_name(several: Ca
     found = across(_evaluated([one, other]))
     assert found.left_out == ("hog-svm",)
     assert "hog-svm" in in_words(found)[-1]
-    for model in ("prior", "squeezenet-probe"):
+    for model in ("prior", "efficientnet-probe"):
         shutil.rmtree(other / "cells" / model / "r0-f1")
     with pytest.raises(ResultsError, match="1 model with all cells in every run"):
         across(_evaluated([one, other]))

@@ -157,10 +157,10 @@ def test_latex_specials_are_escaped_and_rules_are_booktabs() -> None:
 
 def test_the_paper_marks_the_best_and_what_cannot_be_told_from_it(make_run: Callable[..., Path]) -> None:
     models = {
-        "prior": ("floor", 0.0),
+        "prior": ("dummy", 0.0),
         "hog-svm": ("classical", 0.7),
-        "squeezenet-probe": ("deep", 1.6),
-        "squeezenet-finetune": ("deep", 1.6),
+        "efficientnet-probe": ("deep", 1.6),
+        "efficientnet-finetune": ("deep", 1.6),
     }
     results = load(make_run("multiclass", classes=("Hand", "Knee", "Chest"), models=models, n_images=900, folds=5))
     text = write(results, html=False, csv=False, md=False, latex=True)[0].read_text()
@@ -171,7 +171,7 @@ def test_the_paper_marks_the_best_and_what_cannot_be_told_from_it(make_run: Call
     }
     assert scores["Model"] == "Accuracy"
     best, tied = sorted(
-        ("squeezenet-probe", "squeezenet-finetune"), key=lambda m: not scores[m].startswith(r"\textbf{")
+        ("efficientnet-probe", "efficientnet-finetune"), key=lambda m: not scores[m].startswith(r"\textbf{")
     )
     assert scores[best].startswith(r"\textbf{0.")
     assert scores[tied].endswith(r"$^{\dagger}$")
@@ -238,7 +238,7 @@ def test_a_report_written_twice_is_the_same_bytes(results: Results) -> None:
 def test_the_headline_compares_the_best_of_each_family(results: Results) -> None:
     tables = all_tables(evaluate(results))
     said = headline(tables, results, Level())
-    assert [each.family for each in said.contenders] == ["classical", "deep", "fusion", "floor"]
+    assert [each.family for each in said.contenders] == ["classical", "deep", "fusion", "dummy"]
     assert said.contenders[0].model == "hog-svm"
     assert sum(each.wins for each in said.contenders) == 1
     assert said.sentence.startswith(
@@ -247,7 +247,7 @@ def test_the_headline_compares_the_best_of_each_family(results: Results) -> None
 
 
 def test_the_terminal_table_shows_names_as_they_are(make_run: Callable[..., Path]) -> None:
-    run = make_run("multiclass", models={"[red]hog[/red]": ("classical", 1.0), "prior": ("floor", 0.0)})
+    run = make_run("multiclass", models={"[red]hog[/red]": ("classical", 1.0), "prior": ("dummy", 0.0)})
     console = Console(width=220, record=True, file=io.StringIO())
     console.print(summary_table(load(run)))
     text = " ".join(console.export_text().split())
