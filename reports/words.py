@@ -101,7 +101,7 @@ def remarks(table: pd.DataFrame, results: Results) -> list[str]:
         )
         lines.append(f"Prediction times spread by more than {SPREAD_LIMIT:.0%} (sd over mean of the samples): {named}.")
     lines += [said] if (said := tuning_in_words(results)) else []
-    lines += _shared_fits(results) + _approximations(results)
+    lines += _shared_fits(results) + _approximations(results) + _kept_starts(table, results)
     noun, folds = results.data.get("group_noun") or "group", results.run["splits"]["folds"]
     lines += [
         f"{row['class']} has {counted(row['n_groups'], noun)} for {counted(folds, 'fold')}: "
@@ -120,6 +120,40 @@ def _shared_fits(results: Results) -> list[str]:
     return [
         f"Fitted side by side, {max(jobs.values())} cells at a time, so that their fit times are not those of the machine alone "
         f"(predictions were timed alone): {', '.join(shared)}."
+    ]
+
+
+def _kept_starts(table: pd.DataFrame, results: Results) -> list[str]:
+    """Say of a fine-tuned network where its start was kept, and that it is below the frozen row of its backbone where it is."""
+    metric = f"{primary_metric(results)}_mean"
+    scores = table.set_index("model")[metric]
+    lines = []
+    for model in dict.fromkeys(cell["model"] for cell in done_cells(results) if "epochs" in (cell["chosen"] or {})):
+        kept = [cell["chosen"]["epochs"] for cell in done_cells(results) if cell["model"] == model]
+        starts = sum(epochs == 0 for epochs in kept)
+        if starts:
+            lines.append(
+                f"{model}: in {starts} of {counted(len(kept), 'cell')} no epoch had a lower validation loss than the linear probe that it starts "
+                "from, which was kept."
+            )
+        frozen = _frozen_rows(model, results)
+        better = [name for name in frozen if scores.get(name, -math.inf) > scores[model]]
+        if better:
+            named = ", ".join(f"{name} ({scores[name]:.3f})" for name in better)
+            lines.append(f"{model} ({scores[model]:.3f}) is below the same network frozen: {named}.")
+    return lines
+
+
+def _frozen_rows(model: str, results: Results) -> list[str]:
+    """Models of the same backbone alone that do not train it."""
+    backbone = results.models[model]["head"].get("backbone")
+    return [
+        name
+        for name, spec in results.models.items()
+        if "backbone" not in spec["head"]
+        and len(spec.get("encoders") or ()) == 1
+        and spec["encoders"][0].get("backbone") == backbone is not None
+        and spec.get("train_share", 1) == results.models[model].get("train_share", 1)
     ]
 
 
