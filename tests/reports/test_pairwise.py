@@ -115,7 +115,7 @@ def test_the_words_claim_what_the_numbers_bear(make_run: Callable[..., Path]) ->
     assert f"On 900 images of 450 patients, {best} is better than hog-svm by 0." in text
     assert f"On this evidence no difference can be claimed between {best} and {other} (" in text
     assert "On 900 images of 450 patients, hog-svm is better than prior by 0." in text
-    assert "hog-svm is worse than squeezenet" in text
+    assert "hog-svm is worse than efficientnet" in text
     assert "p adjusted for 3 comparisons with the best (Holm)" in text
 
 
