@@ -61,14 +61,14 @@ def headline(tables: dict[str, pd.DataFrame], results: Results, level: Level) ->
     best = field[0]
     of_family = {row["family"]: row for row in reversed(field)}
     absent = [family for family in ROLES if family in set(table["family"]) - set(of_family)]
+    unanswered = [family for family in ASKED if family in absent]
     contenders = tuple(
-        _contender(of_family[family], results, wins=of_family[family] is best)
+        _contender(of_family[family], results, wins=of_family[family] is best and not unanswered)
         if family in of_family
         else _none_ran(family, table)
         for family in ROLES
         if family in of_family or family in absent
     )
-    unanswered = [family for family in ASKED if family in absent]
     if unanswered:
         sentence = f"Not answered: no {' or '.join(unanswered)} model ran"
     else:
@@ -187,9 +187,9 @@ def _open(table: pd.DataFrame) -> list[str]:
 
 
 def _none_ran(family: str, table: pd.DataFrame) -> Contender:
-    rows = table[table["family"] == family]
+    states = dict.fromkeys(table.loc[table["family"] == family, "status"])
     return Contender(
-        ROLES[family], family, "none ran", "–", f"{rows.iloc[0]['status']}: {rows.iloc[0]['reason']}", wins=False
+        ROLES[family], family, "none ran", "–", f"{', '.join(states)}: the reason stands below", wins=False
     )
 
 
