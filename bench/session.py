@@ -105,11 +105,7 @@ def run_session(request: Request, console: Console) -> int:
             return INTERRUPTED
         except ClusterLostError as error:
             again = request.command or "the same command"
-            console.print(
-                Text(
-                    f"\nthe scheduler is gone ({error}): finished cells are kept in {folder.root}; go on with:\n  {again}"
-                )
-            )
+            console.print(Text(f"\n{error}: finished cells are kept in {folder.root}; go on with:\n  {again}"))
             return SOME_FAILED
         except OSError as error:
             raise DiskError(
