@@ -31,6 +31,9 @@ PACKAGES = (
 )
 
 
+_CACHE_TAG = "Signature: 8a477f597d28d172789f06886806bc55\n# A cache of xraybench; see https://bford.info/cachedir/\n"
+
+
 def describe() -> dict[str, Any]:
     """Facts of machine and packages, as they stand in run.json."""
     return {
@@ -87,6 +90,8 @@ def cache_folder() -> Path:
         folder = Path(home) / "xraybench"
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        if not (folder / "CACHEDIR.TAG").exists():
+            (folder / "CACHEDIR.TAG").write_text(_CACHE_TAG, encoding="ascii")
     except OSError as error:
         raise UserError(
             f"{folder}: the cache cannot be made there ({error.strerror}): set XRAYBENCH_CACHE to a folder that can be written to"
