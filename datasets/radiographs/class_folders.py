@@ -69,11 +69,15 @@ def find_class_folders(paths: Sequence[Path]) -> ClassFolders:
         depth += 1
         notes.append(_said(split))
     labels = [paths[i][depth] if i in inside and len(paths[i]) > depth + 1 else None for i in range(len(paths))]
+    if len(set(labels) - {None}) == 1 and all(_is_no_class(label) for label in labels if label):
+        labels = [None] * len(paths)
     if not any(parts):
         parts = _parts_below(paths, labels, depth)
         notes += [_said(dict(zip(parts, parts, strict=True)))] if any(parts) else []
     parts = ["" if part == "fold" else part for part in parts]
-    return ClassFolders(tuple(labels), tuple(parts), frozenset(paths[i][:depth] for i in inside), tuple(notes))
+    return ClassFolders(
+        tuple(labels), tuple(parts), frozenset(paths[i][:depth] for i in inside), tuple(dict.fromkeys(notes))
+    )
 
 
 def are_identifiers(names: Sequence[str]) -> bool:
@@ -94,13 +98,17 @@ def _split(tops: Counter[str]) -> dict[str, str]:
 def _wrapper(tops: Counter[str], below: Sequence[Path]) -> set[str]:
     """Return the one folder that holds the classes and is none; its files lie in folders below it that are not called like patients."""
     for name, n in tops.most_common(1):
-        wraps = any(form.fullmatch(name.strip().casefold()) for form in (_WRAPPERS, *_PARTS.values()))
+        wraps = _is_no_class(name)
         deeper = Counter(rest[1] for rest in below if len(rest) > 2 and rest[0] == name)
         if 2 * sum(deeper.values()) <= n or not (len(tops) == 1 or (wraps and 2 * n >= sum(tops.values()))):
             continue
         if wraps or not are_identifiers(list(deeper)):
             return {name}
     return set()
+
+
+def _is_no_class(name: str) -> bool:
+    return any(form.fullmatch(name.strip().casefold()) for form in (_WRAPPERS, *_PARTS.values()))
 
 
 def _parts_below(paths: Sequence[Path], labels: Sequence[str | None], depth: int) -> list[str]:
@@ -118,8 +126,5 @@ def _said(split: dict[str, str]) -> str:
     if not kinds:
         return "D005: one folder holds all others: the classes are the folders below it"
     if kinds == ["fold"]:
-        return "D005: the folders are folds, not classes, which are the folders below them; folds are made anew"
-    return (
-        f"D005: the folders {', '.join(kinds)} are a published split, not classes, which are the folders below them: "
-        "folds are made anew; as published: --splits folders"
-    )
+        return "D005: the folders are folds and no classes: folds are made anew"
+    return f"D005: the folders {', '.join(kinds)} are a published split and no classes: folds are made anew; as published: --splits folders"

@@ -62,9 +62,10 @@ def read_headers(root: Path, files: Iterable[object]) -> list[Header]:
     ]
 
 
-def mostly_dicom(files: Sequence[Path], headers: Sequence[Header]) -> bool:
+def mostly_dicom(files: Sequence[str], headers: Sequence[Header]) -> bool:
     """Whether more than half of the files are DICOM, by their content or at least by their ending."""
-    n = sum(h.is_dicom or f.suffix.lower() in DICOM_SUFFIXES[:-1] for f, h in zip(files, headers, strict=True))
+    endings = DICOM_SUFFIXES[:-1]
+    n = sum(header.is_dicom or file.lower().endswith(endings) for file, header in zip(files, headers, strict=True))
     return 2 * n > len(files)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from radiographs.cards import Card
+from radiographs.class_folders import find_class_folders
 from radiographs.disk import sha256
 from radiographs.headers import Header, read_headers
 from radiographs.listing import PSEUDONYM, Hints, Listing, SourceError, finish
@@ -89,9 +90,10 @@ def paths(root: Path, card: Card, hints: Hints) -> Listing:
         )
     items = pd.DataFrame(rows, columns=["file", "label", "group"])
     items["labels"] = label_sets(items["label"], "", card, root)
-    items = with_headers(root, items.assign(image_id=items["file"]), hints)
+    folders = find_class_folders([tuple(file.split("/")) for file in items["file"]])
+    items = with_headers(root, items.assign(image_id=items["file"], part=folders.parts), hints)
     left = len(matches) - len(rows)
-    notes = passed_over(found.notes)
+    notes = [*(folders.notes if any(folders.parts) else ()), *passed_over(found.notes)]
     notes += [f"D002: {left} images have another kind of path and are left alone"] if left else []
     return finish(root, card, "paths", items, notes, hints)
 

@@ -128,9 +128,11 @@ def finish(root: Path, card: Card, layout: str, items: pd.DataFrame, notes: Iter
     if hints.classes:
         items, said = _renamed(items, hints.classes, root)
         items, notes = items.reset_index(drop=True), notes + said
-    known = items["known"]
-    if known.any() and not known.all():
-        notes.append(f"D011: {(~known).sum()} images have no {card.group} and are each a group of their own")
+    known, used = items["known"], items["refused"] == ""
+    if known.any() and not known[used].all():
+        notes.append(
+            f"D011: {int((~known & used).sum())} images have no {card.group}, each a group of their own or of their study"
+        )
     return Listing(
         root,
         card,

@@ -14,6 +14,7 @@ from pathlib import Path
 from radiographs import layouts, splits
 from radiographs.cards import Card, known_cards, read_card
 from radiographs.listing import Hints, Listing, SourceError, limited
+from radiographs.read import SUFFIXES
 from radiographs.tables import read_table
 from radiographs.trees import open_tree
 from radiographs.walk import find_pictures, is_side_folder, output_of
@@ -62,10 +63,8 @@ def open_source(path: Path, hints: Hints | None = None) -> Listing:
     tables = _tables(entries)
     if tables:
         return _open_tables(path, tables, card, hints)
-    inner = _only_folder(entries)
-    if inner and ((inner / "card.toml").is_file() or _tables(sorted(inner.iterdir()))):
-        return open_source(inner, hints)
-    return open_tree(path, card, hints)
+    inner = _described_below(entries)
+    return open_source(inner, hints) if inner else open_tree(path, card, hints)
 
 
 def _is_kaggle(path: Path) -> bool:
@@ -99,18 +98,26 @@ def _open_tables(path: Path, tables: Sequence[Path], card: Card, hints: Hints) -
     if len(chosen) > 1:
         names = ", ".join(table.name for table in chosen[:4])
         raise SourceError(f"{path}: holds {len(chosen)} tables ({names}): give one of them as --data")
-    listing = layouts.table(path, chosen[0], plain, hints)
+    try:
+        listing = layouts.table(path, chosen[0], plain, hints)
+    except SourceError as error:
+        if described or any(each.is_file() for each in path.iterdir() if each.suffix.lower() in SUFFIXES):
+            raise
+        raise SourceError(f"{error}; if the folders are the classes: --layout folders") from None
     said = f"D005: labels come from {chosen[0].name}, not from the other tables; otherwise: give one of them as --data"
     return listing if len(tables) == 1 else replace(listing, notes=(said, *listing.notes))
 
 
 def _beside_tables(path: Path, tables: Sequence[Path], card: Card, hints: Hints) -> Listing | None:
     """List the class folders, or the DICOM tree, beside tables in which no picture is named; None where one is, or there are no classes."""
-    pictures = {name for file in find_pictures(path).files for name in (file.name, file.stem)}
+    files = find_pictures(path).files
+    names, stems = {file.name for file in files}, {file.stem for file in files}
     for table in tables:
         rows = read_table(table)
-        for name in rows:
-            if rows[name].str.replace("\\", "/").str.rpartition("/")[2].str.strip().isin(pictures).any():
+        for column in rows:
+            said = rows[column].str.replace("\\", "/").str.rpartition("/")[2].str.strip()
+            numbered = said[said.isin(stems)]
+            if said.isin(names).any() or (numbered.nunique() > 1 and 2 * len(numbered) >= len(said)):
                 return None
     try:
         listing = open_tree(path, card, hints)
@@ -120,10 +127,15 @@ def _beside_tables(path: Path, tables: Sequence[Path], card: Card, hints: Hints)
     return replace(listing, notes=(*listing.notes, f"D002: tables that name no image are left alone: {names}"))
 
 
-def _only_folder(entries: Sequence[Path]) -> Path | None:
-    """Return the one folder that holds everything; None where there is anything beside it but files of an operating system."""
-    real = [e for e in entries if not is_side_folder(e.name) and e.name.lower() not in ("desktop.ini", "thumbs.db")]
-    return real[0] if len(real) == 1 and real[0].is_dir() and not real[0].is_symlink() else None
+def _described_below(entries: Sequence[Path]) -> Path | None:
+    """Return the folder with a card or a table that folders with nothing else in them wrap; None where there is no such folder."""
+    while True:
+        real = [e for e in entries if not is_side_folder(e.name) and e.name.lower() not in ("desktop.ini", "thumbs.db")]
+        if len(real) != 1 or not real[0].is_dir() or real[0].is_symlink():
+            return None
+        entries = sorted(real[0].iterdir())
+        if (real[0] / "card.toml").is_file() or _tables(entries):
+            return real[0]
 
 
 def _open_file(path: Path, hints: Hints) -> Listing:

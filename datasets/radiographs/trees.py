@@ -61,8 +61,8 @@ def _look(root: Path, hints: Hints) -> Tree:
             f"D002: {len(every) - len(kept)} DICOM files passed over: no pictures (presentation states, reports, key objects)"
         )
     names, headers = [every[k] for k in kept], [headers[k] for k in kept]
-    folders = find_class_folders([Path(name).parts for name in names])
-    return Tree(root, names, headers, folders, mostly_dicom([Path(name) for name in names], headers), notes)
+    folders = find_class_folders([tuple(name.split("/")) for name in names])
+    return Tree(root, names, headers, folders, mostly_dicom(names, headers), notes)
 
 
 def _by_folders(tree: Tree, card: Card, hints: Hints) -> Listing:
@@ -145,7 +145,7 @@ def _by_headers(tree: Tree, card: Card, hints: Hints) -> Listing:
         part = header.tags.get("body_part", "").upper()
         part, refused = card.classes.get(part, part), ""
         if not part:
-            if not header.is_dicom and Path(name).suffix.lower() not in DICOM_SUFFIXES[:-1]:
+            if not header.is_dicom and not name.lower().endswith(DICOM_SUFFIXES[:-1]):
                 others += 1
                 continue
             if header.tags.get("instance"):

@@ -19,7 +19,10 @@ _COUNTED, _MANY_NUMBERS = (
     10,
     30,
 )  # classes that numbers may well be; where they do not count from 0 or 1, and where they do
-_ALONE = 2  # images per class, on average, below which labels are names of images
+_ALONE, _FEW = (
+    2,
+    5,
+)  # images per class, on average, below which labels are names of images; or of patients, if they look so
 
 
 def shown(label: str) -> str:
@@ -40,8 +43,8 @@ def odd_labels(sizes: Mapping[str, int]) -> Iterator[tuple[str, str]]:
     for twins in _twins(names):
         yield "D014", " and ".join(f"{_exactly(name, twins)} ({sizes[name]} images)" for name in twins)
     for name in names:
-        if parts := _parts(name, sizes):
-            yield "D015", f"{shown(name)!r} ({sizes[name]} images) reads as {len(parts)} labels"
+        if _holds_several(name, sizes):
+            yield "D015", f"{shown(name)!r} ({sizes[name]} images) reads as a list of labels"
         if len(name) > LONGEST:
             yield "D016", f"{shown(name)!r} is too long for the name of a class"
     if _are_measured(names):
@@ -51,7 +54,7 @@ def odd_labels(sizes: Mapping[str, int]) -> Iterator[tuple[str, str]]:
         )
     elif len(names) > _COUNTED and sum(sizes.values()) < _ALONE * len(names):
         yield "D016", f"{len(names)} classes for {sum(sizes.values())} labels: they seem to name images or patients"
-    elif len(names) > 1 and are_identifiers(names):
+    elif len(names) > 1 and are_identifiers(names) and sum(sizes.values()) < _FEW * len(names):
         yield (
             "D016",
             f"{len(names)} classes are called like patients, exams or dates ({', '.join(map(shown, names[:3]))}, ...)",
@@ -78,17 +81,16 @@ def _exactly(name: str, twins: Sequence[str]) -> str:
     return ascii(name[:_SHOWN]) if alike and not name.isascii() else repr(shown(name))
 
 
-def _parts(name: str, names: Mapping[str, int]) -> list[str]:
-    """Labels that one label is made of; none where it seems to be one."""
+def _holds_several(name: str, names: Mapping[str, int]) -> bool:
+    """Whether a label is a list as programs write it, or is made of other labels."""
     if _LIST.fullmatch(name):
-        inner = name.strip()[1:-1]
-        return [part.strip(" '\"") for part in inner.split(",")] if "," in inner or "'" in inner or '"' in inner else []
+        return any(mark in name for mark in ",'\"")
     for separator in (*_STRONG, *_WEAK):
         parts = [part.strip() for part in name[: 10 * LONGEST].split(separator)]
         known = sum(part in names for part in parts)
         if len(parts) > 1 and (known == len(parts) or (separator in _STRONG and known)):
-            return parts
-    return []
+            return True
+    return False
 
 
 def _are_measured(names: Sequence[str]) -> bool:
