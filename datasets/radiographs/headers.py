@@ -63,10 +63,10 @@ def read_headers(root: Path, files: Iterable[object]) -> list[Header]:
 
 
 def mostly_dicom(files: Sequence[str], headers: Sequence[Header]) -> bool:
-    """Whether more than half of the files are DICOM, by their content or at least by their ending."""
+    """Whether half of the files or more are DICOM, by their content or at least by their ending."""
     endings = DICOM_SUFFIXES[:-1]
     n = sum(header.is_dicom or file.lower().endswith(endings) for file, header in zip(files, headers, strict=True))
-    return 2 * n > len(files)
+    return 0 < len(files) <= 2 * n
 
 
 def sorted_by_class(labels: Sequence[str | None], headers: Sequence[Header]) -> bool:

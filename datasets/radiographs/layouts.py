@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
@@ -108,7 +109,7 @@ def table(root: Path, path: Path, card: Card, hints: Hints) -> Listing:
     file = rows[columns.file].str.strip()
     if not hints.allow_outside:
         refuse_outside(file, path, root)
-    refuse_repeats(file, path)
+    refuse_repeats(file.map(posixpath.normpath), path)
     items = pd.DataFrame({"image_id": file, "file": file})
     items["labels"] = label_sets(rows[columns.label], columns.separator, card, path)
     items["expected"] = rows["sha256"].str.strip().str.lower() if "sha256" in rows else ""

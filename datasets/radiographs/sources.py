@@ -14,7 +14,6 @@ from pathlib import Path
 from radiographs import layouts, splits
 from radiographs.cards import Card, known_cards, read_card
 from radiographs.listing import Hints, Listing, SourceError, limited
-from radiographs.read import SUFFIXES
 from radiographs.tables import read_table
 from radiographs.trees import open_tree
 from radiographs.walk import find_pictures, is_side_folder, output_of
@@ -48,7 +47,7 @@ def open_source(path: Path, hints: Hints | None = None) -> Listing:
         raise SourceError(f"{path}: cannot be listed ({error.strerror})") from None
     if not entries:
         raise SourceError(f"{path}: the folder is empty")
-    if what := output_of(entry.name for entry in entries):
+    if "bench" in (what := output_of(entry.name for entry in entries)):
         raise SourceError(f"{path}: is {what}, and no data: give the folder of the images, or a manifest.parquet")
     if (path / "card.toml").is_file():
         return _open_card(path / "card.toml", hints)
@@ -80,8 +79,11 @@ def _tables(entries: Sequence[Path]) -> list[Path]:
 
 def _is_output(table: Path) -> bool:
     """Whether a table holds splits, or answers of a model, which must not become labels."""
-    with table.open("rb") as stream:
-        header = stream.readline(10_000).decode("utf-8-sig", "replace").replace('"', "").strip().split(",")
+    try:
+        with table.open("rb") as stream:
+            header = stream.readline(10_000).decode("utf-8-sig", "replace").replace('"', "").strip().split(",")
+    except OSError:  # reading it will say why
+        return False
     return set(header) >= set(splits.COLUMNS) or set(header) >= _ANSWERS
 
 
@@ -95,15 +97,14 @@ def _open_tables(path: Path, tables: Sequence[Path], card: Card, hints: Hints) -
         listing = None if described else _beside_tables(path, tables, card, hints)
         if listing is not None:
             return listing
+    otherwise = "" if described else "; if the folders are the classes: --layout folders"
     if len(chosen) > 1:
         names = ", ".join(table.name for table in chosen[:4])
-        raise SourceError(f"{path}: holds {len(chosen)} tables ({names}): give one of them as --data")
+        raise SourceError(f"{path}: holds {len(chosen)} tables ({names}): give one of them as --data{otherwise}")
     try:
         listing = layouts.table(path, chosen[0], plain, hints)
     except SourceError as error:
-        if described or any(each.is_file() for each in path.iterdir() if each.suffix.lower() in SUFFIXES):
-            raise
-        raise SourceError(f"{error}; if the folders are the classes: --layout folders") from None
+        raise SourceError(f"{error}{otherwise}") from None
     said = f"D005: labels come from {chosen[0].name}, not from the other tables; otherwise: give one of them as --data"
     return listing if len(tables) == 1 else replace(listing, notes=(said, *listing.notes))
 
@@ -133,7 +134,10 @@ def _described_below(entries: Sequence[Path]) -> Path | None:
         real = [e for e in entries if not is_side_folder(e.name) and e.name.lower() not in ("desktop.ini", "thumbs.db")]
         if len(real) != 1 or not real[0].is_dir() or real[0].is_symlink():
             return None
-        entries = sorted(real[0].iterdir())
+        try:
+            entries = sorted(real[0].iterdir())
+        except OSError:
+            return None
         if (real[0] / "card.toml").is_file() or _tables(entries):
             return real[0]
 

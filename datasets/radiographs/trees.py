@@ -18,6 +18,7 @@ from radiographs.read import DICOM_SUFFIXES, SUFFIXES
 from radiographs.walk import find_pictures, is_side_folder, output_of
 
 _PER_CLASS = 5  # images in a folder, on average, below which folders called like patients are no classes
+_WAY_OUT = "give a .csv as --data, or sort the images into one folder per class"
 _SHOWN = 12  # names in a note
 
 
@@ -29,7 +30,7 @@ class Tree:
     names: list[str]  # of the files, relative to root
     headers: list[Header]
     folders: ClassFolders
-    dicom: bool  # whether most of the files are
+    dicom: bool  # whether at least half of the files are
     notes: list[str]
 
 
@@ -45,9 +46,11 @@ def open_tree(root: Path, card: Card, hints: Hints, layout: str | None = None) -
     """
     tree = _look(root, hints)
     if layout is None:
-        by_folder = not tree.dicom or sorted_by_class(tree.folders.labels, tree.headers)
-        layout = "folders" if by_folder else "dicom"
-    return _by_folders(tree, card, hints) if layout == "folders" else _by_headers(tree, card, hints)
+        if tree.dicom and not sorted_by_class(tree.folders.labels, tree.headers):
+            layout = "dicom"
+        else:
+            _refuse_patients(tree)
+    return _by_headers(tree, card, hints) if layout == "dicom" else _by_folders(tree, card, hints)
 
 
 def _look(root: Path, hints: Hints) -> Tree:
@@ -70,7 +73,8 @@ def _by_folders(tree: Tree, card: Card, hints: Hints) -> Listing:
     strays = _strays(tree)
     rows = [k for k, label in enumerate(tree.folders.labels) if label is not None and label not in strays]
     loose = sum(label is None for label in tree.folders.labels)
-    _refuse_no_classes(tree, rows, loose)
+    if not rows:
+        raise _no_classes(tree, loose)
     labels = [tree.folders.labels[k] for k in rows]
     items = pd.DataFrame({"file": [tree.names[k] for k in rows], "part": [tree.folders.parts[k] for k in rows]})
     items = items.assign(image_id=items["file"], labels=[[card.classes.get(label, label)] for label in labels])
@@ -98,19 +102,21 @@ def _strays(tree: Tree) -> list[str]:
     return sorted(set(labels) - of_dicom) if tree.dicom and len(of_dicom) > 1 else []
 
 
-def _refuse_no_classes(tree: Tree, rows: Sequence[int], loose: int) -> None:
-    """Refuse a folder in which no picture lies in a class folder, or the folders are patients."""
-    way_out = "give a .csv as --data, or sort the images into one folder per class"
-    if not rows:
-        kinds = f"holds no image ({', '.join(SUFFIXES)}, DICOM)"
-        split = any(tree.folders.parts) or bool(tree.folders.notes)
-        below = "below its train, val or test folders" if split else ""
-        what = " ".join(f"holds {loose} images but no sub-folder per class {below}".split()) if loose else kinds
-        raise SourceError(f"{tree.root}: {what} and no table of labels: {way_out}")
-    names = tree.folders.names
-    if are_identifiers(names) and len(rows) < _PER_CLASS * len(names):
+def _no_classes(tree: Tree, loose: int) -> SourceError:
+    """Say that no picture lies in a class folder."""
+    what = f"holds no image ({', '.join(SUFFIXES)}, DICOM)"
+    if loose:
+        below = " below train, val and test" if any(tree.folders.parts) else ""
+        what = f"holds {loose} images but no sub-folder per class{below}"
+    return SourceError(f"{tree.root}: {what} and no table of labels: {_WAY_OUT}")
+
+
+def _refuse_patients(tree: Tree) -> None:
+    """Refuse folders that are called like patients and hold few images each; their names are not said."""
+    names, n = tree.folders.names, sum(label is not None for label in tree.folders.labels)
+    if are_identifiers(names) and n < _PER_CLASS * len(names):
         raise SourceError(
-            f"{tree.root}: its {len(names)} folders with {len(rows)} images are called like patients or exams, not like classes: {way_out}"
+            f"{tree.root}: its {len(names)} folders with {n} images are called like patients or exams, not like classes: {_WAY_OUT}; if they are classes: --layout folders"
         )
 
 

@@ -19,7 +19,7 @@ _SYSTEM_FOLDERS = frozenset(
 _OUTPUTS = {  # files by which a folder of results is known, and what it is then; none of these is ever input
     ("run.json", "splits.parquet"): "a run of bench",
     ("splits.parquet", "cells"): "a run of bench",
-    ("model.json", "SHA256SUMS"): "an exported model",
+    ("model.json", "SHA256SUMS"): "a model that bench exported",
     ("study.json", "study.toml"): "a study of bench",
     ("trials.journal",): "what bench tune wrote",
     ("explanations.json", "explanations.html"): "what bench explain wrote",

@@ -13,7 +13,7 @@ from radiographs.patients import one_spelling
 LONGEST = 200  # characters of a class name
 _SHOWN = 60
 _LIST = re.compile(r"\s*[\[({].*[\])}]\s*", re.DOTALL)
-_STRONG, _WEAK = ("|", ";"), (",", "/", "+", "&", "_", " ")  # separators; the latter stand in names of classes too
+_STRONG, _WEAK = ("|", ";"), (",", "/", "+", "&", " ")  # separators; the latter stand in names of classes too
 _NUMBER = re.compile(r"[-+]?\d+([.,]\d+)?\s*(y|yrs?|years?|m|months?|d|days?|cm|mm|kg|%)?", re.IGNORECASE)
 _COUNTED, _MANY_NUMBERS = (
     10,
@@ -88,6 +88,8 @@ def _holds_several(name: str, names: Mapping[str, int]) -> bool:
     for separator in (*_STRONG, *_WEAK):
         parts = [part.strip() for part in name[: 10 * LONGEST].split(separator)]
         known = sum(part in names for part in parts)
+        if separator == " " and not all(part.isdigit() for part in parts):
+            continue
         if len(parts) > 1 and (known == len(parts) or (separator in _STRONG and known)):
             return True
     return False

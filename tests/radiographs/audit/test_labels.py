@@ -39,7 +39,7 @@ def test_twins_in_another_spelling_are_found_and_can_be_told_apart(names: list[s
 
 @pytest.mark.parametrize(
     "names", [["['a', 'b']", "c"], ["['a']", "['b']"], ['["a", "b"]', "c"], ["(a, b)", "c"], ["a|b", "a", "b"], ["a; b", "a"],
-    ["a,b", "a", "b"], ["Hand Wrist", "Hand", "Wrist"]],
+    ["a,b", "a", "b"], ["3 9", "3", "9"], ["Hand/Wrist", "Hand", "Wrist"]],
 )  # fmt: skip
 def test_lists_and_joined_labels_are_no_class(names: list[str]) -> None:
     assert codes(names) == {"D015"}
@@ -73,6 +73,7 @@ def test_as_many_classes_as_images_are_no_classes() -> None:
         [str(k) for k in range(5)],
         ["NA", "nan", "01", "02"],
         ["56208002", "72696002"],
+        ["Lower Leg", "Leg", "Lower", "hand_wrist", "hand", "wrist"],
     ],
 )
 def test_ordinary_classes_are_not_odd(names: list[str]) -> None:
