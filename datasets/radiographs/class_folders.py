@@ -75,6 +75,7 @@ def find_class_folders(paths: Sequence[Path]) -> ClassFolders:
         parts = _parts_below(paths, labels, depth)
         notes += [_said(dict(zip(parts, parts, strict=True)))] if any(parts) else []
     parts = ["" if part == "fold" else part for part in parts]
+    notes += _same_below(paths, labels, depth)
     return ClassFolders(
         tuple(labels), tuple(parts), frozenset(paths[i][:depth] for i in inside), tuple(dict.fromkeys(notes))
     )
@@ -105,6 +106,22 @@ def _wrapper(tops: Counter[str], below: Sequence[Path]) -> set[str]:
         if wraps or not are_identifiers(list(deeper)):
             return {name}
     return set()
+
+
+def _same_below(paths: Sequence[Path], labels: Sequence[str | None], depth: int) -> list[str]:
+    """Say that the folders below the classes could be the classes too, where they are the same in each: hospitals above body parts."""
+    below: dict[str, set[str]] = {}
+    for path, label in zip(paths, labels, strict=True):
+        if label is not None:
+            below.setdefault(label, set()).add(path[depth + 1] if len(path) > depth + 2 else "")
+    names = next(iter(below.values()), set())
+    if len(below) < 2 or len(names) < 2 or "" in names or any(each != names for each in below.values()):
+        return []
+    if are_identifiers(sorted(names)) or _split(Counter(names)):
+        return []
+    return [
+        f"D005: the classes are {', '.join(sorted(below)[:5])}, not the {len(names)} folders below each, which have the same names; otherwise: a card.toml with layout = 'paths'"
+    ]
 
 
 def _is_no_class(name: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -63,10 +64,12 @@ def read_headers(root: Path, files: Iterable[object]) -> list[Header]:
 
 
 def mostly_dicom(files: Sequence[str], headers: Sequence[Header]) -> bool:
-    """Whether half of the files or more are DICOM, by their content or at least by their ending."""
+    """Whether more than half of the files are DICOM, by content or ending; a picture beside a DICOM file of its name is a preview of it."""
     endings = DICOM_SUFFIXES[:-1]
-    n = sum(header.is_dicom or file.lower().endswith(endings) for file, header in zip(files, headers, strict=True))
-    return 0 < len(files) <= 2 * n
+    of_dicom = {f for f, header in zip(files, headers, strict=True) if header.is_dicom or f.lower().endswith(endings)}
+    stems = {os.path.splitext(file)[0] for file in of_dicom}  # noqa: PTH122 - texts, of which there may be many
+    others = sum(os.path.splitext(file)[0] not in stems for file in files)  # noqa: PTH122
+    return len(of_dicom) > others
 
 
 def sorted_by_class(labels: Sequence[str | None], headers: Sequence[Header]) -> bool:

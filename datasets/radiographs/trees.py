@@ -30,7 +30,7 @@ class Tree:
     names: list[str]  # of the files, relative to root
     headers: list[Header]
     folders: ClassFolders
-    dicom: bool  # whether at least half of the files are
+    dicom: bool  # whether most of the files are, or a medium says that it is one of DICOM files
     notes: list[str]
 
 
@@ -50,7 +50,9 @@ def open_tree(root: Path, card: Card, hints: Hints, layout: str | None = None) -
             layout = "dicom"
         else:
             _refuse_patients(tree)
-    return _by_headers(tree, card, hints) if layout == "dicom" else _by_folders(tree, card, hints)
+    if layout == "dicom":
+        return _by_headers(tree, card, hints)
+    return _by_folders(tree, card, hints, _strays(tree) if layout is None else [])
 
 
 def _look(root: Path, hints: Hints) -> Tree:
@@ -65,12 +67,12 @@ def _look(root: Path, hints: Hints) -> Tree:
         )
     names, headers = [every[k] for k in kept], [headers[k] for k in kept]
     folders = find_class_folders([tuple(name.split("/")) for name in names])
-    return Tree(root, names, headers, folders, mostly_dicom(names, headers), notes)
+    dicom = "DICOMDIR" in found.passed_over or mostly_dicom(names, headers)
+    return Tree(root, names, headers, folders, dicom, notes)
 
 
-def _by_folders(tree: Tree, card: Card, hints: Hints) -> Listing:
-    """One sub-folder per class, images anywhere below it."""
-    strays = _strays(tree)
+def _by_folders(tree: Tree, card: Card, hints: Hints, strays: Sequence[str]) -> Listing:
+    """One sub-folder per class, images anywhere below it, without the folders that are strays."""
     rows = [k for k, label in enumerate(tree.folders.labels) if label is not None and label not in strays]
     loose = sum(label is None for label in tree.folders.labels)
     if not rows:
@@ -88,7 +90,7 @@ def _by_folders(tree: Tree, card: Card, hints: Hints) -> Listing:
     if strays:
         left = sum(label in strays for label in tree.folders.labels)
         notes.append(
-            f"D002: {left} images that are no DICOM, in folders of their own, are left alone: {_shown(strays)}"
+            f"D002: {left} images that are no DICOM, in folders of their own, are left alone: {_shown(strays)}; if these are classes: --layout folders"
         )
     if loose:
         notes.append(f"D002: {loose} images lie in no class folder and are left alone")

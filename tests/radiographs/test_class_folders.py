@@ -69,6 +69,15 @@ def test_ordinary_classes_stay_what_they_are() -> None:
         assert (found.names, found.notes) == (sorted(names), ())
 
 
+def test_hospitals_above_the_classes_are_said() -> None:
+    found = find_class_folders(
+        paths(*(f"site{s}/{part}/{k}.png" for s in "AB" for part in ("knee", "hand") for k in "12"))
+    )
+    assert found.names == ["siteA", "siteB"]
+    assert "not the 2 folders below each, which have the same names" in found.notes[0]
+    assert "layout = 'paths'" in found.notes[0]
+
+
 def test_one_class_that_holds_patients_is_not_looked_through() -> None:
     assert find_class_folders(paths(*(f"knee/patient{k}/1.png" for k in range(5)))).names == ["knee"]
 

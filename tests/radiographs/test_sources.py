@@ -84,8 +84,9 @@ def test_a_path_that_leads_out_of_the_folder_is_refused_by_row(tmp_path: Path, n
         open_source(tmp_path / "t.csv")
 
 
-def test_an_image_that_stands_twice_is_refused_by_row(tmp_path: Path) -> None:
-    (tmp_path / "t.csv").write_text("file,label\na.png,x\nb.png,x\na.png,y\n")
+@pytest.mark.parametrize("again", ["a.png", "./a.png", ".//a.png"])
+def test_an_image_that_stands_twice_is_refused_by_row(tmp_path: Path, again: str) -> None:
+    (tmp_path / "t.csv").write_text(f"file,label\na.png,x\nb.png,x\n{again},y\n")
     with pytest.raises(SourceError, match=r"row 4: names what an earlier row names"):
         open_source(tmp_path / "t.csv")
 

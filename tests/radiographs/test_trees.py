@@ -110,6 +110,24 @@ def test_a_folder_for_each_patient_is_no_class(tmp_path: Path, patient: str) -> 
     assert (listing.layout, set(labels(listing).values())) == ("dicom", {"HAND", "KNEE"})
 
 
+def test_more_icons_and_previews_than_dicom_files_do_not_make_classes(tmp_path: Path) -> None:
+    for k in range(8):
+        dicom(tmp_path / "DICOM" / f"PA{k // 2:06d}" / f"IM{k}", ("HAND", "KNEE")[k % 2], f"P{k // 2}")
+    for k in range(12):
+        picture(tmp_path / "VIEWER" / f"{k}.png")
+    (tmp_path / "DICOMDIR").write_bytes(b"x")
+    assert set(labels(named(tmp_path)).values()) == {"HAND", "KNEE"}
+
+
+def test_previews_beside_dicom_files_do_not_make_classes_of_patients(tmp_path: Path) -> None:
+    for k in range(12):
+        dicom(tmp_path / f"Miller {'ABC'[k // 4]}" / f"{k}.dcm", ("HAND", "KNEE")[k % 2], f"P{k // 4}")
+        picture(tmp_path / f"Miller {'ABC'[k // 4]}" / f"{k}.png")
+    listing = named(tmp_path)
+    assert set(labels(listing).values()) == {"HAND", "KNEE"}
+    assert "D002: 12 pictures that are no DICOM have no label and are left alone" in listing.notes
+
+
 def test_objects_without_pictures_are_passed_over_and_counted(sorted_files: Path) -> None:
     for uid, name in (("1.2.840.10008.5.1.4.1.1.11.1", "PR"), ("1.2.840.10008.5.1.4.1.1.88.59", "KO")):
         dicom(sorted_files / "fracture" / f"{name}.dcm", "HAND", "P1", Modality=name)
