@@ -59,13 +59,13 @@ def find_class_folders(paths: Sequence[Path]) -> ClassFolders:
     while True:
         below = {i: paths[i][depth:] for i in inside}
         tops = Counter(rest[0] for rest in below.values() if len(rest) > 1)
-        split = {} if any(parts) else _split(tops)
+        split = _split(tops)
         chosen = set(split) or _wrapper(tops, list(below.values()))
         if not chosen:
             break
         inside = {i: None for i, rest in below.items() if len(rest) > 1 and rest[0] in chosen}
         for i in inside:
-            parts[i] = split.get(below[i][0], parts[i])
+            parts[i] = split.get(below[i][0], "") if parts[i] in ("", "fold") else parts[i]
         depth += 1
         notes.append(_said(split))
     labels = [paths[i][depth] if i in inside and len(paths[i]) > depth + 1 else None for i in range(len(paths))]

@@ -58,6 +58,14 @@ def test_folds_are_no_classes_and_no_published_split() -> None:
     assert not any(found.parts)
 
 
+@pytest.mark.parametrize("above", ["fold{k}/{part}", "{part}/fold{k}"])
+def test_folds_above_and_below_a_split_are_no_classes(above: str) -> None:
+    places = [above.format(k=k, part=part) for k in range(2) for part in ("train", "test")]
+    found = find_class_folders(paths(*(f"{place}/{name}/1.png" for place in places for name in "AB")))
+    assert found.names == ["A", "B"]
+    assert found.parts == ("train", "train", "test", "test") * 2
+
+
 def test_images_in_train_and_test_without_folders_have_no_class() -> None:
     assert find_class_folders(paths("train/1.png", "train/2.png", "test/3.png")).names == []
     assert find_class_folders(paths("images/1.png", "images/2.png")).names == []
