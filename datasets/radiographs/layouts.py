@@ -16,7 +16,7 @@ from radiographs.class_folders import find_class_folders
 from radiographs.disk import sha256
 from radiographs.headers import Header, read_headers
 from radiographs.listing import PSEUDONYM, Hints, Listing, SourceError, finish
-from radiographs.read import SUFFIXES
+from radiographs.read import DICOM_SUFFIXES, SUFFIXES
 from radiographs.tables import label_sets, read_table, refuse_outside, refuse_repeats, require
 from radiographs.walk import find_pictures
 
@@ -34,7 +34,7 @@ def kaggle(root: Path, card: Card, hints: Hints) -> Listing:
     refuse_repeats(uids, table_path)
     by_uid: dict[str, list[Path]] = defaultdict(list)
     for file in found.files:
-        by_uid[file.stem.removesuffix("-c")].append(file)
+        by_uid[_uid(file)].append(file)
     chosen, notes = _one_each({uid: by_uid[uid] for uid in uids if uid in by_uid})
     items = pd.DataFrame({"image_id": uids, "labels": label_sets(table["Target"], " ", card, table_path)})
     items["file"] = uids.map({uid: file.relative_to(root).as_posix() for uid, (file, _) in chosen.items()})
@@ -56,6 +56,12 @@ def kaggle(root: Path, card: Card, hints: Hints) -> Listing:
     if unlabelled:
         notes.append(f"D002: {unlabelled} image files are not in train.csv and are left alone")
     return finish(root, card, "kaggle", items, notes, hints)
+
+
+def _uid(file: Path) -> str:
+    """SOPInstanceUID in the name of a file; the last part of one without ending is no ending."""
+    known = file.suffix.lower() in (*SUFFIXES, *DICOM_SUFFIXES)
+    return (file.stem if known else file.name).removesuffix("-c")
 
 
 def _one_each(files: dict[str, list[Path]]) -> tuple[dict[str, tuple[Path, str]], list[str]]:

@@ -270,6 +270,14 @@ def test_of_two_files_with_one_name_none_is_guessed(kaggle: Path) -> None:
     assert "D002: 1 images are there as DICOM and in another format, of which the commoner is used" in listing.notes
 
 
+def test_a_file_without_ending_is_found_by_its_whole_uid(kaggle: Path) -> None:
+    dicom(kaggle / "images" / "1.3.7", "HAND", "P")
+    (kaggle / "images" / "train" / "1.3-c.png").unlink()
+    listing = named(kaggle)
+    assert listing.items.set_index("image_id").loc["1.3", "file"] == "1.3-c.png"
+    assert any("1 images of train.csv have no file" in note for note in listing.notes)
+
+
 def test_studies_of_kaggles_table_join_patients_and_contradictions_are_refused(kaggle: Path) -> None:
     rows = [f"1.{k},P{k},S{k // 2}\n" for k in range(6)]
     (kaggle / "metadata.csv").write_text("SOPInstanceUID,PatientID,StudyInstanceUID\n" + "".join(rows))
