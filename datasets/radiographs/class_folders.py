@@ -17,7 +17,7 @@ _PARTS = {
     "fold": re.compile(r"(cv[ _-]?)?(fold|split)[ _-]?\d+"),
 }  # fmt: skip
 _IDENTIFIER = re.compile(
-    r".*\d{4,}.*"  # numbers of patients and exams, dates
+    r"(?!(class|cls|grade|stage|type|category|label|level)[ ._-]?\d+$).*\d{4,}.*"  # numbers of patients and exams, dates
     r"|\d+(\.\d+){2,}"  # UIDs
     r"|(?=.*\d)[0-9a-f]{8,}(-[0-9a-f]{4,})*"  # hashes and UUIDs
     r"|(p|pt|pat|patient|subj|subject|sub|s|case|study|st|series|se|exam|ex|acc|im|img|visit|day|scan|id)[ ._-]?\d+",

@@ -97,6 +97,8 @@ def test_patients_and_exams_are_known_by_their_names(name: str) -> None:
     assert are_identifiers([name, name, "x"])
 
 
-@pytest.mark.parametrize("name", ["fracture", "0", "KL4", "grade 2", "hand2", "Lower Leg", "facade", "C1-C2"])
+@pytest.mark.parametrize(
+    "name", ["fracture", "0", "KL4", "grade 2", "hand2", "Lower Leg", "facade", "C1-C2", "class0001"]
+)
 def test_classes_are_not_taken_for_patients(name: str) -> None:
     assert not are_identifiers([name])
