@@ -200,6 +200,6 @@ def _difference(before: dict[str, Any], now: dict[str, Any]) -> str | None:
     for name, spec in now["suite"]["models"].items():
         old = before["suite"]["models"].get(name)
         for key in {**(old or {}), **spec}:
-            if old is not None and key != "description" and old.get(key) != spec.get(key):
+            if old is not None and key not in ("description", "family") and old.get(key) != spec.get(key):
                 return f"other parameters of {name} ({key} = {old.get(key)}; now {spec.get(key)})"
     return None

@@ -30,6 +30,7 @@ _OUTPUTS = {  # files by which a folder of results is known, and what it is then
     ("CACHEDIR.TAG",): "a cache",
     ("pyvenv.cfg",): "a Python environment",
 }
+_CHECKSUMS = frozenset({"SHA256SUMS", "SHA512SUMS", "SHA1SUMS", "MD5SUMS"})  # as sha256sum and its like write them
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,7 @@ def _refusal(path: Path, inside: Path, *, allow_outside: bool) -> str | None:
     if path.name.upper() == "DICOMDIR":
         return "DICOMDIR"
     suffix = path.suffix.lower()
-    if suffix in _SIDE_FILES:
+    if suffix in _SIDE_FILES or path.name in _CHECKSUMS:
         return ""
     if (
         suffix not in SUFFIXES and suffix not in DICOM_SUFFIXES and not suffix[1:].isdigit()
