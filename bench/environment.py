@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -93,12 +94,13 @@ def cache_folder() -> Path:
         folder = Path(home) / "xraybench"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if not (folder / "CACHEDIR.TAG").exists():
-            (folder / "CACHEDIR.TAG").write_text(_CACHE_TAG, encoding="ascii")
     except OSError as error:
         raise UserError(
             f"{folder}: the cache cannot be made there ({error.strerror}): set XRAYBENCH_CACHE to a folder that can be written to"
         ) from None
+    if not (folder / "CACHEDIR.TAG").exists():
+        with suppress(OSError):  # a cache works without
+            (folder / "CACHEDIR.TAG").write_text(_CACHE_TAG, encoding="ascii")
     for place in (folder, *folder.iterdir()):
         if place.is_dir():
             remove_leftovers(place)
