@@ -6,7 +6,6 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from radiographs import splits as splitting
 from radiographs.audit.check import Audit, check
 from radiographs.audit.duplicates import known_near_duplicates
 from radiographs.audit.lettering import known_letters
@@ -57,8 +56,8 @@ def check_data(request: CheckRequest, console: Console) -> int:
     words = known_letters(listing, pixels, cache, workers=environment.threads())
     manifest = pixels.manifest.assign(letters=0)
     manifest.loc[usable, "letters"] = words
-    given = splitting.read_splits(request.splits) if request.splits else None
-    found = check(listing, manifest, pixels.images, near, folds=request.folds, splits=given)
+    refusal, given = prepare.refusal(listing, pixels, near, request.folds, request.splits)
+    found = check(listing, manifest, pixels.images, near, folds=request.folds, splits=given, refusal=refusal)
     _print(found, console)
     if request.json:
         _write(request.json, json.dumps(found.as_dict(), indent=1), console)

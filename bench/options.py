@@ -18,12 +18,23 @@ class Frames(StrEnum):
     each = "each"
 
 
+class Layout(StrEnum):
+    """Where pictures without a table get their labels."""
+
+    folders = "folders"
+    dicom = "dicom"
+
+
 Source = Annotated[str, typer.Argument(metavar="PATH", help="Folder, table, manifest, card, or a known name.")]
 FileColumn = Annotated[str | None, typer.Option(help="Column of a table with the file names.")]
 LabelColumn = Annotated[str | None, typer.Option(help="Column of a table with the labels.")]
 GroupColumn = Annotated[str | None, typer.Option(help="Column of a table with the patients.")]
 LabelSeparator = Annotated[str | None, typer.Option(help="What stands between several labels of an image.")]
 WhichFrames = Annotated[Frames, typer.Option(help="Of DICOM files with several frames.")]
+WhichLayout = Annotated[
+    Layout | None,
+    typer.Option("--layout", help="Labels from the folders or from the DICOM headers. Default: what fits."),
+]
 AllowOutside = Annotated[
     bool, typer.Option("--allow-outside", help="Follow links and paths that lead out of the data folder.")
 ]
@@ -46,6 +57,7 @@ def hints(
     label_separator: str | None,
     frames: Frames,
     *,
+    layout: Layout | None,
     allow_outside: bool,
     max_megapixels: float,
     keep_identifiers: bool,
@@ -63,4 +75,5 @@ def hints(
         allow_outside,
         max_pixels,
         keep_identifiers,
+        layout=layout and layout.value,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from radiographs.sources import Hints
@@ -28,6 +28,7 @@ class DataSet(BaseModel):
     group_column: str | None = None
     label_separator: str | None = None
     allow_outside: bool = False
+    layout: Literal["folders", "dicom"] | None = None
     classes: dict[str, str] = Field(default_factory=dict)
 
     @model_validator(mode="before")
@@ -48,6 +49,7 @@ class DataSet(BaseModel):
             self.label_separator,
             allow_outside=self.allow_outside,
             classes=self.classes or None,
+            layout=self.layout,
         )
 
 

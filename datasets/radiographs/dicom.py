@@ -38,6 +38,7 @@ _CODE = re.compile(
     r"[A-Z0-9 _./-]{1,16}"
 )  # PS3.5, 6.2, and what devices write beside it; damage makes entries run into each other
 _LONGEST_IDENTIFIER = 64
+_WITHOUT_PICTURES = ("PR", "SR", "KO", "DOC", "AU", "ECG", "HD", "REG", "FID", "PLAN", "RTSTRUCT", "RTPLAN", "RTRECORD")
 _END_OF_IMAGE = b"\xff\xd9"  # of JPEG, JPEG-LS and JPEG 2000 code streams
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601
 
@@ -106,6 +107,8 @@ def read_dicom(data: bytes, *, max_pixels: int, frame: int = 0) -> DicomImage:
 def read_tags(stream: BinaryIO) -> tuple[dict[str, str], int] | None:
     """Read `TAGS` and the number of frames of an open file, no further than its pixels; None if it is not DICOM.
 
+    There are 0 frames in what is no picture by its own word: presentation states, structured reports, key objects and their like.
+
     Raises
     ------
     DicomError, ModuleNotFoundError
@@ -115,7 +118,17 @@ def read_tags(stream: BinaryIO) -> tuple[dict[str, str], int] | None:
         return None
     stream.seek(0)
     dataset = _parsed(stream, header_only=True)
-    return kept_tags(dataset), max(_number(dataset, "NumberOfFrames", 1), 1)
+    return kept_tags(dataset), 0 if _is_no_picture(dataset) else max(_number(dataset, "NumberOfFrames", 1), 1)
+
+
+def _is_no_picture(dataset: Dataset) -> bool:
+    """Whether a header without rows is of a class of objects that have none; a header that lost its rows is damaged, and another matter."""
+    from pydicom.uid import UID
+
+    if "Rows" in dataset:
+        return False
+    name = UID(_text(dataset, "SOPClassUID")).name  # the UID itself for one that pydicom does not know
+    return ("Storage" in name and "Image" not in name) or _text(dataset, "Modality").upper() in _WITHOUT_PICTURES
 
 
 def kept_tags(dataset: Dataset) -> dict[str, str]:
@@ -140,7 +153,7 @@ def quiet_pydicom() -> Any:
 
 def _parsed(stream: BinaryIO, *, header_only: bool = False) -> Dataset:
     pydicom = quiet_pydicom()
-    wanted = [*TAGS.values(), *_OTHER_NAMES.values(), "NumberOfFrames"] if header_only else None
+    wanted = [*TAGS.values(), *_OTHER_NAMES.values(), "NumberOfFrames", "Rows", "SOPClassUID"] if header_only else None
     # pydicom raises these and more on damaged headers, with values of the header in the message: the kind is all that is told.
     try:
         return pydicom.dcmread(stream, stop_before_pixels=header_only, specific_tags=wanted)

@@ -24,13 +24,15 @@ import pandas as pd
 from radiographs import preprocess
 from radiographs.audit.duplicates import Pair, merge_groups
 from radiographs.disk import fresh_folder, sha256
-from radiographs.listing import Listing, SourceError
+from radiographs.listing import SOURCE_ONLY, Listing, SourceError
+from radiographs.patients import join_studies
 from radiographs.preprocess import Preprocessing
 from radiographs.read import Picture, UnreadableImageError, read_picture
 
 _FORMAT = 7
 _log = logging.getLogger(__name__)
 _AHEAD = 64  # images begun and not yet written
+_READ = ("file", "frame", "expected", "refused")  # of an item of a listing, what decides what is read
 _KEPT = ("body_part", "view", "laterality", "modality", "photometric")  # of a DICOM header, as they stand there
 _CODED = {"study": "s", "series": "r", "accession": "a"}  # identifiers, of which only which are equal is kept
 
@@ -40,7 +42,7 @@ class Pixels:
     """Preprocessed images and the manifest they belong to.
 
     `images` is (n, side, side) uint8, mapped from disk; row i belongs to row i of `manifest` where status is "ok".
-    `manifest` has every image that was listed: image_id, file, frame, labels, group, sha256, pixels_sha256, width, height, mode; of
+    `manifest` has every image that was listed: image_id, file, frame, labels, group (of a patient with all studies), sha256, pixels_sha256, width, height, mode; of
     DICOM files body_part, view, laterality, modality, photometric, and study, series, accession as pseudonyms; frames; coloured (share of the
     pixels); status, reason.
     """
@@ -107,10 +109,11 @@ def load_pixels(
 def _key(listing: Listing, settings: Preprocessing) -> str:
     """Key of the cache: file names, sizes and times, and everything that decides the pixels."""
     rows = []
-    for file, frame, expected in zip(*(listing.items[name] for name in ("file", "frame", "expected")), strict=True):
+    for file, frame, expected, refused in zip(*(listing.items[name] for name in _READ), strict=True):
         try:
             facts = (listing.root / file).stat()
-            rows.append(f"{file}\0{frame}\0{expected}\0{facts.st_size}\0{facts.st_mtime_ns}")
+            row = f"{file}\0{frame}\0{expected}\0{facts.st_size}\0{facts.st_mtime_ns}"
+            rows.append(f"{row}\0{refused}" if refused else row)
         except OSError:
             rows.append(f"{file}\0absent")
     recipe = json.dumps(
@@ -131,14 +134,16 @@ def _decode(
     """
     inside = None if listing.allow_outside else listing.root.resolve()
 
-    def one(item: tuple[str, int, str]) -> tuple[dict[str, object], bytes, tuple[float, float]]:
-        file, frame, expected = item
+    def one(item: tuple[str, int, str, str]) -> tuple[dict[str, object], bytes, tuple[float, float]]:
+        file, frame, expected, refused = item
         begun = time.perf_counter()
         try:
             path = listing.root / file
             if inside is not None and not _within(path, inside):
                 raise UnreadableImageError(f"{file}: leads out of the data folder (--allow-outside)")
             picture = read_picture(path, file, frame=frame, max_pixels=listing.max_pixels)
+            if refused:
+                raise UnreadableImageError(f"{file}: {refused}")
             if expected and picture.sha256 != expected:
                 raise UnreadableImageError(f"{file}: was changed since its manifest was written (other SHA-256)")
             pixels = settings.apply(picture.grey).tobytes()
@@ -148,7 +153,7 @@ def _decode(
             reason = str(error).removeprefix(f"{file}: ")
             return {**_NOTHING, "status": "excluded", "reason": reason}, b"", (time.perf_counter() - begun, 0.0)
 
-    items = list(zip(*(listing.items[name] for name in ("file", "frame", "expected")), strict=True))
+    items = list(zip(*(listing.items[name] for name in _READ), strict=True))
     facts, spent = [], np.zeros(2)  # seconds in preprocessing, and in facts
     with target.open("wb") as stream, ThreadPoolExecutor(workers) as pool:
         try:
@@ -239,9 +244,9 @@ def _read_cache(folder: Path, listing: Listing) -> Pixels | None:
             sha256(folder / "pixels.u8"),
         ):
             raise ValueError("other checksums")
-        manifest = pd.concat(
-            [listing.items.drop(columns="expected"), pd.read_parquet(folder / "manifest.parquet")], axis=1
-        )
+        items = listing.items.drop(columns=list(SOURCE_ONLY))
+        manifest = pd.concat([items, pd.read_parquet(folder / "manifest.parquet")], axis=1)
+        manifest["group"] = join_studies(manifest["group"], manifest["study"], listing.items["known"]).groups
         side, n = facts["side"], int((manifest["status"] == "ok").sum())
         images = np.memmap(folder / "pixels.u8", np.uint8, "r", shape=(n, side, side))
     except (OSError, ValueError, KeyError, TypeError):

@@ -76,6 +76,10 @@ class GroupedMultilabelKFold:
         if self.n_splits < 2:
             raise SplitsError(f"{self.n_splits} fold(s) cannot be split into training and test parts: give 2 or more")
         member, names = pd.factorize(np.asarray(groups).astype(str), sort=True)
+        if len(names) < 2:
+            raise SplitsError(
+                "all images are of one group, so that none can be held out for a test: name the patients (--group-column), or give images of more"
+            )
         if len(names) < self.n_splits:
             raise SplitsError(f"{len(names)} groups cannot fill {self.n_splits} folds: give at most {len(names)} folds")
         counts = _group_counts(np.asarray(y), member, len(names), self.n_splits)  # (n_groups, n_columns)
@@ -192,6 +196,37 @@ def make_splits(
             part[rest[inner_fold == 0]] = "valid"
             tables.append(pd.DataFrame({"image_id": ids, "repeat": repeat, "fold": fold, "part": part}))
     return pd.concat(tables, ignore_index=True)
+
+
+def published_parts(
+    image_ids: list[str], y: np.ndarray, groups: np.ndarray, parts: np.ndarray, *, seed: int
+) -> pd.DataFrame:
+    """Splits that folders called train, val and test are, as one fold.
+
+    Without a test part the validation part is the test part; a validation part that is missing is cut from the training part by group.
+
+    Parameters
+    ----------
+    image_ids, y, groups, parts
+        n names, (n, n_classes) of 0 and 1, (n,) group names, (n,) of "train", "valid", "test".
+
+    Raises
+    ------
+    SplitsError
+        If the folders are no such split, or an image is in none of them.
+    """
+    part = np.asarray(parts, dtype=object).copy()
+    if not (part != "").any():
+        raise SplitsError("--splits folders: the data have no folders called train, val and test")
+    if (part == "").any():
+        raise SplitsError(f"--splits folders: {int((part == '').sum())} images lie outside of train, val and test")
+    if not (part == "test").any():
+        part[part == "valid"] = "test"
+    if not (part == "valid").any() and (part == "train").any():
+        rows = np.flatnonzero(part == "train")
+        shares = min(7, len(np.unique(groups[rows])))
+        part[rows[GroupedMultilabelKFold(shares, seed=seed).assign(y[rows], groups[rows]) == 0]] = "valid"
+    return pd.DataFrame({"image_id": np.asarray(image_ids, dtype=object), "repeat": 0, "fold": 0, "part": part})
 
 
 def held_out(y: np.ndarray, groups: np.ndarray, share: float, seed: int) -> np.ndarray:

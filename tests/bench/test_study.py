@@ -200,3 +200,22 @@ def test_classes_get_other_names_and_images_without_any_are_left_out(hospitals: 
     assert f"{skulls} images have only classes that are left out" in mapped.notes
     with pytest.raises(SourceError, match="'Skul'"):
         open_source(hospitals / "a", Hints(classes={"Skul": "Skull"}))
+
+
+def test_a_pool_of_data_without_patients_has_none_and_leaves_refused_images_out(tmp_path: Path) -> None:
+    from PIL import Image
+
+    from bench.study.plan import DataSet
+    from bench.study.pool import source
+
+    for name in ("a", "b"):
+        for k in range(4):
+            place = tmp_path / name / "images" / ("x", "y")[k % 2] / f"1.{k}-c.png"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.full((8, 8), 40 * k, np.uint8)).save(place)
+    (tmp_path / "b" / "train.csv").write_text("SOPInstanceUID,Target\n" + "".join(f"1.{k},{k % 2}\n" for k in range(4)))
+    Image.fromarray(np.full((8, 8), 9, np.uint8)).save(tmp_path / "b" / "images" / "1.3-c.png")
+    card, hints = source([DataSet(path=str(tmp_path / name)) for name in ("a", "b")], "pool", tmp_path / "cache")
+    listing = open_source(Path(card), hints)
+    assert len(listing.items) == 4 + 3
+    assert not listing.grouped
