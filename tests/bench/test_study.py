@@ -44,6 +44,7 @@ head = { class = "baselines.prior:Prior" }
 encoders = [{ class = "baselines.thumbnail:Thumbnail", side = 16 }]
 head = { class = "baselines.svm:SVM" }
 [models.pixels]
+family = "classical"
 encoders = [{ class = "baselines.thumbnail:Thumbnail", side = 8 }]
 head = { class = "baselines.svm:SVM", C = [1], gamma = [1] }
 """
@@ -164,7 +165,7 @@ def test_suites_whose_own_classes_have_one_name_are_not_run_with_the_same_class(
     for folder, value in (("one", 0.25), ("other", 0.75)):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "constant.py").write_text(CONSTANT.replace("VALUE", str(value)))
-        own = f'name = "{folder}"\n[models.constant]\nhead = {{ class = "constant:Constant" }}\n'
+        own = f'name = "{folder}"\n[models.constant]\nfamily = "classical"\nhead = {{ class = "constant:Constant" }}\n'
         (tmp_path / folder / "own.toml").write_text(own)
     lines = ["folds = 2", 'suite = ["one/own.toml", "other/own.toml"]', "[[data]]", f'path = "{hospitals / "a"}"']
     (tmp_path / "study.toml").write_text("\n".join(lines))
