@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from radiographs.sources import Hints
+from radiographs.text import read_toml
 
 from bench.errors import UserError
 
@@ -114,7 +115,7 @@ def read_study(path: Path) -> Study:
         If the file cannot be read, or a key is unknown, missing or of the wrong kind.
     """
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        raw = read_toml(path)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}): give a study file, see docs/studies.md") from None
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:

@@ -17,7 +17,7 @@ from radiographs.disk import sha256
 from radiographs.headers import Header, read_headers
 from radiographs.listing import PSEUDONYM, Hints, Listing, SourceError, finish
 from radiographs.read import DICOM_SUFFIXES, SUFFIXES
-from radiographs.tables import label_sets, read_table, refuse_outside, refuse_repeats, require
+from radiographs.tables import label_sets, read_table, refuse_outside, refuse_repeats, require, table_notes
 from radiographs.walk import find_pictures
 
 KAGGLE_COLUMNS = ("SOPInstanceUID", "Target")
@@ -48,7 +48,7 @@ def kaggle(root: Path, card: Card, hints: Hints) -> Listing:
     if not patients.empty:
         items = items.assign(**{name: uids.map(values) for name, values in patients.items()})
     items = with_headers(root, items, hints)
-    notes = [*passed_over(found.notes), *notes]
+    notes = [*table_notes(table), *passed_over(found.notes), *notes]
     if absent.any():
         items["file"] = items["file"].fillna(items["image_id"] + "-c.png")
         notes.append(f"D002: {absent.sum()} images of train.csv have no file (such as {uids[absent].iloc[0]}-c.png)")
@@ -121,7 +121,7 @@ def table(root: Path, path: Path, card: Card, hints: Hints) -> Listing:
     items["expected"] = rows["sha256"].str.strip().str.lower() if "sha256" in rows else ""
     if columns.group:
         items["group"] = rows[columns.group].str.strip()
-    return finish(root, card, "table", with_headers(root, items, hints), [], hints)
+    return finish(root, card, "table", with_headers(root, items, hints), table_notes(rows), hints)
 
 
 def manifest(path: Path, card: Card, hints: Hints) -> Listing:

@@ -41,6 +41,7 @@ side = 64
 [models.prior]
 head = { class = "baselines.prior:Prior" }
 [models.thumbnail-svm]
+family = "classical"
 encoders = [{ class = "baselines.thumbnail:Thumbnail", side = 16 }]
 head = { class = "baselines.svm:SVM" }
 [models.pixels]
