@@ -130,7 +130,7 @@ def _read(path: Path, tree: Path, settings: Preprocessing) -> Read:
         if registration.modality.upper() not in RADIOGRAPHS:
             return Read(file, registration, reason=f"no radiograph (modality {registration.modality[:16]})")
         picture = read_picture(path, file)
-        return Read(file, registration, settings.apply(picture.grey), picture.sha256, picture.frames)
+        return Read(file, registration, settings.apply(picture.grey, picture.padding), picture.sha256, picture.frames)
     except (DicomError, UnreadableImageError) as error:
         return Read(file, registration, reason=str(error).removeprefix(f"{file}: "))
     except OSError as error:

@@ -123,5 +123,5 @@ def see(
 
 def seen_of(file: str, frame: int, picture: Picture, preprocessing: Preprocessing) -> Seen:
     """Preprocess a picture for a model."""
-    pixels = preprocessing.apply(picture.grey)
+    pixels = preprocessing.apply(picture.grey, picture.padding)
     return Seen(file, frame, pixels, dict(picture.tags), picture.coloured > _COLOURED)

@@ -28,7 +28,7 @@ from radiographs.listing import Listing, SourceError
 from radiographs.preprocess import Preprocessing
 from radiographs.read import Picture, UnreadableImageError, read_picture
 
-_FORMAT = 7
+_FORMAT = 8
 _log = logging.getLogger(__name__)
 _AHEAD = 64  # images begun and not yet written
 _KEPT = ("body_part", "view", "laterality", "modality", "photometric")  # of a DICOM header, as they stand there
@@ -42,7 +42,7 @@ class Pixels:
     `images` is (n, side, side) uint8, mapped from disk; row i belongs to row i of `manifest` where status is "ok".
     `manifest` has every image that was listed: image_id, file, frame, labels, group, sha256, pixels_sha256, width, height, mode; of
     DICOM files body_part, view, laterality, modality, photometric, and study, series, accession as pseudonyms; frames; coloured (share of the
-    pixels); status, reason.
+    pixels); remark (what a person should know of a file that is used); status, reason.
     """
 
     images: np.ndarray
@@ -87,7 +87,7 @@ def load_pixels(
     if found is not None:
         return found
     start = time.perf_counter()
-    with fresh_folder(folder) as fresh:
+    with fresh_folder(folder, private=True) as fresh:
         manifest, share = _decode(listing, settings, fresh / "pixels.u8", workers, progress)
         facts = {
             "format": _FORMAT,
@@ -141,7 +141,7 @@ def _decode(
             picture = read_picture(path, file, frame=frame, max_pixels=listing.max_pixels)
             if expected and picture.sha256 != expected:
                 raise UnreadableImageError(f"{file}: was changed since its manifest was written (other SHA-256)")
-            pixels = settings.apply(picture.grey).tobytes()
+            pixels = settings.apply(picture.grey, picture.padding).tobytes()
             done = time.perf_counter()
             return _facts(picture), pixels, (done - begun, time.perf_counter() - done)
         except UnreadableImageError as error:
@@ -186,8 +186,9 @@ def _resolved(folder: Path) -> Path:
 _NOTHING = {
     "width": 0,
     "height": 0,
+    "frames": 0,
     "coloured": 0.0,
-    **dict.fromkeys(("sha256", "pixels_sha256", "mode", *_KEPT, *_CODED), ""),
+    **dict.fromkeys(("sha256", "pixels_sha256", "mode", "remark", *_KEPT, *_CODED), ""),
 }
 
 
@@ -216,6 +217,7 @@ def _facts(picture: Picture) -> dict[str, object]:
         "pixels_sha256": pixels.hexdigest(),
         "frames": picture.frames,
         "coloured": picture.coloured,
+        "remark": "; ".join(picture.remarks),
         **{name: picture.tags.get(name, "") for name in (*_KEPT, *_CODED)},
         "status": "ok",
         "reason": None,
