@@ -30,6 +30,13 @@ def luma(colours: np.ndarray, alpha: np.ndarray | None = None) -> np.ndarray:
     return np.rint(values).astype(colours.dtype) if colours.dtype in (np.uint8, np.uint16) else values
 
 
+def share_coloured(colours: np.ndarray) -> float:
+    """Share of the pixels (h, w, 3) whose red, green and blue differ by more than 24 of 255, by a few of them."""
+    few = colours[:: max(1, colours.shape[0] // 256), :: max(1, colours.shape[1] // 256)].astype(np.float32)
+    few = few * np.float32(255 / peak_of(colours))
+    return float((few.max(axis=2) - few.min(axis=2) > 24).mean())
+
+
 def from_cmyk(inks: np.ndarray) -> np.ndarray:
     """Colours (h, w, 3) of inks (h, w, 4)."""
     peak = np.float32(peak_of(inks))

@@ -24,7 +24,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from radiographs import tiff
 from radiographs.codestreams import too_many_scans
-from radiographs.colours import luma, turned, upright
+from radiographs.colours import luma, share_coloured, turned, upright
 from radiographs.dicom import DicomError, is_dicom, read_dicom
 from radiographs.heard import listening
 
@@ -132,10 +132,11 @@ def _dicom_picture(data: bytes, name: str, frame: int, max_pixels: int) -> Pictu
 def _unknown_tiff(data: bytes, name: str, frame: int, max_pixels: int) -> Picture:
     """Page of a TIFF file of a kind that Pillow does not know."""
     try:
-        grey, mode, frames = tiff.deep_page(data, frame, max_pixels)
+        page = tiff.deep_page(data, frame, max_pixels)
     except tiff.TiffError as error:
         raise UnreadableImageError(f"{name}: {error}") from None
-    return Picture(grey, hashlib.sha256(data).hexdigest(), mode, frames=frames)
+    digest = hashlib.sha256(data).hexdigest()
+    return Picture(page.grey, digest, page.mode, frames=page.pages, coloured=page.coloured)
 
 
 def _bytes_of(path: Path, name: str, max_pixels: int) -> bytes:
@@ -145,13 +146,12 @@ def _bytes_of(path: Path, name: str, max_pixels: int) -> bytes:
             raise UnreadableImageError(f"{name}: not a regular file")
         with path.open("rb") as stream:
             size = os.fstat(stream.fileno()).st_size
-            data = stream.read(limit + 1) if size <= limit else b""
+            data = stream.read(size + 1) if size <= limit else b""
     except OSError as error:
         raise UnreadableImageError(f"{name}: cannot be opened ({error.strerror})") from None
-    if max(size, len(data)) > limit:
-        raise UnreadableImageError(
-            f"{name}: has {size:,} bytes, more than a picture within the limit of {max_pixels:,} pixels needs"
-        )
+    if size > limit or len(data) > size:
+        what = f"more than a picture within the limit of {max_pixels:,} pixels needs" if size > limit else "and grows"
+        raise UnreadableImageError(f"{name}: has {size:,} bytes, {what}")
     return data
 
 
@@ -187,16 +187,17 @@ def _frame(
 ) -> tuple[np.ndarray, str, float]:
     """Grey levels, mode and share of coloured pixels of the frame at which a file is open."""
     mode = f"{image.format} {image.mode}"
+    if image.format == "TIFF" and tiff.is_beyond_pillow(image):
+        page = tiff.deep_page(data, pages[frame], max_pixels)
+        return page.grey, page.mode, page.coloured
     image.load()
-    coloured = _coloured(image) if image.mode in ("RGB", "RGBA", "P", "CMYK", "YCbCr") else 0.0
+    colours = image.mode in ("RGB", "RGBA", "P", "CMYK", "YCbCr")
+    coloured = share_coloured(np.asarray(image.convert("RGB"))) if colours else 0.0
     orientation = int(image.getexif().get(_ORIENTATION, 1) or 1)
     if image.format == "PNG" and frame == 0 and data[_PNG_DEPTH] == 16 and data[_PNG_COLOURS] in (2, 4, 6):
         return upright(_deep_png(data), orientation), f"{mode} 16 bit", coloured
     if image.format != "TIFF":
         return _grey_levels(ImageOps.exif_transpose(image)), mode, coloured
-    if tiff.is_beyond_pillow(image):
-        grey, mode, _ = tiff.deep_page(data, pages[frame], max_pixels)
-        return grey, mode, coloured
     white_is_zero = tiff.white_is_zero(image) and image.mode not in ("1", "L")  # those Pillow turns around by itself
     for known in (tiff.palette_grey, tiff.as_written):
         if (grey := known(image)) is not None:
@@ -215,14 +216,6 @@ def _deep_png(data: bytes) -> np.ndarray:
     if values is None or values.dtype != np.uint16 or values.ndim != 3:
         raise ValueError("16 bits cannot be decoded")
     return luma(values[..., 2::-1], values[..., 3] if values.shape[2] == 4 and data[_PNG_COLOURS] != 2 else None)
-
-
-def _coloured(image: Image.Image) -> float:
-    """Share of the pixels whose red, green and blue differ by more than 24."""
-    few = np.asarray(image.convert("RGB"))[:: max(1, image.height // 256), :: max(1, image.width // 256)].astype(
-        np.int16
-    )
-    return float((few.max(axis=2) - few.min(axis=2) > 24).mean())
 
 
 def _grey_levels(image: Image.Image) -> np.ndarray:

@@ -8,12 +8,13 @@ from __future__ import annotations
 import io
 import warnings
 import zlib
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from radiographs.colours import from_cmyk, luma, turned, upright
+from radiographs.colours import from_cmyk, luma, share_coloured, turned, upright
 
 MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _SUBFILE, _BITS, _PHOTOMETRIC, _ORIENTATION, _SAMPLES, _COLOURS, _FORMAT = 254, 258, 262, 274, 277, 320, 339
@@ -27,6 +28,16 @@ _MOST_PAGES = 10_000
 
 class TiffError(ValueError):
     """A TIFF file that cannot be used; the message says why."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """Grey levels (h, w) of a page, larger being brighter, upright; its mode, how many pages there are, the share of coloured pixels."""
+
+    grey: np.ndarray
+    mode: str
+    pages: int
+    coloured: float
 
 
 def pages_of(image: Image.Image) -> list[int]:
@@ -80,8 +91,8 @@ def palette_grey(image: Image.Image) -> np.ndarray | None:
     return luma(levels.astype(np.uint8)[None])[0][indices]
 
 
-def deep_page(data: bytes, number: int, max_pixels: int) -> tuple[np.ndarray, str, int]:
-    """Grey levels (h, w) of a page that Pillow cannot keep, larger being brighter, upright; its mode, and how many pages there are.
+def deep_page(data: bytes, number: int, max_pixels: int) -> Page:
+    """Read a page that Pillow cannot keep as it is.
 
     Raises
     ------
@@ -96,10 +107,11 @@ def deep_page(data: bytes, number: int, max_pixels: int) -> tuple[np.ndarray, st
             if number >= pages:
                 raise TiffError(f"has {pages} frames, no frame {number}")
             page = file.pages[number]
-            values = _values(data, page, number, max_pixels)
+            values = _colours(_values(data, page, number, max_pixels), page)
             mode = f"TIFF {page.photometric.name} {page.dtype}"
+            coloured = share_coloured(values[..., :3]) if values.ndim == 3 and values.shape[2] >= 3 else 0.0
             tag = page.tags.get(_ORIENTATION)
-            return upright(_as_grey(values, page), int(tag.value) if tag else 1), mode, pages
+            return Page(upright(_as_grey(values, page), int(tag.value) if tag else 1), mode, pages, coloured)
     except (TiffError, MemoryError):
         raise
     except Exception as error:  # noqa: BLE001 - tifffile raises what it pleases on damaged data
@@ -147,15 +159,20 @@ def _check_inflation(data: bytes, page: Any) -> None:
             raise TiffError("inflates to more than the picture that its header speaks of")
 
 
-def _as_grey(values: np.ndarray, page: Any) -> np.ndarray:
+def _colours(values: np.ndarray, page: Any) -> np.ndarray:
+    """Samples of which the first three, where there are so many, are red, green and blue."""
     kind = int(page.photometric)
     if kind == _PALETTE and page.colormap is not None:
         values = page.colormap.T[values]  # (h, w, 3)
     if values.ndim == 3 and kind == _SEPARATED and values.shape[2] == 4:
         values = from_cmyk(values)
+    return values
+
+
+def _as_grey(values: np.ndarray, page: Any) -> np.ndarray:
     if values.ndim not in (2, 3) or values.size == 0 or not np.isfinite(values).all():
         raise TiffError("has NaN or infinite values, or is no plain picture")
-    if kind == _WHITE_IS_ZERO:
+    if int(page.photometric) == _WHITE_IS_ZERO:
         values = turned(values)
     if values.ndim == 2:
         return luma(values)
