@@ -27,6 +27,9 @@ WhichFrames = Annotated[Frames, typer.Option(help="Of DICOM files with several f
 AllowOutside = Annotated[
     bool, typer.Option("--allow-outside", help="Follow links and paths that lead out of the data folder.")
 ]
+MaxSeconds = Annotated[
+    float, typer.Option(min=0.01, help="An image that takes longer to read is given up, and what reads it is ended.")
+]
 MaxMegapixels = Annotated[float, typer.Option(help="Larger files are not decoded; all frames count.")]
 
 

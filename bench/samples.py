@@ -68,9 +68,7 @@ def _write_samples(
         for k, row in enumerate(rows):
             item = manifest.iloc[row]
             pictures = {
-                f"{k}-before.png": _small(
-                    read_picture(root / files[row], frame=int(item["frame"]), max_pixels=10**12)
-                ),
+                f"{k}-before.png": _small(read_picture(root / files[row], frame=int(item["frame"]), max_pixels=10**12)),
                 f"{k}-after.png": images[row],
             }
             versions = {

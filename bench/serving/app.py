@@ -89,7 +89,7 @@ def make_app(models: Sequence[Model], limits: Limits) -> Any:
     async def answer(route: Callable[..., dict[str, Any]], request: Request, frame: int) -> dict[str, Any]:
         with turns.place():
             data = await _uploaded(request, limits)
-            return await turns.take(lambda: route(models, data, frame, limits.max_pixels))
+            return await turns.take(lambda: route(models, data, frame, limits.max_pixels, limits.reading))
 
     @app.post("/v1/predict", openapi_extra=_UPLOAD)
     async def predict(request: Request, frame: Annotated[int, Query(ge=0, le=100_000)] = 0) -> dict[str, Any]:

@@ -11,10 +11,10 @@ from typing import Any
 
 import cv2
 import numpy as np
-from radiographs.read import Picture, UnreadableImageError, read_bytes
+from radiographs.readers import SECONDS
 
 from bench.deploy.answers import verdict_of
-from bench.deploy.inputs import Seen, seen_of
+from bench.deploy.inputs import Seen, look_into
 from bench.deploy.model import Model
 from bench.explaining.occlusion import occlusion
 
@@ -31,39 +31,34 @@ def told_apart(models: Sequence[Model]) -> list[Model]:
     return [replace(m, facts={**m.facts, "name": name}) for m, name in zip(models, numbered, strict=True)]
 
 
-def look_at(models: Sequence[Model], data: bytes, frame: int, max_pixels: int) -> dict[str, Any]:
-    """Answers of every model to one file.
+def look_at(
+    models: Sequence[Model], data: bytes, frame: int, max_pixels: int, seconds: float = SECONDS
+) -> dict[str, Any]:
+    """Answers of every model to one file, which may take so many seconds to read.
 
     Raises
     ------
     radiographs.read.UnreadableImageError
         If it is no picture that can be used.
     """
-    picture = _picture(data, frame, max_pixels)
-    answers = [_answer(model, seen_of("", frame, picture, model.preprocessing)) for model in models]
-    facts = {"frames": picture.frames, "kind": picture.mode, "modality": picture.tags.get("modality", "")}
-    return {**facts, "models": answers}
+    seen, facts = look_into(data, frame, [model.preprocessing for model in models], max_pixels, seconds)
+    return {**facts, "models": [_answer(model, image) for model, image in zip(models, seen, strict=True)]}
 
 
-def explain(models: Sequence[Model], data: bytes, frame: int, max_pixels: int) -> dict[str, Any]:
+def explain(
+    models: Sequence[Model], data: bytes, frame: int, max_pixels: int, seconds: float = SECONDS
+) -> dict[str, Any]:
     """Heat maps of the most probable class: `bench.explaining.occlusion` on a coarser grid than that of ``bench explain``, for its speed."""
-    picture = _picture(data, frame, max_pixels)
+    seen, _ = look_into(data, frame, [model.preprocessing for model in models], max_pixels, seconds)
     maps = []
-    for model in models:
-        pixels = seen_of("", frame, picture, model.preprocessing).pixels
+    for model, image in zip(models, seen, strict=True):
+        pixels = image.pixels
         if pixels is None:
             raise ValueError("no pixels")
         best = int(model.probabilities(pixels[None])[0].argmax())
         heat = occlusion(lambda images, m=model, k=best: m.probabilities(images)[:, k], pixels, _GRID)
         maps.append({"model": model.name, "class": model.classes[best], "png": _png(_overlay(pixels, heat))})
     return {"models": maps}
-
-
-def _picture(data: bytes, frame: int, max_pixels: int) -> Picture:
-    picture = read_bytes(data, "the file", frame=frame, max_pixels=max_pixels)
-    if frame >= picture.frames:
-        raise UnreadableImageError(f"frame {frame}: the file has {picture.frames}, counted from 0")
-    return picture
 
 
 def _answer(model: Model, image: Seen) -> dict[str, Any]:
@@ -79,7 +74,7 @@ def _answer(model: Model, image: Seen) -> dict[str, Any]:
         "family": model.facts["family"],
         "labels": [name for name, given in zip(model.classes, look.decision.labels[0], strict=True) if given],
         "verdict": verdict,
-        "reason": reason,
+        "reason": reason or image.reason,
         "confidence": round(float(look.decision.confidence[0]), 4),
         "strangeness": round(float(look.strangeness[0]), 3),
         "most_probable": [[model.classes[k], round(float(probability[k]), 4)] for k in order[:_MOST]],

@@ -189,7 +189,7 @@ def _checked(dataset: Dataset, max_pixels: int, frame: int) -> int:
     if rows * columns * frames > max_pixels:
         raise DicomError(f"{columns} x {rows} x {frames} frames is over the limit of {max_pixels:,} pixels")
     if not 0 <= frame < frames:
-        raise DicomError(f"has {frames} frames, no frame {frame}")
+        raise DicomError(f"has {frames} {'frame' if frames == 1 else 'frames'}, no frame {frame}")
     _check_syntax(dataset)
     _check_whole(dataset, rows, columns, frames, frame)
     return frames

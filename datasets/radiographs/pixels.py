@@ -11,9 +11,8 @@ import json
 import logging
 import os
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -27,10 +26,10 @@ from radiographs.disk import fresh_folder, sha256
 from radiographs.listing import Listing, SourceError
 from radiographs.preprocess import Preprocessing
 from radiographs.read import Picture, UnreadableImageError, read_picture
+from radiographs.readers import in_order
 
 _FORMAT = 8
 _log = logging.getLogger(__name__)
-_AHEAD = 64  # images begun and not yet written
 _KEPT = ("body_part", "view", "laterality", "modality", "photometric")  # of a DICOM header, as they stand there
 _CODED = {"study": "s", "series": "r", "accession": "a"}  # identifiers, of which only which are equal is kept
 
@@ -190,17 +189,6 @@ _NOTHING = {
     "coloured": 0.0,
     **dict.fromkeys(("sha256", "pixels_sha256", "mode", "remark", *_KEPT, *_CODED), ""),
 }
-
-
-def in_order(pool: ThreadPoolExecutor, one: Callable, items: Iterable) -> Iterator:
-    """Map in order with a bounded number begun, so that finished pictures do not pile up in memory behind a slow one."""
-    begun: deque[Future] = deque()
-    for item in items:
-        begun.append(pool.submit(one, item))
-        if len(begun) >= _AHEAD:
-            yield begun.popleft().result()
-    while begun:
-        yield begun.popleft().result()
 
 
 def _facts(picture: Picture) -> dict[str, object]:

@@ -170,7 +170,9 @@ def _decode(data: bytes, name: str, frame: int, max_pixels: int) -> Picture:
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
         pages = tiff.pages_of(image) if image.format == "TIFF" else range(getattr(image, "n_frames", 1))
         if frame >= len(pages):
-            raise UnreadableImageError(f"{name}: has {len(pages)} frames, no frame {frame}")
+            raise UnreadableImageError(
+                f"{name}: has {len(pages)} {'frame' if len(pages) == 1 else 'frames'}, no frame {frame}"
+            )
         image.seek(pages[frame])
         if image.width * image.height > max_pixels:
             raise UnreadableImageError(

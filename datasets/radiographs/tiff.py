@@ -105,7 +105,7 @@ def deep_page(data: bytes, number: int, max_pixels: int) -> Page:
         with tifffile.TiffFile(io.BytesIO(data)) as file:
             pages = len(file.pages)
             if number >= pages:
-                raise TiffError(f"has {pages} frames, no frame {number}")
+                raise TiffError(f"has {pages} {'frame' if pages == 1 else 'frames'}, no frame {number}")
             page = file.pages[number]
             values = _colours(_values(data, page, number, max_pixels), page)
             mode = f"TIFF {page.photometric.name} {page.dtype}"
