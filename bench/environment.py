@@ -87,6 +87,8 @@ def cache_folder() -> Path:
         folder = Path(home) / "xraybench"
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # what is decoded there shows patients
+        if not given:  # one that somebody made for several people stays as it is
+            folder.chmod(0o700)
     except OSError as error:
         raise UserError(
             f"{folder}: the cache cannot be made there ({error.strerror}): set XRAYBENCH_CACHE to a folder that can be written to"

@@ -46,7 +46,7 @@ def serve(
     _check_free(host, port)
     readers(started=1)  # loads its libraries while the models are opened
     models = told_apart([load_model(folder, engine, device) for folder in folders])
-    limits = Limits(int(max_megabytes * 1e6), int(max_megapixels * 1e6), reading=max_seconds, hosts=(host,))
+    limits = Limits(int(max_megabytes * 1e6), int(max_megapixels * 1e6), image_seconds=max_seconds, hosts=(host,))
     if not _is_loopback(host):
         out.print(
             escape(

@@ -6,20 +6,28 @@ import base64
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
 import numpy as np
-from radiographs.readers import SECONDS
 
 from bench.deploy.answers import verdict_of
 from bench.deploy.inputs import Seen, look_into
 from bench.deploy.model import Model
 from bench.explaining.occlusion import occlusion
+from bench.serving.limits import Limits
 
 _GRID = 10  # places down and across
 _MOST = 5  # most probable classes that are told
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What each model gets to see of a file, and the file's frames, kind and modality."""
+
+    images: list[Seen]
+    facts: dict[str, Any]
 
 
 def told_apart(models: Sequence[Model]) -> list[Model]:
@@ -31,27 +39,28 @@ def told_apart(models: Sequence[Model]) -> list[Model]:
     return [replace(m, facts={**m.facts, "name": name}) for m, name in zip(models, numbered, strict=True)]
 
 
-def look_at(
-    models: Sequence[Model], data: bytes, frame: int, max_pixels: int, seconds: float = SECONDS
-) -> dict[str, Any]:
-    """Answers of every model to one file, which may take so many seconds to read.
+def decoded(models: Sequence[Model], data: bytes, frame: int, limits: Limits) -> Decoded:
+    """Read one file, for every model.
 
     Raises
     ------
     radiographs.read.UnreadableImageError
-        If it is no picture that can be used.
+        If it is no picture that can be used, or takes too long.
     """
-    seen, facts = look_into(data, frame, [model.preprocessing for model in models], max_pixels, seconds)
-    return {**facts, "models": [_answer(model, image) for model, image in zip(models, seen, strict=True)]}
+    wanted = [model.preprocessing for model in models]
+    return Decoded(*look_into(data, frame, wanted, limits.max_pixels, limits.image_seconds))
 
 
-def explain(
-    models: Sequence[Model], data: bytes, frame: int, max_pixels: int, seconds: float = SECONDS
-) -> dict[str, Any]:
+def look_at(models: Sequence[Model], file: Decoded) -> dict[str, Any]:
+    """Answers of every model to one file."""
+    answers = [_answer(model, image) for model, image in zip(models, file.images, strict=True)]
+    return {**file.facts, "models": answers}
+
+
+def explain(models: Sequence[Model], file: Decoded) -> dict[str, Any]:
     """Heat maps of the most probable class: `bench.explaining.occlusion` on a coarser grid than that of ``bench explain``, for its speed."""
-    seen, _ = look_into(data, frame, [model.preprocessing for model in models], max_pixels, seconds)
     maps = []
-    for model, image in zip(models, seen, strict=True):
+    for model, image in zip(models, file.images, strict=True):
         pixels = image.pixels
         if pixels is None:
             raise ValueError("no pixels")

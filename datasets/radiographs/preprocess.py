@@ -83,7 +83,8 @@ def _percentiles(grey: np.ndarray, *shares: float) -> list[float]:
 
 
 def _stretched(grey: np.ndarray, floor: float, ceiling: float) -> np.ndarray:
-    scaled = (grey.astype(np.float32) - np.float32(floor)) * np.float32(255 / (ceiling - floor))
+    with np.errstate(over="ignore"):  # of numbers as large as float32 holds
+        scaled = (grey.astype(np.float32) - np.float32(floor)) * np.float32(255 / (ceiling - floor))
     return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
 
 

@@ -37,6 +37,7 @@ _GREY_16 = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
 _BYTES_PER_PIXEL, _BYTES_BESIDE = 8, 1 << 26  # that a file may have: four samples of 16 bits, and what is no pixel
 _PNG_DEPTH, _PNG_COLOURS = 24, 25  # bytes of a PNG file
 _ORIENTATION = 274  # EXIF
+_MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", *tiff.MAGIC)
 
 
 class UnreadableImageError(ValueError):
@@ -55,6 +56,11 @@ class Picture:
     coloured: float = 0.0  # share of the pixels that have a colour
     padding: np.ndarray | None = None  # (h, w) bool, pixels that the grey levels must not be judged by
     remarks: tuple[str, ...] = ()  # where the file contradicts itself, and what libraries warned of
+
+
+def looks_like_picture(head: bytes) -> bool:
+    """Whether a file's first 132 bytes are those of a format that is read here, whatever its name is."""
+    return head.startswith(_MAGIC) or is_dicom(head)
 
 
 def read_picture(path: Path, name: str | None = None, *, frame: int = 0, max_pixels: int = MAX_PIXELS) -> Picture:
@@ -93,7 +99,7 @@ def read_bytes(data: bytes, name: str, *, frame: int = 0, max_pixels: int = MAX_
     """
     if not data:
         raise UnreadableImageError(f"{name}: empty file (0 bytes)")
-    with listening() as heard:
+    with listening() as heard, np.errstate(all="ignore"):  # what is not finite in the end is refused
         read = _dicom_picture if is_dicom(data) else _other_picture
         picture = read(data, name, frame, max_pixels)
     return replace(picture, remarks=(*picture.remarks, *heard))
@@ -135,6 +141,8 @@ def _unknown_tiff(data: bytes, name: str, frame: int, max_pixels: int) -> Pictur
         page = tiff.deep_page(data, frame, max_pixels)
     except tiff.TiffError as error:
         raise UnreadableImageError(f"{name}: {error}") from None
+    if not np.isfinite(page.grey).all():
+        raise UnreadableImageError(f"{name}: has NaN or infinite values")
     digest = hashlib.sha256(data).hexdigest()
     return Picture(page.grey, digest, page.mode, frames=page.pages, coloured=page.coloured)
 
@@ -194,7 +202,8 @@ def _frame(
         return page.grey, page.mode, page.coloured
     image.load()
     colours = image.mode in ("RGB", "RGBA", "P", "CMYK", "YCbCr")
-    coloured = share_coloured(np.asarray(image.convert("RGB"))) if colours else 0.0
+    whole = "RGBA" if image.mode == "P" else "RGB"  # Pillow warns of palettes with transparency that would lose it
+    coloured = share_coloured(np.asarray(image.convert(whole))[..., :3]) if colours else 0.0
     orientation = int(image.getexif().get(_ORIENTATION, 1) or 1)
     if image.format == "PNG" and frame == 0 and data[_PNG_DEPTH] == 16 and data[_PNG_COLOURS] in (2, 4, 6):
         return upright(_deep_png(data), orientation), f"{mode} 16 bit", coloured

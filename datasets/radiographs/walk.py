@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from radiographs.dicom import PREAMBLE, is_dicom
-from radiographs.read import DICOM_SUFFIXES, SUFFIXES
+from radiographs.part10 import PREAMBLE
+from radiographs.read import DICOM_SUFFIXES, SUFFIXES, looks_like_picture
 
 _SIDE_FILES = frozenset({".csv", ".tsv", ".toml", ".json", ".txt", ".md", ".parquet", ".npz", ".html", ".pdf"})
+_LEFTOVERS = frozenset({".bak", ".tmp", ".temp", ".old", ".orig", ".part", ".partial", ".crdownload"})
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class Found:
     Attributes
     ----------
     files : tuple of Path
-        Pictures by name (or, without an ending, by content), in the order of their names.
+        Pictures by name or, where their ending says nothing of the kind, by content, in the order of their names.
     passed_over : Counter
         How many others there are, by reason.
     """
@@ -74,12 +75,8 @@ def _refusal(path: Path, inside: Path, *, allow_outside: bool) -> str | None:
     if path.name.upper() == "DICOMDIR":
         return "DICOMDIR"
     suffix = path.suffix.lower()
-    if suffix in _SIDE_FILES:
-        return ""
-    if (
-        suffix not in SUFFIXES and suffix not in DICOM_SUFFIXES and not suffix[1:].isdigit()
-    ):  # 1.2.840.113 has the suffix .113
-        return "no picture by their ending"
+    if suffix in _LEFTOVERS or suffix.endswith("~"):
+        return "backups, and halves of files"
     try:
         if path.is_symlink() and not (allow_outside or path.resolve().is_relative_to(inside)):
             return "a link that leads out of the folder (--allow-outside)"
@@ -87,7 +84,12 @@ def _refusal(path: Path, inside: Path, *, allow_outside: bool) -> str | None:
             return "not a regular file"
         if suffix not in SUFFIXES and suffix not in DICOM_SUFFIXES[:-1]:
             with path.open("rb") as stream:
-                return None if is_dicom(stream.read(PREAMBLE + 4)) else "no ending, and not DICOM"
+                if looks_like_picture(stream.read(PREAMBLE + 4)):
+                    return None
+            named = suffix not in DICOM_SUFFIXES and not suffix[1:].isdigit()  # 1.2.840.113 has the suffix .113
+            if suffix in _SIDE_FILES:
+                return ""
+            return "no picture by their ending and content" if named else "no ending, and no picture"
     except OSError as error:
         return f"cannot be opened ({error.strerror})"
     return None

@@ -52,7 +52,8 @@ def letters(grey: np.ndarray) -> int:
     low, high = float(grey.min()), float(grey.max())
     if high <= low:
         return 0
-    levels = ((grey.astype(np.float32) - low) * (255 / (high - low))).astype(np.uint8)
+    wide = grey.astype(np.float32 if high - low < 1e38 else np.float64)
+    levels = ((wide - low) * (255 / (high - low))).astype(np.uint8)
     levels = shrunk(levels, READ_AT)
     stroke = cv2.morphologyEx(levels, cv2.MORPH_TOPHAT, np.ones((STROKE, STROKE), np.uint8))
     return _longest_row((stroke > CONTRAST * 255).astype(np.uint8))

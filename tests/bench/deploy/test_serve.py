@@ -320,7 +320,7 @@ def test_a_dropped_file_is_answered_in_the_page(address: str, picture: bytes, br
 def test_a_file_that_takes_too_long_is_refused_and_the_next_one_answered(classical: Made, picture: bytes) -> None:
     from tests.radiographs.test_envelopes import bomb
 
-    with served(classical, Limits(reading=3)) as place:
+    with served(classical, Limits(image_seconds=3)) as place:
         begun = time.monotonic()
         slow = send(place, endless_jpeg(), "x.jpg")
         assert slow.status_code == 422
