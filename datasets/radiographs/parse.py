@@ -25,6 +25,7 @@ _DEFLATED, _EXPLICIT, _IMPLICIT, _BIG_ENDIAN = (
     "1.2.840.10008.1.2.2",
 )
 _HEADER = 1 << 24  # bytes that a header, and what follows the pixels, may have where they are deflated
+_BYTES_PER_PIXEL = 8
 _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 
 
@@ -116,7 +117,8 @@ def _needed(content: bytes, max_pixels: int | None) -> int:
     pixels = rows * columns * frames
     if max_pixels is not None and pixels > max_pixels:
         raise DicomError(f"{columns} x {rows} x {frames} frames is over the limit of {max_pixels:,} pixels")
-    return pixels * min(samples, 4) * (min(bits, 64) + 7) // 8
+    needed = pixels * samples * (bits + 7) // 8
+    return needed if max_pixels is None else min(needed, max_pixels * _BYTES_PER_PIXEL)
 
 
 def _envelope() -> bytes:

@@ -89,6 +89,15 @@ def read_picture(path: Path, name: str | None = None, *, frame: int = 0, max_pix
         raise UnreadableImageError(f"{name}: needs more memory than there is") from None
 
 
+def frames_of(path: Path) -> int:
+    """How many frames or pages `read_picture` can give of a file that is no DICOM file, without decoding any; 1 where it cannot be told."""
+    try:
+        with listening(), Image.open(path, formats=FORMATS) as image:
+            return len(_pages_of(image))
+    except Exception:  # noqa: BLE001 - reading it says what is wrong with it
+        return 1
+
+
 def read_bytes(data: bytes, name: str, *, frame: int = 0, max_pixels: int = MAX_PIXELS) -> Picture:
     """Read the content of an image file; as `read_picture`, which see.
 
@@ -176,7 +185,7 @@ def _decode(data: bytes, name: str, frame: int, max_pixels: int) -> Picture:
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
         image.verify()  # checks what decoding passes over, such as a PNG's checksums and its end
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-        pages = tiff.pages_of(image) if image.format == "TIFF" else range(getattr(image, "n_frames", 1))
+        pages = _pages_of(image)
         if frame >= len(pages):
             raise UnreadableImageError(
                 f"{name}: has {len(pages)} {'frame' if len(pages) == 1 else 'frames'}, no frame {frame}"
@@ -190,6 +199,10 @@ def _decode(data: bytes, name: str, frame: int, max_pixels: int) -> Picture:
     if grey.size == 0 or not np.isfinite(grey).all():
         raise UnreadableImageError(f"{name}: has NaN or infinite values")
     return Picture(grey, hashlib.sha256(data).hexdigest(), mode, frames=len(pages), coloured=coloured)
+
+
+def _pages_of(image: Image.Image) -> Sequence[int]:
+    return tiff.pages_of(image) if image.format == "TIFF" else range(getattr(image, "n_frames", 1))
 
 
 def _frame(

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
-from radiographs.read import Picture, UnreadableImageError, read_bytes, read_picture
+from radiographs.read import Picture, UnreadableImageError, frames_of, read_bytes, read_picture
 
 rng = np.random.default_rng(0)
 DEEP = rng.integers(0, 65536, (20, 30, 4)).astype(np.uint16)
@@ -169,7 +169,7 @@ def test_smaller_copies_of_a_page_are_no_pages(tmp_path: Path) -> None:
         file.write(large, metadata=None)
     for name in ("p.tif", "q.tif"):
         picture = read_picture(tmp_path / name)
-        assert picture.frames == 1
+        assert picture.frames == frames_of(tmp_path / name) == 1
         np.testing.assert_array_equal(picture.grey, large)
 
 
@@ -189,7 +189,7 @@ def test_a_jpeg_of_several_pictures_is_read_and_they_are_counted(tmp_path: Path)
     first, second = (Image.fromarray((DEEP[..., k] >> 8).astype(np.uint8)) for k in (0, 1))
     first.save(tmp_path / "two.mpo", "MPO", save_all=True, append_images=[second], quality=95)
     picture = read_picture(tmp_path / "two.mpo")
-    assert picture.frames == 2
+    assert picture.frames == frames_of(tmp_path / "two.mpo") == 2
     buffer = io.BytesIO()
     first.save(buffer, "JPEG", quality=95)
     np.testing.assert_array_equal(picture.grey, read(buffer.getvalue()).grey)
