@@ -23,7 +23,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from radiographs import tiff
-from radiographs.codestreams import too_many_scans
+from radiographs.codestreams import is_whole, size_of, too_many_scans
 from radiographs.colours import luma, share_coloured, turned, upright
 from radiographs.dicom import DicomError, is_dicom, read_dicom
 from radiographs.heard import listening
@@ -37,7 +37,8 @@ _GREY_16 = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
 _BYTES_PER_PIXEL, _BYTES_BESIDE = 8, 1 << 26  # that a file may have: four samples of 16 bits, and what is no pixel
 _PNG_DEPTH, _PNG_COLOURS = 24, 25  # bytes of a PNG file
 _ORIENTATION = 274  # EXIF
-_MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", *tiff.MAGIC)
+_JPEG = b"\xff\xd8\xff"
+_MAGIC = (b"\x89PNG\r\n\x1a\n", _JPEG, *tiff.MAGIC)
 
 
 class UnreadableImageError(ValueError):
@@ -127,6 +128,8 @@ def _other_picture(data: bytes, name: str, frame: int, max_pixels: int) -> Pictu
     except UnidentifiedImageError:
         if data.startswith(tiff.MAGIC):
             return _unknown_tiff(data, name, frame, max_pixels)
+        if data.startswith(_JPEG) and (size := size_of(data)):
+            return _unknown_jpeg(data, name, size, max_pixels)
         raise UnreadableImageError(f"{name}: not a {', '.join(FORMATS)} or DICOM picture") from None
     # Pillow's decoders raise these for damaged files; all of them mean that the picture is not whole.
     except (OSError, ValueError, SyntaxError, EOFError, KeyError, IndexError, TypeError, struct.error) as error:
@@ -154,6 +157,26 @@ def _unknown_tiff(data: bytes, name: str, frame: int, max_pixels: int) -> Pictur
         raise UnreadableImageError(f"{name}: has NaN or infinite values")
     digest = hashlib.sha256(data).hexdigest()
     return Picture(page.grey, digest, page.mode, frames=page.pages, coloured=page.coloured)
+
+
+def _unknown_jpeg(data: bytes, name: str, size: tuple[int, int], max_pixels: int) -> Picture:
+    """JPEG of a kind that Pillow does not know: of 12 bits, without loss, JPEG-LS."""
+    if size[0] * size[1] > max_pixels:
+        raise UnreadableImageError(f"{name}: {size[0]} x {size[1]} is over the limit of {max_pixels:,} pixels")
+    if not is_whole(data):
+        raise UnreadableImageError(f"{name}: damaged or truncated (it has no end)")
+    try:
+        from libjpeg import decode
+
+        values = decode(data)
+    except ModuleNotFoundError:
+        reason = "is a JPEG of 12 bits or without loss, which needs: pip install 'xraybench[dicom]'"
+        raise UnreadableImageError(f"{name}: {reason}") from None
+    except Exception as error:  # noqa: BLE001 - the library raises what it pleases on damaged data
+        raise UnreadableImageError(f"{name}: damaged or truncated ({type(error).__name__})") from None
+    coloured = share_coloured(values) if values.ndim == 3 else 0.0
+    mode = f"JPEG {values.dtype} {'RGB' if values.ndim == 3 else 'L'}"
+    return Picture(luma(values), hashlib.sha256(data).hexdigest(), mode, coloured=coloured)
 
 
 def _bytes_of(path: Path, name: str, max_pixels: int) -> bytes:

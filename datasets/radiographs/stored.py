@@ -124,10 +124,8 @@ def _embedded_overlays(dataset: Dataset, layout: Layout) -> int:
     mask = 0
     for group in _OVERLAYS:
         position = dataset.get((group, 0x0102), None)
-        if position is None or (group, 0x3000) in dataset:
-            continue
-        bit = int(position.value or 0)
-        if bit < layout.allocated and not layout.low <= bit <= layout.high:
+        bit = None if position is None or (group, 0x3000) in dataset else position.value
+        if isinstance(bit, int) and 0 <= bit < layout.allocated and not layout.low <= bit <= layout.high:
             mask |= 1 << bit
     return mask
 

@@ -325,3 +325,20 @@ def test_more_frames_than_the_header_speaks_of_are_said() -> None:
     image = read_dicom(twin(two), max_pixels=LIMIT)
     np.testing.assert_array_equal(image.grey, PICTURE)
     assert image.remarks == ("its pixels would fill 2 frames, its header speaks of 1",)
+
+
+@pytest.mark.parametrize("name", ["JPGExtended.dcm", "JPEGLSNearLossless_08.dcm", "JPEGLSNearLossless_16.dcm"])
+def test_a_jpeg_of_a_rare_kind_is_read_outside_of_dicom_too(tmp_path: Path, name: str) -> None:
+    from pydicom.data import get_testdata_file
+    from pydicom.encaps import get_frame
+
+    dataset = pydicom.dcmread(get_testdata_file(name, download=False))
+    stream = get_frame(dataset.PixelData, 0, number_of_frames=1)
+    (tmp_path / "x.jpg").write_bytes(stream)
+    np.testing.assert_array_equal(read_picture(tmp_path / "x.jpg").grey, dataset.pixel_array)
+    (tmp_path / "x.jpg").write_bytes(stream[: len(stream) // 2])
+    with pytest.raises(UnreadableImageError, match=r"x\.jpg: damaged or truncated"):
+        read_picture(tmp_path / "x.jpg")
+    (tmp_path / "x.jpg").write_bytes(stream)
+    with pytest.raises(UnreadableImageError, match="over the limit of 9 pixels"):
+        read_picture(tmp_path / "x.jpg", max_pixels=9)
