@@ -93,7 +93,9 @@ def cache_folder() -> Path:
         home = os.environ.get("LOCALAPPDATA") or os.path.expanduser("~/.cache")  # noqa: PTH111 - Path.home() raises where there is none
         folder = Path(home) / "xraybench"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # what is decoded there shows patients
+        if not given:  # one that somebody made for several people stays as it is
+            folder.chmod(0o700)
     except OSError as error:
         raise UserError(
             f"{folder}: the cache cannot be made there ({error.strerror}): set XRAYBENCH_CACHE to a folder that can be written to"

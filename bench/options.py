@@ -38,6 +38,9 @@ WhichLayout = Annotated[
 AllowOutside = Annotated[
     bool, typer.Option("--allow-outside", help="Follow links and paths that lead out of the data folder.")
 ]
+MaxSeconds = Annotated[
+    float, typer.Option(min=0.01, help="An image that takes longer to read is given up, and what reads it is ended.")
+]
 MaxMegapixels = Annotated[float, typer.Option(help="Larger files are not decoded; all frames count.")]
 
 

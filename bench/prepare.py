@@ -23,6 +23,7 @@ from bench.cell import Data
 from bench.held_out import hold_out_folder, hold_out_share
 from bench.live import View
 from bench.suite import CrossValidation, Suite
+from reports.provenance import counted
 
 PHANTOM_IMAGES, PHANTOM_SEED = 300, 0
 FOLDERS = "folders"  # what --splits says for the split that the folders of the data are
@@ -137,7 +138,9 @@ def prepare(
     notes = (*listing.notes, *said, *_notes(listing, manifest, duplicates, changed, classes, y, groups, table))
     leaks = _leaking(near, image_ids.tolist(), table)
     if leaks:
-        notes += (f"D025: {leaks} pairs of near-duplicates stand in two parts of these splits: scores may be too good",)
+        notes += (
+            f"D025: {counted(leaks, 'pair')} of near-duplicates {'stands' if leaks == 1 else 'stand'} in two parts of these splits: scores may be too good",
+        )
     return Prepared(data, pixels, manifest, listing, notes)
 
 
@@ -255,13 +258,22 @@ def _notes(
         notes.append(f"D013: {shown(name)}: none of its {n} images can be used")
     notes += [f"{code}: {words}" for code, words in odd_labels(dict(zip(classes, y.sum(axis=0).tolist(), strict=True)))]
     if duplicates:
-        notes.append(f"D020: {duplicates} images have the same pixels as another one; such images share a group")
+        notes.append(
+            f"D020: {counted(duplicates, 'image')} with the same pixels as another one; such images share a group"
+        )
     if near:
-        notes.append(f"D022: {near} pairs of images are near-duplicates and share a group; bench data check shows them")
+        notes.append(
+            f"D022: near-duplicates: {counted(near, 'pair')} of images that share a group; bench data check shows them"
+        )
     several = _with_frames(manifest)
     if several:
         notes.append(
-            f"D003: {several} files have several frames, of which the first is used; bench data check names them"
+            f"D003: {counted(several, 'file')} with several frames or pages, of which the first is used; bench data check names them"
+        )
+    remarked = int((manifest["remark"].fillna("") != "").sum())
+    if remarked:
+        notes.append(
+            f"D006: {counted(remarked, 'file')} that contradict themselves and are used; bench data check names them"
         )
     for _, row in manifest[manifest["status"] != "ok"].iterrows():
         notes.append(f"D001: excluded: {row['file']}: {row['reason']}")

@@ -15,6 +15,7 @@ from typing import Any
 import pandas as pd
 import pyarrow.parquet as pq
 from radiographs.disk import write_file, write_whole
+from radiographs.readers import SECONDS
 
 from bench.deploy.answers import answer
 from bench.deploy.inputs import Item, Seen, see
@@ -35,6 +36,7 @@ class Settings:
     every_frame: bool = False
     max_pixels: int = 100_000_000
     part: int = PART  # files whose answers are kept together
+    seconds: float = SECONDS  # that an image may take
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,7 @@ def answers(model: Model, items: Iterable[Item], settings: Settings) -> Iterator
         workers=settings.workers,
         every_frame=settings.every_frame,
         max_pixels=settings.max_pixels,
+        seconds=settings.seconds,
     )
     for images in found:
         waiting += images
@@ -203,6 +206,7 @@ def _begin(folder: Path, model: Model, settings: Settings, *, overwrite: bool) -
         "every_frame": settings.every_frame,
         "max_pixels": settings.max_pixels,
         "part": settings.part,
+        "seconds": settings.seconds,
     }
     try:
         before = json.loads((folder / _PLAN).read_text(encoding="utf-8"))

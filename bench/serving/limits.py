@@ -33,6 +33,8 @@ class Limits:
         Requests that may wait for that; further ones are sent away with 503.
     seconds : float
         In which a request must have come whole.
+    image_seconds : float
+        Seconds in which an image must have been read; what reads a longer one is ended.
     hosts : tuple of str
         Names that requests may be addressed to, besides those of this machine: a page on the internet that has its name resolve to this machine
         (DNS rebinding) is not among them.
@@ -43,6 +45,7 @@ class Limits:
     at_once: int = 1
     waiting: int = 16
     seconds: float = 60
+    image_seconds: float = 10
     hosts: tuple[str, ...] = ()
 
     def knows(self, host: str) -> bool:

@@ -35,17 +35,21 @@ def naming(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def fresh_folder(place: Path, *, durable: bool = False) -> Iterator[Path]:
+def fresh_folder(place: Path, *, durable: bool = False, private: bool = False) -> Iterator[Path]:
     """Give a folder to fill, which takes its place when it is whole and is gone when it is not; what stood there is replaced.
 
-    `durable` folders are on the disk before they get their name; others must have checksums, as those of a cache do.
+    `durable` folders are on the disk before they get their name; others must have checksums, as those of a cache do. What is `private` only
+    its owner can read, whatever the umask.
     """
     with naming(place):
         place.parent.mkdir(parents=True, exist_ok=True)
         fresh = beside(place)
         try:
-            fresh.mkdir()
+            fresh.mkdir(mode=0o700 if private else 0o777)
             yield fresh
+            if private:
+                for path in fresh.rglob("*"):
+                    path.chmod(0o700 if path.is_dir() else 0o600)
             if durable:
                 _sync(fresh)
             if place.exists():

@@ -11,9 +11,8 @@ import json
 import logging
 import os
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -25,13 +24,14 @@ from radiographs import preprocess
 from radiographs.audit.duplicates import Pair, merge_groups
 from radiographs.disk import fresh_folder, sha256
 from radiographs.listing import SOURCE_ONLY, Listing, SourceError
+from radiographs.lookup import Lookup
 from radiographs.patients import join_studies
 from radiographs.preprocess import Preprocessing
 from radiographs.read import Picture, UnreadableImageError, read_picture
+from radiographs.readers import in_order
 
-_FORMAT = 7
+_FORMAT = 8
 _log = logging.getLogger(__name__)
-_AHEAD = 64  # images begun and not yet written
 _READ = ("file", "frame", "expected", "refused")  # of an item of a listing, what decides what is read
 _KEPT = ("body_part", "view", "laterality", "modality", "photometric")  # of a DICOM header, as they stand there
 _CODED = {"study": "s", "series": "r", "accession": "a"}  # identifiers, of which only which are equal is kept
@@ -44,7 +44,7 @@ class Pixels:
     `images` is (n, side, side) uint8, mapped from disk; row i belongs to row i of `manifest` where status is "ok".
     `manifest` has every image that was listed: image_id, file, frame, labels, group (of a patient with all studies), sha256, pixels_sha256, width, height, mode; of
     DICOM files body_part, view, laterality, modality, photometric, and study, series, accession as pseudonyms; frames; coloured (share of the
-    pixels); status, reason.
+    pixels); remark (what a person should know of a file that is used); status, reason.
     """
 
     images: np.ndarray
@@ -89,7 +89,7 @@ def load_pixels(
     if found is not None:
         return found
     start = time.perf_counter()
-    with fresh_folder(folder) as fresh:
+    with fresh_folder(folder, private=True) as fresh:
         manifest, share = _decode(listing, settings, fresh / "pixels.u8", workers, progress)
         facts = {
             "format": _FORMAT,
@@ -146,7 +146,7 @@ def _decode(
                 raise UnreadableImageError(f"{file}: {refused}")
             if expected and picture.sha256 != expected:
                 raise UnreadableImageError(f"{file}: was changed since its manifest was written (other SHA-256)")
-            pixels = settings.apply(picture.grey).tobytes()
+            pixels = settings.apply(picture.grey, picture.padding).tobytes()
             done = time.perf_counter()
             return _facts(picture), pixels, (done - begun, time.perf_counter() - done)
         except UnreadableImageError as error:
@@ -168,6 +168,7 @@ def _decode(
         stream.flush()
         os.fsync(stream.fileno())
     manifest = pd.DataFrame(facts)
+    manifest["reason"] = _with_hints(listing, manifest)
     for name, letter in _CODED.items():
         manifest[name] = _coded(manifest[name], letter)
     if not (manifest["status"] == "ok").any():
@@ -175,6 +176,16 @@ def _decode(
             f"{listing.root}: none of the {len(manifest)} images can be read; the first: {manifest['reason'].iloc[0]}"
         )
     return manifest, float(spent[0] / max(spent.sum(), 1e-9))
+
+
+def _with_hints(listing: Listing, manifest: pd.DataFrame) -> list[str]:
+    """Reasons, with how the file is called where one that is named otherwise is there."""
+    lookup, reasons = Lookup(listing.root), []
+    for file, status, reason in zip(listing.items["file"], manifest["status"], manifest["reason"], strict=True):
+        absent = status != "ok" and not (listing.root / file).exists()
+        hint = lookup.why_missing(file) if absent else ""
+        reasons.append(f"{reason}: {hint}" if hint else reason)
+    return reasons
 
 
 def _within(path: Path, folder: Path) -> bool:
@@ -191,20 +202,10 @@ def _resolved(folder: Path) -> Path:
 _NOTHING = {
     "width": 0,
     "height": 0,
+    "frames": 0,
     "coloured": 0.0,
-    **dict.fromkeys(("sha256", "pixels_sha256", "mode", *_KEPT, *_CODED), ""),
+    **dict.fromkeys(("sha256", "pixels_sha256", "mode", "remark", *_KEPT, *_CODED), ""),
 }
-
-
-def in_order(pool: ThreadPoolExecutor, one: Callable, items: Iterable) -> Iterator:
-    """Map in order with a bounded number begun, so that finished pictures do not pile up in memory behind a slow one."""
-    begun: deque[Future] = deque()
-    for item in items:
-        begun.append(pool.submit(one, item))
-        if len(begun) >= _AHEAD:
-            yield begun.popleft().result()
-    while begun:
-        yield begun.popleft().result()
 
 
 def _facts(picture: Picture) -> dict[str, object]:
@@ -221,6 +222,7 @@ def _facts(picture: Picture) -> dict[str, object]:
         "pixels_sha256": pixels.hexdigest(),
         "frames": picture.frames,
         "coloured": picture.coloured,
+        "remark": "; ".join(picture.remarks),
         **{name: picture.tags.get(name, "") for name in (*_KEPT, *_CODED)},
         "status": "ok",
         "reason": None,

@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+
+from radiographs.listing import PSEUDONYM
+from radiographs.tables import read_table
 
 PARTS = ("train", "valid", "test")
 COLUMNS = ("image_id", "repeat", "fold", "part")
@@ -303,8 +307,8 @@ def read_splits(path: Path) -> pd.DataFrame:
 
 _READERS = {
     ".parquet": pd.read_parquet,
-    ".csv": lambda path: pd.read_csv(path, dtype=str, keep_default_na=False, index_col=False),
-    ".json": lambda path: pd.DataFrame(json.loads(path.read_text(encoding="utf-8"))),
+    ".csv": read_table,
+    ".json": lambda path: pd.DataFrame(json.loads(path.read_text(encoding="utf-8-sig"))),
 }
 
 
@@ -329,6 +333,18 @@ def write_splits(splits: pd.DataFrame, path: Path) -> None:
         raise SplitsError(f"{path}: cannot be written ({error.strerror or error})") from None
 
 
+def _other_names(strange: list[str], absent: list[str]) -> str:
+    """What to do where one side calls images by their files' names and the other by their SHA-256."""
+    theirs, ours = ({bool(re.fullmatch(PSEUDONYM, image)) for image in each} for each in (strange, absent))
+    if (theirs, ours) == ({False}, {True}):
+        return (
+            "; images here are called by their SHA-256: if the file calls them by their names, give --keep-identifiers"
+        )
+    if (theirs, ours) == ({True}, {False}):
+        return "; the file calls images by their SHA-256: leave out --keep-identifiers"
+    return ""
+
+
 def check_splits(splits: pd.DataFrame, image_ids: list[str], groups: np.ndarray, name: str) -> None:
     """Refuse splits that do not belong to this data set or that leak.
 
@@ -346,6 +362,7 @@ def check_splits(splits: pd.DataFrame, image_ids: list[str], groups: np.ndarray,
         example = (strange or absent)[0]
         raise SplitsError(
             f"{name}: made for another data set: {len(strange)} of its images are not here and {len(absent)} images here are not in it (such as {example!r})"
+            f"{_other_names(strange, absent)}"
         )
     wrong = sorted(set(splits["part"]) - set(PARTS))
     if wrong:

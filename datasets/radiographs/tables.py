@@ -29,7 +29,7 @@ def read_table(path: Path) -> pd.DataFrame:
         encoding = encoding_of(path.read_bytes())
         with path.open(encoding=encoding) as stream:
             header = stream.readline()
-            stated = _STATED.fullmatch(header.strip().strip('"'))
+            stated = _STATED.fullmatch(header.rstrip("\r\n").strip('"'))
             separator = stated.group(1) if stated else max(_SEPARATORS, key=header.count)
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)

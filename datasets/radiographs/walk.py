@@ -9,8 +9,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from radiographs.dicom import PREAMBLE, is_dicom
-from radiographs.read import DICOM_SUFFIXES, SUFFIXES
+from radiographs.part10 import PREAMBLE
+from radiographs.read import DICOM_SUFFIXES, SUFFIXES, looks_like_picture
 
 _SIDE_FILES = frozenset({".csv", ".tsv", ".toml", ".json", ".txt", ".md", ".parquet", ".npz", ".html", ".pdf"})
 _SYSTEM_FOLDERS = frozenset(
@@ -31,6 +31,7 @@ _OUTPUTS = {  # files by which a folder of results is known, and what it is then
     ("pyvenv.cfg",): "a Python environment",
 }
 _CHECKSUMS = frozenset({"SHA256SUMS", "SHA512SUMS", "SHA1SUMS", "MD5SUMS"})  # as sha256sum and its like write them
+_LEFTOVERS = frozenset({".bak", ".tmp", ".temp", ".old", ".orig", ".part", ".partial", ".crdownload"})
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Found:
     Attributes
     ----------
     files : tuple of Path
-        Pictures by name (or, without an ending, by content), in the order of their names.
+        Pictures by name or, where their ending says nothing of the kind, by content, in the order of their names.
     passed_over : Counter
         How many others there are, by reason.
     """
@@ -142,12 +143,10 @@ def _refusal(path: Path, inside: Path, *, allow_outside: bool) -> str | None:
     if path.name.upper() == "DICOMDIR":
         return "DICOMDIR"
     suffix = path.suffix.lower()
-    if suffix in _SIDE_FILES or path.name in _CHECKSUMS:
+    if path.name in _CHECKSUMS:
         return ""
-    if (
-        suffix not in SUFFIXES and suffix not in DICOM_SUFFIXES and not suffix[1:].isdigit()
-    ):  # 1.2.840.113 has the suffix .113
-        return "no picture by their ending"
+    if suffix in _LEFTOVERS or suffix.endswith("~"):
+        return "backups, and halves of files"
     try:
         if path.is_symlink() and not (allow_outside or path.resolve().is_relative_to(inside)):
             return "a link that leads out of the folder (--allow-outside)"
@@ -155,7 +154,12 @@ def _refusal(path: Path, inside: Path, *, allow_outside: bool) -> str | None:
             return "not a regular file"
         if suffix not in SUFFIXES and suffix not in DICOM_SUFFIXES[:-1]:
             with path.open("rb") as stream:
-                return None if is_dicom(stream.read(PREAMBLE + 4)) else "no ending, and not DICOM"
+                if looks_like_picture(stream.read(PREAMBLE + 4)):
+                    return None
+            named = suffix not in DICOM_SUFFIXES and not suffix[1:].isdigit()  # 1.2.840.113 has the suffix .113
+            if suffix in _SIDE_FILES:
+                return ""
+            return "no picture by their ending and content" if named else "no ending, and no picture"
     except OSError as error:
         return f"cannot be opened ({error.strerror})"
     return None

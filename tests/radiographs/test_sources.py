@@ -275,3 +275,26 @@ def test_special_files_are_never_opened(tmp_path: Path) -> None:
     server.close()
     assert listing.items["file"].tolist() == ["x/a.png", "y/b.png"]
     assert "D002: 2 files passed over: not a regular file" in listing.notes
+
+
+def test_what_a_file_is_its_content_says_whatever_its_ending(tmp_path: Path) -> None:
+    import io
+
+    from PIL import Image
+
+    for k, name in enumerate(("a/1.mpo", "a/2.jfif", "a/3", "a/4.img", "b/5.tiff", "b/6.gif", "b/7.txt")):
+        buffer = io.BytesIO()
+        kind = ("MPO", "JPEG", "PNG", "TIFF")[k % 4]
+        Image.new("L", (70, 80), k * 9).save(buffer, kind, **({"save_all": True} if kind == "MPO" else {}))
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(buffer.getvalue())
+    (tmp_path / "b/6.png~").write_bytes((tmp_path / "a/3").read_bytes())
+    (tmp_path / "b/8.png.bak").write_bytes((tmp_path / "a/3").read_bytes())
+    (tmp_path / "b/9.gif").write_bytes(b"GIF89a" + bytes(200))
+    (tmp_path / "b/notes.txt").write_text("nothing")
+    listing = open_source(tmp_path, Hints(keep_identifiers=True))
+    assert len(listing.items) == 7
+    notes = "; ".join(listing.notes)
+    assert "1 file" in notes
+    assert "passed over: no picture by their ending and content" in notes
+    assert "passed over: backups, and halves of files" in notes

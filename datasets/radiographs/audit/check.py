@@ -133,6 +133,9 @@ def _files(listing: Listing, manifest: pd.DataFrame, usable: pd.DataFrame, _imag
     first = usable[(usable["frames"] > 1) & (usable["frame"] == 0) & ~usable["image_id"].str.contains("#")]
     for file, frames in zip(first["file"], first["frames"], strict=True):
         yield "D003", Row((), f"{file}: {frames} frames")
+    for file, remark in zip(usable["file"], usable["remark"], strict=True):
+        if remark:
+            yield "D006", Row((), f"{file}: {remark}")
     for note in listing.notes:
         if found := _CODED.fullmatch(note):
             yield found[1], Row((), found[2])

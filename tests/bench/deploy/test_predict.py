@@ -18,7 +18,7 @@ from radiographs.phantom import Recipe, write_folder
 from bench.deploy.inputs import Item
 from bench.deploy.model import load_model
 from bench.deploy.predict import Settings, parts_folder, predict_to
-from tests.bench.deploy.made import Made
+from tests.bench.deploy.made import Made, endless_jpeg
 
 
 @pytest.fixture
@@ -173,3 +173,38 @@ def test_without_out_answers_are_lines(classical: Made, images: list[Path]) -> N
     done = classical.bench("predict", classical.model("hog-svm"), images[0])
     assert done.returncode == 0
     assert done.stdout.startswith(f"{images[0]}: ")
+
+
+def test_hostile_files_cost_their_own_answer_and_no_others(classical: Made, images: list[Path], tmp_path: Path) -> None:
+    (tmp_path / "slow.jpg").write_bytes(endless_jpeg())
+    (tmp_path / "scans.jpg").write_bytes(endless_jpeg(500, 512))
+    with (tmp_path / "huge.png").open("wb") as stream:
+        stream.truncate(20_000_000_000)  # takes no space
+    with (tmp_path / "huge.dcm").open("wb") as stream:
+        stream.write(bytes(128) + b"DICM")
+        stream.truncate(20_000_000_000)
+    inputs = [images[0], *(tmp_path / name for name in ("slow.jpg", "scans.jpg", "huge.png", "huge.dcm")), images[1]]
+    out = tmp_path / "out.csv"
+    done = classical.bench("predict", classical.model("hog-svm"), *inputs, "--out", out, "--max-seconds", 3)
+    assert done.returncode == 1, done.stderr
+    table = pd.read_csv(out, keep_default_na=False)
+    assert table["status"].tolist() == ["ok", "failed", "failed", "failed", "failed", "ok"]
+    reasons = table["reason"].tolist()
+    assert reasons[1] == "took longer than 3 seconds"
+    assert "scans, which no encoder of JPEG makes" in reasons[2]
+    assert reasons[3] == reasons[4]
+    assert "20,000,000,000 bytes, more than a picture within the limit" in reasons[3]
+    other = classical.bench("predict", classical.model("hog-svm"), images[0], "--max-seconds", 0)
+    assert other.returncode == 2
+
+
+def test_a_file_that_contradicts_itself_is_answered_with_a_remark(classical: Made, tmp_path: Path) -> None:
+    pytest.importorskip("pydicom")
+    from tests.radiographs.test_stored import RAMP, dicom
+
+    (tmp_path / "x.dcm").write_bytes(dicom(RAMP.astype(np.uint16), BitsStored=10, HighBit=9))
+    done = classical.bench("predict", classical.model("hog-svm"), tmp_path / "x.dcm", "--out", tmp_path / "out.csv")
+    assert done.returncode == 0, done.stderr
+    row = pd.read_csv(tmp_path / "out.csv", keep_default_na=False).iloc[0]
+    assert row["status"] == "ok"
+    assert "need more than the 10 bits" in row["reason"] or row["verdict"] == "strange"

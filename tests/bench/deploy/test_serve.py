@@ -25,7 +25,7 @@ from bench.deploy.model import load_model
 from bench.serving.app import make_app
 from bench.serving.limits import Limits
 from bench.serving.looking import told_apart
-from tests.bench.deploy.made import Made
+from tests.bench.deploy.made import Made, endless_jpeg
 from tests.reports.test_browser import browser  # noqa: F401 - a fixture
 
 MODELS = ("hog-svm", "hog-xgboost")
@@ -315,3 +315,18 @@ def test_a_dropped_file_is_answered_in_the_page(address: str, picture: bytes, br
     places = {match for message in asked for match in re.findall(r'"url":"(http[^"]+)"', message)}
     assert places
     assert all(place.startswith(address) for place in places)
+
+
+def test_a_file_that_takes_too_long_is_refused_and_the_next_one_answered(classical: Made, picture: bytes) -> None:
+    from tests.radiographs.test_envelopes import bomb
+
+    with served(classical, Limits(image_seconds=3)) as place:
+        begun = time.monotonic()
+        slow = send(place, endless_jpeg(), "x.jpg")
+        assert slow.status_code == 422
+        assert slow.json() == {"error": "the file: took longer than 3 seconds"}
+        assert time.monotonic() - begun < 30
+        deflated = send(place, bomb(2000), "x.dcm")
+        assert deflated.status_code == 422
+        assert "inflates to more than" in deflated.json()["error"]
+        assert send(place, picture).status_code == 200
