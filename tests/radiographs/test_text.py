@@ -118,7 +118,7 @@ def test_splits_that_call_images_by_other_names_say_which_option_helps() -> None
     ours, theirs = [f"x{k:020x}" for k in range(3)], ["a.png", "b.png", "c.png"]
     rows = {"repeat": 0, "fold": 0, "part": ["train", "valid", "test"]}
     groups = np.array(["1", "2", "3"])
-    with pytest.raises(SplitsError, match="called by their SHA-256: .*give --keep-identifiers"):
+    with pytest.raises(SplitsError, match=r"called by their SHA-256: .*give --keep-identifiers"):
         check_splits(pd.DataFrame({"image_id": theirs, **rows}), ours, groups, "published.csv")
     with pytest.raises(SplitsError, match="leave out --keep-identifiers"):
         check_splits(pd.DataFrame({"image_id": ours, **rows}), theirs, groups, "published.csv")
