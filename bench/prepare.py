@@ -12,7 +12,7 @@ import pandas as pd
 from radiographs import splits as splitting
 from radiographs.audit.duplicates import Pair, known_near_duplicates
 from radiographs.cards import known_cards
-from radiographs.disk import damaged_file, write_checksums
+from radiographs.disk import damage, write_checksums
 from radiographs.pixels import Pixels, load_pixels, merge_duplicates
 from radiographs.sources import Hints, Listing, SourceError, limited, open_source
 
@@ -66,9 +66,9 @@ def _phantom(cache: Path, view: View) -> Path:
     from radiographs import phantom
 
     out = cache / "phantom" / f"v{phantom.VERSION}-{PHANTOM_IMAGES}-{PHANTOM_SEED}"
-    damaged = damaged_file(out) if out.exists() else None
+    damaged = damage(out) if out.exists() else None
     if damaged:
-        view.note(f"cache: {damaged} does not fit its checksum: the phantom is made again")
+        view.note(f"cache: phantom: {damaged}: it is made again")
         shutil.rmtree(out)
     if not out.exists():
         with view.counting("simulating radiographs (synthetic)", PHANTOM_IMAGES) as progress:
