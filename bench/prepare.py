@@ -35,6 +35,7 @@ class Prepared:
     manifest: pd.DataFrame
     listing: Listing
     notes: tuple[str, ...]
+    published: bool = False  # whether the splits were given
 
 
 def find_data(name: str | None, hints: Hints, cache: Path, view: View) -> Listing:
@@ -143,7 +144,7 @@ def prepare(
     leaks = _leaking(near, image_ids.tolist(), table)
     if leaks:
         notes += (f"D025: {leaks} pairs of near-duplicates stand in two parts of these splits: scores may be too good",)
-    return Prepared(data, pixels, manifest, listing, notes)
+    return Prepared(data, pixels, manifest, listing, notes, splits_file is not None)
 
 
 def _leaking(near: list[Pair], ids: list[str], splits: pd.DataFrame) -> int:

@@ -36,6 +36,8 @@ def describe_run(prepared: Prepared, suite: Suite, seed: int, command: str, devi
         f"{digest} {data.splits_digest} {suite.name} {suite.preprocessing.model_dump_json()} {seed}".encode()
     ).hexdigest()[:8]
     models = {name: {"family": family(spec), **spec.as_dict()} for name, spec in suite.models.items()}
+    cv = {"folds": int(data.splits["fold"].nunique()), "repeats": int(data.splits["repeat"].nunique())}
+    suite = suite.model_copy(update={"cv": suite.cv.model_copy(update=cv)})
     return {
         "schema": SCHEMA,
         "run_id": f"{listing.card.name}-{suite.name}-{mark}",
@@ -46,9 +48,10 @@ def describe_run(prepared: Prepared, suite: Suite, seed: int, command: str, devi
         "device": device,
         "suite": {
             "name": suite.name,
+            "description": suite.description,
             "digest": suite.digest,
             "preprocessing": suite.preprocessing.model_dump(),
-            "cv": {"folds": int(data.splits["fold"].nunique()), "repeats": int(data.splits["repeat"].nunique())},
+            "cv": cv,
             "models": models,
         },
         "data": {
@@ -69,8 +72,8 @@ def describe_run(prepared: Prepared, suite: Suite, seed: int, command: str, devi
         },
         "splits": {
             "digest": data.splits_digest,
-            "folds": int(data.splits["fold"].nunique()),
-            "repeats": int(data.splits["repeat"].nunique()),
+            **cv,
+            "published": prepared.published,
         },
         **({} if data.held_out is None else {"holdout": data.held_out.facts}),
         "pixels": {
@@ -83,6 +86,15 @@ def describe_run(prepared: Prepared, suite: Suite, seed: int, command: str, devi
         "notes": list(prepared.notes),
         "environment": environment.describe(),
     }
+
+
+def recorded_suite(run: dict[str, Any]) -> Suite:
+    """Return the suite that run.json holds, whose digest stands beside it."""
+    suite = run["suite"]
+    models = {name: {k: v for k, v in model.items() if k != "family"} for name, model in suite["models"].items()}
+    return Suite.model_validate(
+        {key: suite[key] for key in ("name", "description", "preprocessing", "cv")} | {"models": models}
+    )
 
 
 def without_folders(command: str) -> str:
@@ -144,8 +156,16 @@ def open_run(
         _write_tables(folder, prepared)
     models = {**before["suite"]["models"], **run["suite"]["models"]}
     if damaged or models != before["suite"]["models"] or before["schema"] < SCHEMA:
-        before = folder.write_run({**before, "suite": {**before["suite"], "models": models}})
+        before = folder.write_run(_with_models(before, models))
     return before
+
+
+def _with_models(run: dict[str, Any], models: dict[str, Any]) -> dict[str, Any]:
+    """Facts of a run that has these models, with the digest of its suite, where its description is known."""
+    run = {**run, "suite": {**run["suite"], "models": models}}
+    if "description" in run["suite"]:
+        run["suite"]["digest"] = recorded_suite(run).digest
+    return run
 
 
 def _write_tables(folder: RunFolder, prepared: Prepared) -> None:

@@ -215,7 +215,9 @@ def test_a_changed_file_is_refused_whatever_became_of_the_checksums(
     content[-3] ^= 0x40
     arrays.write_bytes(content)
     spoil(copy / "SHA256SUMS")
-    with pytest.raises(PackageError, match="is not there, or is no list of checksums|is not as it was|is not named in"):
+    with pytest.raises(
+        PackageError, match=r"is not there, or is no list of checksums|is not as it was|is not named in"
+    ):
         load_model(copy)
 
 
