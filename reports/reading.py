@@ -14,10 +14,15 @@ LABEL = re.compile(r"\\label\{tab:(\w+)\}")
 _ESCAPED = r"(?<!\\)((?:\\\\)*)"  # an even number of backslashes, so that what follows stands for itself
 _REMARK = re.compile(_ESCAPED + r"%[^\n]*")
 _BAR = re.compile(_ESCAPED + r"\|")
-_TABLE = re.compile(r"\\begin\{(tabular[*xy]?|longtable)\}(.*?)\\end\{\1\}", re.DOTALL)
 _CAPTION = r"\caption{"
 _BRACE = re.compile(r"(?<!\\)[{}]")
-_ALIGNMENT = re.compile(r"\s*(\[[^\]]*\])?\s*(\{(?:[^{}]|\{[^{}]*\})*\}\s*)+")
+_TABLE = re.compile(r"\\begin\{(tabular[*xy]?|longtable)\}(.*?)\\end\{\1\}", re.DOTALL)
+_GROUP = r"\s*\{((?:[^{}]|\{[^{}]*\})*)\}"
+_ALIGNMENT = {
+    True: re.compile(r"\s*(?:\[[tbc]\])?" + _GROUP),
+    False: re.compile(r"\s*\{([^{}]*)\}(?:\[[tbc]\])?" + _GROUP),
+}
+_BETWEEN = re.compile(r"[@!<>]\{([^{}]*)\}")  # in an alignment: what is set between columns
 _RULE = re.compile(
     r"\\(?:(?:top|mid|bottom)rule|hline|addlinespace)(?![A-Za-z])(?:\[[^\]]*\])?"
     r"|\\end(?:first|last)?(?:head|foot)(?![A-Za-z])|\\c(?:mid)?(?:rule|line)(?:\([a-z]*\))?\{[\d-]*\}"
@@ -28,7 +33,7 @@ _TOKEN = re.compile(
     re.DOTALL,
 )
 _LAYOUT = re.compile(
-    r"\\(?:begin|end)\{[A-Za-z]+\*?\}(?:\[[^\]]*\])?|\\[A-Za-z]+\*?(?:\[[^\]]*\])?|-?[\d.]+(?:pt|em|ex|mm|cm|in)\b"
+    r"\\(?:begin|end)\{[A-Za-z]+\*?\}(?:\[[htbpH!]*\])?|\\[A-Za-z]+\*?|\{-?[\d.]+(?:pt|em|ex|mm|cm|in)\}|[{}!<>]"
 )
 
 
@@ -89,12 +94,13 @@ def from_latex(text: str, path: Path) -> Grid:
     tables = list(_TABLE.finditer(text))
     if len(tables) != 1:
         raise ResultsError(f"{path}: holds {len(tables)} tables: give a file with one")
-    body = _RULE.sub(" ", _ALIGNMENT.sub("", tables[0][2], count=1))
-    rows = [row for row in _rows(body) if any(row)]
-    around = _one_line(
-        re.sub(r"[{}!<>]", " ", _LAYOUT.sub(" ", text[: tables[0].start()] + " " + text[tables[0].end() :]))
-    )
-    beside = (*captions, *([around] if around else []))
+    kind, body = tables[0].groups()
+    alignment = _ALIGNMENT[kind in ("tabular", "longtable")].match(body)
+    between = _BETWEEN.findall(alignment[0]) if alignment else []
+    around = [text[: tables[0].start()], text[tables[0].end() :], *between]
+    words = _one_line(" ".join(_LAYOUT.sub(" ", part) for part in around))
+    beside = (*captions, *([words] if words else []))
+    rows = [row for row in _rows(_RULE.sub(" ", body[alignment.end() if alignment else 0 :])) if any(row)]
     if not rows:
         return Grid([], [], beside)
     return Grid(rows[0], [row for row in rows[1:] if row != rows[0]], beside)  # a longtable may repeat its head

@@ -186,12 +186,49 @@ def test_words_that_are_not_the_reports_are_not_checked(
     assert any("words" in line for line in finding.unchecked)
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (r"\centering", r"\centering[0.99]"),
+        ("{llllllllll}", "{lllllll@{ 0.99 }lll}"),
+        (r"\begin{table*}", r"\begin{table*}[h] \def\x{0.99}"),
+        (r"\end{table*}", r"0.99 pt \end{table*}"),
+        (r"\begin{table*}", r"\begin{tblr}{ll} ours & 0.99 \end{tblr} \iffalse \begin{table*}"),
+        (r"\centering", r"\centering\includegraphics{ours}"),
+    ],
+)
+def test_words_hidden_in_the_layout_are_not_checked(
+    tables: tuple[Evaluation, dict[str, Path]], tmp_path: Path, old: str, new: str
+) -> None:
+    evaluation, paths = tables
+    text = paths["summary.tex"].read_text(encoding="utf-8")
+    assert old in text
+    (tmp_path / "summary.tex").write_text(text.replace(old, new), encoding="utf-8")
+    finding = check_table(evaluation, tmp_path / "summary.tex", Level())
+    assert finding.wrong or finding.unchecked
+
+
+@pytest.mark.parametrize(
+    ("begin", "end"), [(r"\iffalse ", r"\fi "), (r"\begin{comment} ", r"\end{comment} "), (r"\phantom{", "} ")]
+)
+def test_a_true_row_that_nobody_sees_does_not_help_a_forged_one(
+    tables: tuple[Evaluation, dict[str, Path]], tmp_path: Path, begin: str, end: str
+) -> None:
+    evaluation, paths = tables
+    lines = paths["summary.tex"].read_text(encoding="utf-8").splitlines()
+    place = next(i for i, line in enumerate(lines) if line.startswith("hog-svm &"))
+    lines[place : place + 1] = [begin + lines[place], end + lines[place].replace("0.", "0.9", 1)]
+    (tmp_path / "summary.tex").write_text("\n".join(lines), encoding="utf-8")
+    assert check_table(evaluation, tmp_path / "summary.tex", Level()).wrong
+
+
 def test_a_latex_table_may_be_set_in_another_way(tables: tuple[Evaluation, dict[str, Path]], tmp_path: Path) -> None:
     evaluation, paths = tables
     text = paths["summary.tex"].read_text(encoding="utf-8")
     for old, new in (
         ("table*", "table"),
         (r"\toprule", r"\hline"),
+        ("{llllllllll}", "{@{}l|lrrrrrrr>{\\small}c@{}}"),
         (r"\centering", r"\centering\footnotesize\setlength{\tabcolsep}{3pt}"),
     ):
         text = text.replace(old, new)
