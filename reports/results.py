@@ -302,12 +302,12 @@ def _json(root: Path, name: str, *, versioned: bool = True) -> Any:
                 f"{name} has schema {content['schema']!r} and this xraybench reads schemas up to {SCHEMAS[-1]}; "
                 "use the version of xraybench that made the run, or a later one"
             )
-        if (content["schema"] > 1 or "seal" in content) and content.get("seal") != _seal(content):
+        if (content["schema"] > 1 or "seal" in content) and content.get("seal") != seal(content):
             raise ResultsError(f"{name} does not fit its seal: it was changed or damaged; {RECOMPUTE}")
     return content
 
 
-def _seal(content: dict[str, Any]) -> str:
+def seal(content: dict[str, Any]) -> str:
     """SHA-256 of everything in a file but its seal, from schema 2 on."""
     rest = {key: value for key, value in content.items() if key != "seal"}
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -143,6 +144,26 @@ def test_openvino_is_refused_where_there_is_nothing_to_do_for_it(
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(PackageError, match=r"--engine openvino: .* pip install 'xraybench\[openvino\]'"):
         load_model(classical.model("hog-svm"), "openvino")
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o002, 0o077])
+def test_every_file_of_an_export_has_the_mode_of_a_new_file(classical: Made, tmp_path: Path, umask: int) -> None:
+    """Of a model that was tested, whatever the modes of its files are, and of one that is fitted now."""
+    shutil.copytree(classical.run, tmp_path / "run")
+    (tmp_path / "run/holdout/hog-svm/model/references.safetensors").chmod(0o600)
+    before = os.umask(umask)
+    try:
+        assert (
+            classical.bench("export", tmp_path / "run", "--model", "hog-svm", "--out", tmp_path / "a").returncode == 0
+        )
+        shutil.rmtree(tmp_path / "run/holdout/hog-svm")
+        assert (
+            classical.bench("export", tmp_path / "run", "--model", "hog-svm", "--out", tmp_path / "b").returncode == 0
+        )
+    finally:
+        os.umask(before)
+    for path in (*(tmp_path / "a").rglob("*"), *(tmp_path / "b").rglob("*")):
+        assert path.is_dir() or path.stat().st_mode & 0o777 == 0o666 & ~umask, path
 
 
 def test_a_changed_file_is_refused_by_name(classical: Made, tmp_path: Path) -> None:
