@@ -33,6 +33,7 @@ def serve(
         import uvicorn
 
         from bench.serving.app import make_app
+        from bench.serving.connections import Impatient
     except ModuleNotFoundError as error:
         raise UserError(f"bench serve needs {error.name}: pip install 'xraybench[serve]'") from None
     from bench.deploy.model import load_model
@@ -59,6 +60,7 @@ def serve(
             make_app(models, limits),
             host=host,
             port=port,
+            http=Impatient,
             log_level="warning",
             access_log=False,
             timeout_keep_alive=5,

@@ -31,23 +31,29 @@ def told_apart(models: Sequence[Model]) -> list[Model]:
     return [replace(m, facts={**m.facts, "name": name}) for m, name in zip(models, numbered, strict=True)]
 
 
-def look_at(models: Sequence[Model], data: bytes, frame: int, max_pixels: int) -> dict[str, Any]:
-    """Answers of every model to one file.
+def decoded(data: bytes, frame: int, max_pixels: int) -> Picture:
+    """Read one file.
 
     Raises
     ------
     radiographs.read.UnreadableImageError
         If it is no picture that can be used.
     """
-    picture = _picture(data, frame, max_pixels)
+    picture = read_bytes(data, "the file", frame=frame, max_pixels=max_pixels)
+    if frame >= picture.frames:
+        raise UnreadableImageError(f"frame {frame}: the file has {picture.frames}, counted from 0")
+    return picture
+
+
+def look_at(models: Sequence[Model], picture: Picture, frame: int) -> dict[str, Any]:
+    """Answers of every model to one picture."""
     answers = [_answer(model, seen_of("", frame, picture, model.preprocessing)) for model in models]
     facts = {"frames": picture.frames, "kind": picture.mode, "modality": picture.tags.get("modality", "")}
     return {**facts, "models": answers}
 
 
-def explain(models: Sequence[Model], data: bytes, frame: int, max_pixels: int) -> dict[str, Any]:
+def explain(models: Sequence[Model], picture: Picture, frame: int) -> dict[str, Any]:
     """Heat maps of the most probable class: `bench.explaining.occlusion` on a coarser grid than that of ``bench explain``, for its speed."""
-    picture = _picture(data, frame, max_pixels)
     maps = []
     for model in models:
         pixels = seen_of("", frame, picture, model.preprocessing).pixels
@@ -57,13 +63,6 @@ def explain(models: Sequence[Model], data: bytes, frame: int, max_pixels: int) -
         heat = occlusion(lambda images, m=model, k=best: m.probabilities(images)[:, k], pixels, _GRID)
         maps.append({"model": model.name, "class": model.classes[best], "png": _png(_overlay(pixels, heat))})
     return {"models": maps}
-
-
-def _picture(data: bytes, frame: int, max_pixels: int) -> Picture:
-    picture = read_bytes(data, "the file", frame=frame, max_pixels=max_pixels)
-    if frame >= picture.frames:
-        raise UnreadableImageError(f"frame {frame}: the file has {picture.frames}, counted from 0")
-    return picture
 
 
 def _answer(model: Model, image: Seen) -> dict[str, Any]:
