@@ -15,6 +15,7 @@ from typing import Any
 import pandas as pd
 import pyarrow.parquet as pq
 from radiographs.disk import write_file, write_whole
+from radiographs.formulas import neutral, original
 
 from bench.deploy.answers import answer
 from bench.deploy.inputs import Item, Seen, see
@@ -25,6 +26,7 @@ from bench.store import is_sealed, sealed
 PART = 512  # files whose answers are kept together
 _BLOCK = 64  # images that a model looks at together
 _PLAN, _WHOLE = "_plan.json", "_SUCCESS"  # readers of a folder of Parquet files pass over names with _
+_TEXTS = ("file", "labels", "reason", "instance")  # in a CSV file a spreadsheet would run what begins with =
 FORMATS = (".csv", ".parquet", ".jsonl")
 
 
@@ -202,7 +204,8 @@ def rows_of(out: Path) -> Iterator[pd.DataFrame]:
         for table in pd.read_json(out, lines=True, chunksize=10_000, dtype=False):
             yield table[columns]
     else:
-        yield from pd.read_csv(out, usecols=columns, dtype=str, keep_default_na=False, chunksize=10_000)
+        for table in pd.read_csv(out, usecols=columns, dtype=str, keep_default_na=False, chunksize=10_000):
+            yield table.map(original)
 
 
 def _begin(folder: Path, model: Model, settings: Settings, *, overwrite: bool) -> bool:
@@ -296,6 +299,7 @@ def _join(parts: Sequence[Path], fresh: Path, suffix: str) -> None:
         for number, part in enumerate(parts):
             table = pq.read_table(part).to_pandas()
             if suffix == ".csv":
+                table = table.assign(**{name: table[name].map(neutral) for name in _TEXTS})
                 table.to_csv(stream, index=False, header=number == 0, lineterminator="\n")
             else:
                 table.to_json(stream, orient="records", lines=True, force_ascii=False, double_precision=15)

@@ -16,6 +16,7 @@ from radiographs.splits import (
     make_splits,
     nested_share,
     read_splits,
+    write_splits,
 )
 from sklearn.model_selection import GroupKFold
 
@@ -209,3 +210,14 @@ def test_splits_are_published_as_a_run_would_make_them(bench_command, phantom_fo
     )
     assert again.returncode == 0, again.stderr
     assert bench_command("splits", phantom_folder, "--out", tmp_path / "s.xlsx").returncode == 2
+
+
+def test_a_spreadsheet_runs_nothing_of_published_splits_and_they_are_read_as_they_were(tmp_path: Path) -> None:
+    ids = ["=1+1.dcm", "'=1", "+a", "-b", "@c", "＝d", "plain", "'quoted'", '=HYPERLINK("http://x")', "\ttab"]
+    splits = pd.DataFrame({"image_id": ids, "repeat": 0, "fold": 0, "part": "train"})
+    write_splits(splits, tmp_path / "splits.csv")
+    written = pd.read_csv(tmp_path / "splits.csv", keep_default_na=False)["image_id"]
+    assert not written.str.match(r"[=+\-@\t\r\n＝]").any()
+    assert written[6] == "plain"
+    assert read_splits(tmp_path / "splits.csv")["image_id"].tolist() == ids
+    assert digest(read_splits(tmp_path / "splits.csv")) == digest(splits)

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import cv2
@@ -236,3 +237,32 @@ def test_parts_of_which_nobody_knows_what_made_them_are_answered_again(
     done = classical.bench(*command)
     assert done.returncode == 0, done.stderr
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "out"), before)
+
+
+def test_a_spreadsheet_runs_nothing_of_the_answers(
+    classical: Made, images: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file's name and a SOPInstanceUID may be formulas."""
+    monkeypatch.chdir(tmp_path)
+    Path("=1+1.png").write_bytes(images[0].read_bytes())
+    Path("@sum.png").write_bytes(b"no picture")
+    options = ("--out", "out.csv", "--kaggle", "submission.csv")
+    assert classical.bench("predict", classical.model("hog-svm"), "=1+1.png", "@sum.png", *options).returncode == 1
+    assert pd.read_csv("out.csv")["file"].tolist() == ["'=1+1.png", "'@sum.png"]
+    assert pd.read_csv("submission.csv")["SOPInstanceUID"].tolist() == ["'=1+1", "'@sum"]
+    assert classical.bench("predict", classical.model("hog-svm"), "=1+1.png", "--out", "out.parquet").returncode == 0
+    assert pd.read_parquet("out.parquet")["file"].tolist() == ["=1+1.png"]
+
+
+def test_an_instance_that_is_a_formula_is_written_as_a_text(classical: Made, tmp_path: Path) -> None:
+    pydicom = pytest.importorskip("pydicom")
+    from pydicom.data import get_testdata_file
+
+    slice_ = pydicom.dcmread(get_testdata_file("CT_small.dcm"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # such an identifier is wrong, which is the point
+        slice_.SOPInstanceUID = '=HYPERLINK("http://x")'
+        slice_.save_as(tmp_path / "ct.dcm")
+    out = tmp_path / "out.csv"
+    assert classical.bench("predict", classical.model("hog-svm"), tmp_path / "ct.dcm", "--out", out).returncode == 0
+    assert not pd.read_csv(out, keep_default_na=False)["instance"].str.startswith("=").any()
