@@ -140,7 +140,7 @@ def load(run: Path) -> Results:
     if description["schema"] > 1:
         _require(description, ("files",), "run.json")
         _require(description["files"], ("manifest.parquet", "splits.parquet"), "run.json, files")
-    files = description.get("files", {})
+    files = description.get("files")
     splits = _table(root, "splits.parquet", SPLIT_COLUMNS, files)
     cells, predictions = _cells(root, description, splits)
     return Results(
@@ -264,29 +264,31 @@ def _predictions(
     return frame
 
 
-def _pictures(root: Path, schema: int) -> dict[str, str]:
-    """SHA-256 of each picture file; nothing where there are none, or the first schema does not say."""
+def _pictures(root: Path, schema: int) -> dict[str, str] | None:
+    """SHA-256 of each picture file; None where the first schema does not say."""
     if _inside(root, "pictures.json").is_file():
-        return _json(root, "pictures.json").get("files", {})
+        content = _json(root, "pictures.json")
+        _require(content, ("files",), "pictures.json")
+        return content["files"]
     if schema > 1 and any(_inside(root, name).exists() for name in ("samples", "thumbnails.parquet")):
         raise ResultsError(
             f"{root / 'pictures.json'}: is not there, so that nobody knows whose pictures these are; "
             "run the same `bench run` again: it makes them again, or remove samples and thumbnails.parquet"
         )
-    return {}
+    return {} if schema > 1 else None
 
 
-def _samples(root: Path, known: dict[str, str]) -> Iterator[Sample]:
+def _samples(root: Path, known: dict[str, str] | None) -> Iterator[Sample]:
     if not _inside(root, "samples/samples.json").is_file():
         return
-    for name in known:
-        if name.startswith("samples/"):
-            _checked(_bytes(root, name), name, known)
+    _checked(_bytes(root, "samples/samples.json"), "samples/samples.json", known)
     for entry in _json(root, "samples/samples.json", versioned=False):
         _require(entry, ("image_id", "labels", "before", "after", "augmented"), "samples/samples.json")
         before, after, *augmented = (
             _inside(root, f"samples/{name}") for name in (entry["before"], entry["after"], *entry["augmented"])
         )
+        for path in (before, after, *augmented):
+            _checked(_bytes(root, f"samples/{path.name}"), f"samples/{path.name}", known)
         yield Sample(entry["image_id"], tuple(entry["labels"]), before, after, tuple(augmented))
 
 
@@ -313,13 +315,13 @@ def seal(content: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
-def _table(root: Path, name: str, columns: tuple[str, ...], known: dict[str, str]) -> pd.DataFrame:
+def _table(root: Path, name: str, columns: tuple[str, ...], known: dict[str, str] | None) -> pd.DataFrame:
     return _parquet(_checked(_bytes(root, name), name, known), name, columns)
 
 
-def _checked(content: bytes, name: str, known: dict[str, str]) -> bytes:
-    """Return the content of a file if it fits the checksum that is known of it, if one is."""
-    if name in known and hashlib.sha256(content).hexdigest() != known[name]:
+def _checked(content: bytes, name: str, known: dict[str, str] | None) -> bytes:
+    """Return the content of a file if it fits its checksum; where some are known, of a file that is not among them there is none to fit."""
+    if known is not None and hashlib.sha256(content).hexdigest() != known.get(name):
         raise ResultsError(
             f"{name} does not match its checksum; {RECOMPUTE.replace('recomputes the cell', 'makes it again')}"
         )

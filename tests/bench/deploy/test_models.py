@@ -340,6 +340,13 @@ def test_export_without_a_last_test_fits_to_every_image(classical: Made, tmp_pat
     again = classical.bench("export", tmp_path / "run", "--out", tmp_path / "best")
     assert again.returncode == 2
     assert "is there already" in again.stderr
+    said = tmp_path / "run/cells/hog-svm/r0-f0/model/svm.json"
+    content = said.read_text()
+    said.write_text(content.replace("1", "2", 1))
+    damaged = classical.bench("export", tmp_path / "run", "--model", "hog-svm", "--out", tmp_path / "other")
+    assert damaged.returncode == 2
+    assert "r0-f0: model/svm.json does not fit its checksum: give the same `bench run` again" in damaged.stderr
+    said.write_text(content)
     unknown = classical.bench("export", tmp_path / "run", "--model", "hog-svn", "--out", tmp_path / "other")
     assert unknown.returncode == 2
     assert "it has hog-svm, hog-xgboost" in unknown.stderr
