@@ -34,7 +34,7 @@ bench-gpu:  ## networks on this device beside a loop as in timm's train.py
 	PYTHONPATH=. $(PYTHON) tests/benchmarks/gpu.py --out gpu.json
 
 lock:  ## pinned versions without addresses, for continuous integration
-	uv pip compile pyproject.toml --extra all --extra mlflow --group dev --universal --python-version 3.11 --no-emit-index-url --no-annotate --no-header -o requirements.lock
+	uv pip compile pyproject.toml --extra all --extra backbones --extra mlflow --group dev --universal --python-version 3.11 --no-emit-index-url --no-annotate --no-header -o requirements.lock
 
 audit:  ## known vulnerabilities of the pinned packages; asks the package index
 	uvx pip-audit --requirement requirements.lock --no-deps --disable-pip

@@ -15,7 +15,7 @@ from radiographs.splits import nested_share
 
 from bench import clock
 from bench.encodings import Encodings
-from bench.errors import UserError, is_disk_error
+from bench.errors import UserError, is_disk_error, one_line
 from bench.model import Inputs, Resources, Rows, build, family, fit, predict, skip_reasons, version
 from bench.store import Cell
 from bench.suite import ModelSpec, Part
@@ -88,7 +88,7 @@ def recipe_digest(spec: ModelSpec) -> str:
 
 
 def _recipe(spec: ModelSpec) -> dict[str, Any]:
-    return {key: value for key, value in spec.as_dict().items() if key != "description"}
+    return {key: value for key, value in spec.as_dict().items() if key not in ("description", "family")}
 
 
 def check_tuned(models: Mapping[str, ModelSpec], splits_digest: str) -> None:
@@ -173,14 +173,18 @@ class Runner:
         try:
             return do()
         except skip_reasons() as error:
-            return Computed(self._record("skipped") | {"reason": _one_line(error)})
+            return self.skipped(one_line(error))
         except UserError:
             raise
         except Exception as error:  # whatever a model does wrong is that cell's failure, not the run's
             if is_disk_error(error):
                 raise
             hint = f" ({_HINT})" if is_out_of_memory(error) else ""
-            return self.failure(f"{type(error).__name__}: {_one_line(error)}{hint}", traceback.format_exc())
+            return self.failure(f"{type(error).__name__}: {one_line(error)}{hint}", traceback.format_exc())
+
+    def skipped(self, reason: str) -> Computed:
+        """Return the record of a cell that cannot be had here."""
+        return Computed(self._record("skipped") | {"reason": reason})
 
     def failure(self, reason: str, details: str | None = None) -> Computed:
         """Return the record of a failed cell."""
@@ -217,6 +221,7 @@ class Runner:
             "chosen": {},
             "history": [],
             "warnings": [],
+            "weights": [],
         }
 
     def _fit(self) -> None:
@@ -255,6 +260,7 @@ class Runner:
             "n_parameters": int(getattr(head, "n_parameters_", 0))
             + sum(self.encodings.get(p).n_parameters for p in self.spec.encoders),
             "model_bytes": self._support_bytes(head),
+            "weights": weights_of(self.spec, self.resources),
             "chosen": getattr(head, "chosen_", {}),
             "history": getattr(head, "history_", []),
             "warnings": self.warnings + clock.warnings(samples, self.cost.load_of_others if self.jobs == 1 else 0.0),
@@ -330,6 +336,13 @@ class Runner:
         return pd.DataFrame(columns)
 
 
+def weights_of(spec: ModelSpec, resources: Resources) -> list[dict[str, Any]]:
+    """What is known of the pretrained weights that a model starts from: backbone, file, origin, licence, citations, sha256."""
+    parts = [build(part, resources, "model") for part in (*spec.encoders, spec.head)]
+    facts = [part.weights_facts() for part in parts if hasattr(part, "weights_facts")]
+    return list({each["sha256"]: each for each in facts if each}.values())
+
+
 def landmarks(n: int, share: float, seed: int) -> np.ndarray:
     """Rows of a share of n images, sorted, the same for the same seed."""
     return np.sort(np.random.default_rng(seed).permutation(n)[: round(min(1.0, share) * n)])
@@ -342,7 +355,3 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or (
         isinstance(error, RuntimeError | ValueError) and any(w in said for w in words)
     )
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:500] or type(error).__name__

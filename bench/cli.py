@@ -14,7 +14,7 @@ from typing import Annotated, NoReturn
 import typer
 from rich.markup import escape
 
-from bench import data_commands, report_commands
+from bench import data_commands, report_commands, weights_command
 from bench.audit_command import audit
 from bench.console import Said, err, nobody_reads, open_streams, out, say_error
 from bench.deploy import commands as deploy_commands
@@ -44,6 +44,7 @@ app = typer.Typer(
     help="Classical vision against deep learning on radiographs.",
 )
 app.add_typer(data_commands.app, name="data")
+app.add_typer(weights_command.app, name="weights")
 
 
 class Device(StrEnum):
@@ -263,7 +264,7 @@ def main() -> NoReturn:
 
 def invoke(arguments: list[str]) -> int:
     """Exit code of a command; what a user can mend becomes one line on standard error."""
-    from bench.errors import DiskError, cause, is_disk_error
+    from bench.errors import DiskError, cause, is_disk_error, one_line
 
     try:
         return int(app(arguments, standalone_mode=False) or 0)
@@ -282,7 +283,7 @@ def invoke(arguments: list[str]) -> int:
             return 1 if is_disk_error(error) else 2
         if not _is_user_error(error):
             raise
-        say_error(" ".join(str(error).split()))
+        say_error(one_line(error, 10_000))
         return 1 if isinstance(error, DiskError) else 2
 
 

@@ -14,7 +14,7 @@ from radiographs import splits as splitting
 from radiographs.disk import damage
 
 from bench.held_out import facts_of
-from bench.record import data_digest, recorded_suite
+from bench.record import data_digest, suite_digest
 from bench.store import Cell, RunFolder
 from reports.results import Results
 
@@ -76,7 +76,7 @@ def _manifest(results: Results) -> Iterator[str]:
 
 def _suite(results: Results) -> Iterator[str]:
     suite, planned = results.run["suite"], results.run["splits"]
-    if "description" in suite and recorded_suite(results.run).digest != suite["digest"]:
+    if "description" in suite and suite_digest(suite) != suite["digest"]:
         yield f"suite of run.json: has another digest than it says ({suite['digest'][:12]}): a model or a parameter is another"
     for key in ("folds", "repeats"):
         if suite.get("cv", planned).get(key) != planned[key]:

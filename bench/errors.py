@@ -25,7 +25,12 @@ def is_disk_error(error: BaseException) -> bool:
     return isinstance(error, OSError) and error.errno in _DISK
 
 
+def one_line(error: BaseException, most: int = 500) -> str:
+    """Return what an error says as one line of at most so many characters."""
+    return " ".join(str(error).split())[:most] or type(error).__name__
+
+
 def cause(error: OSError) -> str:
     """Return file and reason, such as ``runs/a/run.json: No space left on device``."""
-    reason = os.strerror(error.errno) if error.errno else " ".join(str(error).split())
+    reason = os.strerror(error.errno) if error.errno else one_line(error)
     return f"{error.filename}: {reason}" if error.filename else reason

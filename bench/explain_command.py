@@ -90,7 +90,7 @@ def _tested(run: Path) -> list[Path]:
     from reports.results import load
 
     found = [run / "holdout" / name / "model" for name in load(run).models]
-    models = [path for path in found if path.is_dir() and _family(path) != "floor"]
+    models = [path for path in found if path.is_dir() and _family(path) != "dummy"]
     if not models:
         raise UserError(f"{run}: holds no models: run it with --holdout, or make a model with bench export")
     return models

@@ -13,7 +13,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from bench.errors import UserError
-from bench.suite import ModelSpec, Part, did_you_mean
+from bench.suite import ModelSpec, Part, Suite, did_you_mean
+
+_OWN = {"baselines": "classical", "deep": "deep"}  # rooms of the project, and what their classes are
 
 
 class Encoder(Protocol):
@@ -94,16 +96,40 @@ def _resolve(part: Part, where: str) -> type:
 
 
 def family(spec: ModelSpec) -> str:
-    """``classical``, ``deep``, ``fusion`` or ``floor``: by what looks at the image, which is the encoders if there are any."""
-    parts = spec.encoders or (spec.head,)
-    kinds = {_part_family(part) for part in parts}
+    """``classical``, ``deep``, ``fusion`` or ``dummy``: as the suite says, else by what looks at the image: the encoders if there are any.
+
+    Raises
+    ------
+    UserError
+        If the suite does not say and a class is not the project's own.
+    """
+    if spec.family is not None:
+        return spec.family
+    foreign = [part.class_ for part in (*spec.encoders, spec.head) if part.class_.split(".")[0] not in _OWN]
+    if foreign:
+        raise UserError(
+            f'{foreign[0]} is not one of the project\'s own classes: say what the model counts as, with a line such as family = "deep" '
+            "(or classical, fusion, dummy) in its table"
+        )
+    if not spec.encoders and spec.head.class_ == "baselines.prior:Prior":
+        return "dummy"
+    kinds = {_OWN[part.class_.split(".")[0]] for part in spec.encoders or (spec.head,)}
     return kinds.pop() if len(kinds) == 1 else "fusion"
 
 
-def _part_family(part: Part) -> str:
-    if part.class_ == "baselines.prior:Prior":
-        return "floor"
-    return "deep" if part.class_.startswith("deep.") else "classical"
+def check_families(suite: Suite) -> None:
+    """See that every model of a suite has a family.
+
+    Raises
+    ------
+    UserError
+        Naming the model's table.
+    """
+    for name, spec in suite.models.items():
+        try:
+            family(spec)
+        except UserError as error:
+            raise UserError(f"models.{name}: {error}") from None
 
 
 def version(part: Part) -> int:

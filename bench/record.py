@@ -37,7 +37,13 @@ def describe_run(prepared: Prepared, suite: Suite, seed: int, command: str, devi
     ).hexdigest()[:8]
     models = {name: {"family": family(spec), **spec.as_dict()} for name, spec in suite.models.items()}
     cv = {"folds": int(data.splits["fold"].nunique()), "repeats": int(data.splits["repeat"].nunique())}
-    suite = suite.model_copy(update={"cv": suite.cv.model_copy(update=cv)})
+    recorded = {
+        "name": suite.name,
+        "description": suite.description,
+        "preprocessing": suite.preprocessing.model_dump(),
+        "cv": cv,
+        "models": models,
+    }
     return {
         "schema": SCHEMA,
         "run_id": f"{listing.card.name}-{suite.name}-{mark}",
@@ -46,14 +52,7 @@ def describe_run(prepared: Prepared, suite: Suite, seed: int, command: str, devi
         "command": without_folders(command),
         "seed": seed,
         "device": device,
-        "suite": {
-            "name": suite.name,
-            "description": suite.description,
-            "digest": suite.digest,
-            "preprocessing": suite.preprocessing.model_dump(),
-            "cv": cv,
-            "models": models,
-        },
+        "suite": recorded | {"digest": suite_digest(recorded)},
         "data": {
             "name": listing.card.name,
             "title": listing.card.title,
@@ -88,13 +87,11 @@ def describe_run(prepared: Prepared, suite: Suite, seed: int, command: str, devi
     }
 
 
-def recorded_suite(run: dict[str, Any]) -> Suite:
-    """Return the suite that run.json holds, whose digest stands beside it."""
-    suite = run["suite"]
+def suite_digest(suite: dict[str, Any]) -> str:
+    """Digest of a suite as run.json has it: of all that decides a number, and so not of what a model counts as."""
     models = {name: {k: v for k, v in model.items() if k != "family"} for name, model in suite["models"].items()}
-    return Suite.model_validate(
-        {key: suite[key] for key in ("name", "description", "preprocessing", "cv")} | {"models": models}
-    )
+    known = {key: suite[key] for key in ("name", "description", "preprocessing", "cv")}
+    return Suite.model_validate({**known, "models": models}).digest
 
 
 def without_folders(command: str) -> str:
@@ -164,7 +161,7 @@ def _with_models(run: dict[str, Any], models: dict[str, Any]) -> dict[str, Any]:
     """Facts of a run that has these models, with the digest of its suite, where its description is known."""
     run = {**run, "suite": {**run["suite"], "models": models}}
     if "description" in run["suite"]:
-        run["suite"]["digest"] = recorded_suite(run).digest
+        run["suite"]["digest"] = suite_digest(run["suite"])
     return run
 
 
@@ -220,6 +217,6 @@ def _difference(before: dict[str, Any], now: dict[str, Any]) -> str | None:
     for name, spec in now["suite"]["models"].items():
         old = before["suite"]["models"].get(name)
         for key in {**(old or {}), **spec}:
-            if old is not None and key != "description" and old.get(key) != spec.get(key):
+            if old is not None and key not in ("description", "family") and old.get(key) != spec.get(key):
                 return f"other parameters of {name} ({key} = {old.get(key)}; now {spec.get(key)})"
     return None

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,7 @@ from bench.encodings import Encodings
 from bench.keys import Keys
 from bench.live import View
 from bench.lock import Lock
-from bench.model import Resources, build, skip_reasons
+from bench.model import Resources, skip_reasons
 from bench.side_by_side import Crew
 from bench.store import Cell, ModelNotSavedError, RunFolder, StoreError
 from bench.suite import ModelSpec, Suite
@@ -38,28 +39,6 @@ def plan(suite: Suite, splits: pd.DataFrame) -> list[Cell]:
     return [Cell(model, int(repeat), int(fold)) for model, (repeat, fold) in product(suite.models, folds)]
 
 
-def check_models(suite: Suite, resources: Resources, keys: Keys) -> None:
-    """Build every part of every model once, so that a wrong parameter is found before anything is computed.
-
-    A model whose key is known was built before.
-
-    Raises
-    ------
-    UserError
-        Naming the key in the suite.
-    """
-    for name, spec in suite.models.items():
-        if keys.known(spec):
-            continue
-        for where, part in [(f"models.{name}.encoders.{k}", p) for k, p in enumerate(spec.encoders)] + [
-            (f"models.{name}.head", spec.head)
-        ]:
-            try:
-                build(part, resources, where)
-            except skip_reasons():
-                continue
-
-
 def run_cells(
     suite: Suite,
     data: Data,
@@ -74,8 +53,11 @@ def run_cells(
     jobs: int = 1,
     timeout: float | None = None,
     cluster: Plan | None = None,
+    skipped: Mapping[str, str] = MappingProxyType({}),
 ) -> Outcome:
     """Compute every cell that the folder does not hold yet, `jobs` of them side by side or on a cluster, each for `timeout` seconds at most.
+
+    Cells of the models in `skipped` get a record with the reason, unless their results are there.
 
     Raises
     ------
@@ -84,12 +66,17 @@ def run_cells(
     """
     cells = plan(suite, data.splits)
     todo, kept = [], 0
+    counts = {"done": 0, "skipped": 0, "failed": 0}
     for cell in cells:
-        if _is_there(folder, cell, suite.models[cell.model], keys, encodings, data, seed, view):
+        spec = suite.models[cell.model]
+        if _is_there(folder, cell, spec, keys, encodings, data, seed, view):
             kept += 1
+        elif cell.model in skipped:
+            record = Runner(cell, spec, data, encodings, resources, seed).skipped(skipped[cell.model]).record
+            folder.write_cell(cell, record, None, None)
+            counts["skipped"] += 1
         else:
             todo.append(cell)
-    counts = {"done": 0, "skipped": 0, "failed": 0}
     with view.running(todo, kept):
         for cell, computed in _computed(
             todo, suite, data, folder, encodings, resources, seed, view, jobs, timeout, cluster

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bench import environment, prepare
+from bench.availability import grouped, without_packages, without_weights
 from bench.cell import check_tuned
 from bench.cluster.elsewhere import Elsewhere
 from bench.cluster.plan import ClusterLostError, Plan, parse_plan
@@ -21,10 +22,10 @@ from bench.errors import DiskError, UserError, cause
 from bench.keys import Keys
 from bench.live import View, clock_face
 from bench.lock import Lock
-from bench.model import Resources
+from bench.model import Resources, check_families
 from bench.own_classes import find_beside
 from bench.record import describe_run, open_run
-from bench.run import Outcome, check_models, run_cells
+from bench.run import Outcome, run_cells
 from bench.samples import write_pictures
 from bench.store import RunFolder
 from bench.suite import Suite, load_suite, parse_setting, with_epochs
@@ -140,6 +141,7 @@ def requested_suite(request: Request, view: View, gpu: str | None) -> Suite:
     if suite.cv.folds < 2:
         raise UserError(f"--folds {suite.cv.folds}: give 2 or more")
     suite = suite.select(request.models) if request.models else suite
+    check_families(suite)
     return with_epochs(suite, request.epochs) if request.epochs is not None else suite
 
 
@@ -174,6 +176,8 @@ def _run(
     plan: Plan | None,
     view: View,
 ) -> Outcome:
+    skipped = without_packages(suite)
+    _say_skipped(skipped, view)
     prepared = prepare.prepare(
         listing,
         suite,
@@ -200,7 +204,8 @@ def _run(
         threads=environment.threads(),
     )
     keys = Keys(cache, resources, (prepared.pixels.digest, data.splits_digest, request.seed))
-    check_models(suite, resources, keys)
+    missing = without_weights(_to_look_for(suite, keys, skipped), resources)
+    _say_skipped(missing, view)
     folder.clear_leftovers()
     run = open_run(folder, describe_run(prepared, suite, request.seed, request.command, device), prepared, view.note)
     view.console.print(_balance(prepared))
@@ -233,12 +238,24 @@ def _run(
         jobs=request.jobs,
         timeout=request.timeout,
         cluster=plan,
+        skipped=skipped | missing,
     )
     if data.held_out is None:
         return outcome
     from bench.deploy.holdout import score_holdout
 
     return replace(outcome, untested=score_holdout(folder, data, encodings, own, view.note))
+
+
+def _to_look_for(suite: Suite, keys: Keys, skipped: dict[str, str]) -> Suite:
+    """Models whose parts must be built to see what they need; one whose key is known was built before."""
+    return suite.select(name for name, spec in suite.models.items() if name not in skipped and not keys.known(spec))
+
+
+def _say_skipped(skipped: dict[str, str], view: View) -> None:
+    """Say once per reason which models are skipped."""
+    for reason, names in grouped(skipped).items():
+        view.note(f"skipped: {', '.join(names)}: {reason}")
 
 
 def _balance(prepared: prepare.Prepared) -> Table:
@@ -255,10 +272,12 @@ def _balance(prepared: prepare.Prepared) -> Table:
 
 def _farewell(outcome: Outcome, folder: RunFolder, console: Console, seconds: float) -> int:
     from reports.results import load
-    from reports.terminal import held_out_summary, summary_table
+    from reports.terminal import held_out_summary, summary_table, unfinished
 
     results = load(folder.root)
     console.print(summary_table(results, console.width))
+    for line in unfinished(results):
+        console.print(Text(line))
     if results.held_out:
         console.print(held_out_summary(results))
     parts = [

@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -50,6 +50,9 @@ class Part(BaseModel):
         return Part.model_validate({"class": self.class_, **self.parameters, **parameters})
 
 
+Family = Literal["classical", "deep", "fusion", "dummy"]  # dummy: looks at no image (scikit-learn's word)
+
+
 class ModelSpec(BaseModel):
     """One model: encoders and a head.
 
@@ -57,12 +60,14 @@ class ModelSpec(BaseModel):
     is part of a larger one; validation and test part stay whole. With `mirror`, an image and its mirror image are the same to the model: a kernel takes the smaller of the two distances,
     any other head is trained on the encodings of both and predicts their mean.
 
+    `family` is what the model counts as in the comparison; it follows from encoders and head where all are the project's own.
     `search` is what ``bench tune`` may try; a run does not look at it, so that it is part of no digest. `tuned` is what it chose.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     description: str = ""
+    family: Family | None = None
     encoders: tuple[Part, ...] = ()
     head: Part
     mirror: bool = False
@@ -85,9 +90,9 @@ class ModelSpec(BaseModel):
 
     @model_serializer(mode="wrap")
     def _plain(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out `tuned` where there is none: run folders and digests of models that are not tuned do not know of it."""
+        """Leave out `tuned` and `family` where there is none: run folders and digests of models without do not know of them."""
         table = serialise(self)
-        return table if self.tuned else {key: value for key, value in table.items() if key != "tuned"}
+        return {key: value for key, value in table.items() if value is not None or key not in ("tuned", "family")}
 
     def with_values(self, values: Mapping[str, Any]) -> ModelSpec:
         """Return the model with other parameters, by keys such as ``head.gamma`` and ``encoders.0.cell``."""

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.errors import UserError
+from bench.errors import UserError, one_line
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -163,4 +163,4 @@ def _state(run: dict[str, Any], evaluation: Evaluation) -> str:
 
 
 def _reason(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
+    return one_line(error, 200)

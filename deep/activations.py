@@ -64,6 +64,10 @@ class Activations:
         self.device = device
         self._network: Backbone | None = None
 
+    def weights_facts(self) -> dict[str, str | list[str]] | None:
+        """Return where the weights come from, under which licence, and their SHA-256; None for a random start."""
+        return self._start().facts()
+
     def fingerprint(self) -> str:
         """SHA-256 of the weights and the kind of device.
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from difflib import get_close_matches
+from collections.abc import Mapping, Sequence
 
 import torch
 import torchvision
 from torch import Tensor, nn
+
+from deep.addresses import check_known
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_SD = (0.229, 0.224, 0.225)
@@ -18,13 +19,14 @@ class Backbone(nn.Module):
     """A network without its classifier, from grey bytes to a feature map.
 
     ``stages`` is a sequence of modules, so that the first ones can be frozen or their output kept; ``width`` is the number
-    of channels that come out.
+    of channels that come out. With `keep_maps` it gives the maps of several stages.
     """
 
     def __init__(self, stages: nn.Sequential, mean: tuple[float, ...], sd: tuple[float, ...]) -> None:
         super().__init__()
         self.stages = stages
         self.folded = False
+        self.layers: tuple[int, ...] = ()
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("sd", torch.tensor(sd).view(1, 3, 1, 1), persistent=False)
         with torch.no_grad():
@@ -41,8 +43,8 @@ class Backbone(nn.Module):
         while isinstance(parent.get_submodule(name), nn.Sequential):
             parent, name = parent.get_submodule(name), "0"
         first = parent.get_submodule(name)
-        if not isinstance(first, nn.Conv2d) or first.padding != (0, 0) or first.groups != 1:
-            return
+        if type(first) is not nn.Conv2d or first.padding != (0, 0) or first.groups != 1:
+            return  # timm's Conv2dSame is one that pads by itself
         kind = (first.out_channels, first.kernel_size, first.stride)
         grey = nn.utils.skip_init(nn.Conv2d, 1, *kind, dilation=first.dilation)
         with torch.no_grad():
@@ -53,15 +55,35 @@ class Backbone(nn.Module):
         setattr(parent, name, grey)
         self.folded = True
 
+    def keep_maps(self, layers: Sequence[int]) -> None:
+        """Let `forward` give a tuple with the maps after these stages, counted from 1; stages after the last of them are dropped.
+
+        Raises
+        ------
+        ValueError
+            If there is no such stage.
+        """
+        wrong = [layer for layer in layers if not 1 <= layer <= len(self.stages)]
+        if wrong:
+            raise ValueError(f"layers: {wrong[0]} is not one of the stages 1 to {len(self.stages)} of this backbone")
+        if layers:
+            self.layers = tuple(layers)
+            self.stages = self.stages[: max(layers)]
+
     def normalise(self, grey: Tensor) -> Tensor:
         """From (n, 1, h, w) in 0 .. 1 to what the first stage takes: (n, 3, h, w) normalised, or the same where it was folded."""
         if self.folded:
             return grey
         return (grey.expand(-1, 3, -1, -1) - self.mean) / self.sd
 
-    def forward(self, grey: Tensor) -> Tensor:
-        """Feature map (n, width, rows, columns) of grey images (n, 1, h, w) in 0 .. 1."""
-        return self.stages(self.normalise(grey))
+    def forward(self, grey: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """Feature map (n, width, rows, columns) of grey images (n, 1, h, w) in 0 .. 1; or a tuple of maps, see `keep_maps`."""
+        x, kept = self.normalise(grey), {}
+        for number, stage in enumerate(self.stages, start=1):
+            x = stage(x)
+            if number in self.layers:
+                kept[number] = x
+        return tuple(kept[layer] for layer in self.layers) if self.layers else x
 
 
 class _Map(nn.Module):
@@ -126,16 +148,9 @@ def _torchvision(name: str) -> nn.Module:
 
 
 def _timm(name: str) -> tuple[nn.Module, tuple[float, ...], tuple[float, ...]]:
-    try:
-        import timm
-    except ImportError:
-        raise ValueError(f"backbone {name!r} is not in torchvision, and timm is not installed") from None
-    if not timm.is_model(name):
-        close = get_close_matches(name, [*torchvision.models.list_models(), *timm.list_models()], n=1)
-        raise ValueError(
-            f"backbone {name!r} is neither in torchvision nor in timm"
-            + (f"; did you mean {close[0]!r}?" if close else "")
-        )
+    check_known(name)
+    import timm
+
     network = timm.create_model(name, pretrained=False, num_classes=0, global_pool="")
     settings = timm.data.resolve_model_data_config(network)
     return network, settings["mean"], settings["std"]
@@ -159,9 +174,11 @@ def _optional(key: str) -> bool:
 
 def _stages(name: str, network: nn.Module) -> nn.Sequential:
     """Cut a network into a sequence of stages that ends in a feature map."""
+    children = dict(network.named_children())
+    if {"conv_stem", "bn1", "blocks", "conv_head", "bn2"} <= set(children):  # timm's EfficientNets, in their own order
+        return nn.Sequential(network.conv_stem, network.bn1, *network.blocks, network.conv_head, network.bn2)
     if hasattr(network, "forward_features"):  # timm
         return nn.Sequential(_Forward(network), _Map())
-    children = dict(network.named_children())
     if "features" in children:
         if name.startswith("densenet"):
             return nn.Sequential(*children["features"], nn.ReLU(inplace=True))

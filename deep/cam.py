@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from deep.activations import Activations
+from deep.backbones import Backbone
 from deep.classifier import Classifier
 from deep.finetune import FineTune
 from deep.frozen import Frozen
@@ -81,7 +82,7 @@ def cut(encoders: Sequence[Any], head: Any, *, mirror: bool) -> Cut | None:
         found = Cut(encoders[0].reduced, encoders[0].network(), head.network_.backbone, head.network_, mirror=True)
     elif len(encoders) == 1 and isinstance(encoders[0], Frozen):
         network, classifier = encoders[0].network(), _as_classifier(encoders[0], head)
-        found = Cut(encoders[0].reduced, None, network, classifier, mirror and classifier is not None)
+        found = Cut(encoders[0].reduced, None, _last_map(network), classifier, mirror and classifier is not None)
     return found if found is not None and _has_map(found) else None
 
 
@@ -154,12 +155,21 @@ def redrawn(head: Any, seed: int) -> Any:
 
 
 def _as_classifier(encoder: Frozen, head: Any) -> Classifier | None:
-    if not isinstance(head, LogisticProbe) or not encoder.root:
+    if not isinstance(head, LogisticProbe) or not encoder.root or encoder.layers:
         return None
     network = encoder.network()
     classifier = Classifier(network, head.solution_.shape[1], encoder.pool, 0, 0.0)
     classifier.start_from(head)
     return classifier.to(next(network.parameters()).device)
+
+
+def _last_map(backbone: Backbone) -> Backbone:
+    """The same backbone with the last of its maps alone."""
+    if not backbone.layers:
+        return backbone
+    alone = copy.copy(backbone)
+    alone.layers = ()
+    return alone
 
 
 def _has_map(network: Cut) -> bool:

@@ -46,7 +46,7 @@ class Compiled:
     Parameters
     ----------
     network
-        Takes (n, 1, h, w) float32 and returns one tensor with n rows.
+        Takes (n, 1, h, w) float32 and returns one tensor with n rows, or several.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -54,15 +54,16 @@ class Compiled:
         self.network = network.cpu().eval()
         self._requests: dict[tuple[int, ...], Any] = {}
 
-    def __call__(self, grey: Tensor) -> Tensor:
+    def __call__(self, grey: Tensor) -> Tensor | tuple[Tensor, ...]:
         """Return what the network gives for (n, 1, h, w), in float32."""
         request = self._request(tuple(grey.shape[1:]))
-        found = []
+        found: list[list[np.ndarray]] = []
         for rows in grey.float().split(ROWS):
             full = torch.cat([rows, rows[-1:].expand(ROWS - len(rows), -1, -1, -1)]).contiguous()
             request.infer({0: full.numpy()})
-            found.append(np.array(request.get_output_tensor(0).data[: len(rows)]))
-        return torch.from_numpy(np.concatenate(found))
+            found.append([np.array(tensor.data[: len(rows)]) for tensor in request.output_tensors])
+        joined = tuple(torch.from_numpy(np.concatenate(parts)) for parts in zip(*found, strict=True))
+        return joined if len(joined) > 1 else joined[0]
 
     def _request(self, shape: tuple[int, ...]) -> Any:
         key = (*shape, torch.get_num_threads())

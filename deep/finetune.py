@@ -120,6 +120,10 @@ class FineTune:
         self.on_epoch = on_epoch
         self.start_C: Sequence[float] = _START_C
 
+    def weights_facts(self) -> dict[str, str | list[str]] | None:
+        """Return where the weights come from, under which licence, and their SHA-256; None for a random start."""
+        return self._start().facts()
+
     def fingerprint(self) -> str:
         """SHA-256 of the starting weights ("random" without), and the kind of device."""
         return self._start().fingerprint(pick_device(self.device))

@@ -40,6 +40,9 @@ class Frozen:
         A weights file; by default looked for as `deep.weights.find_weights` says.
     side
         Images are averaged down to this many pixels a side before; 0 leaves them as they come.
+    layers
+        Stages of the backbone, counted from 1, whose feature maps are pooled side by side, such as the last three; by default the last
+        one alone.
     batch
         Images per forward pass; 0 chooses by the device.
     engine
@@ -57,6 +60,7 @@ class Frozen:
         start: str = "imagenet",
         weights: str | None = None,
         side: int = 0,
+        layers: Sequence[int] = (),
         batch: int = 0,
         engine: str = "torch",
         device: str = "auto",
@@ -69,6 +73,7 @@ class Frozen:
         self.start = start
         self.weights = weights
         self.side = side
+        self.layers = layers
         self.batch = batch
         self.engine = engine
         self.device = "cpu" if engine == "openvino" else device
@@ -76,6 +81,10 @@ class Frozen:
         self.offline = offline
         self._network: Backbone | None = None
         self._compiled: Compiled | None = None
+
+    def weights_facts(self) -> dict[str, str | list[str]] | None:
+        """Return where the weights come from, under which licence, and their SHA-256; None for a random start."""
+        return self._start().facts()
 
     def fingerprint(self) -> str:
         """SHA-256 of the weights and the kind of device: what the numbers depend on beside the parameters.
@@ -88,26 +97,27 @@ class Frozen:
         return self._start().fingerprint(pick_device(self.device))
 
     def encode(self, images: np.ndarray) -> np.ndarray:
-        """Activations of images (n, h, w) uint8: (n, width * sum of squared grid sizes) float32."""
+        """Activations of images (n, h, w) uint8: (n, widths of the layers * sum of squared grid sizes) float32."""
         device = pick_device(self.device)
         network = self._forward()
         out = []
         with torch.inference_mode(), autocast(device) if self.engine == "torch" else nullcontext():
             for rows in torch.from_numpy(np.array(images)).split(self.batch or images_at_a_time(device)):
-                feature_map = network(self.reduced(rows.to(device)[:, None].float() / 255))  # (b, width, rows, columns)
-                out.append(self.pooled(feature_map.float()))
+                maps = network(self.reduced(rows.to(device)[:, None].float() / 255))  # each (b, width, rows, columns)
+                out.append(self.pooled(maps))
         return torch.cat(out).cpu().numpy()
 
     def network(self) -> Backbone:
-        """Backbone as it encodes, on its device; built once."""
+        """Backbone as it encodes, on its device, with one feature map for each of `layers`; built once."""
         if self._network is None:
             network = build_start(self._start())
+            network.keep_maps(self.layers)
             self.n_parameters_ = sum(p.numel() for p in network.parameters())
             network.fold_grey()
             self._network = network.to(pick_device(self.device), memory_format=torch.channels_last)
         return self._network
 
-    def _forward(self) -> Callable[[Tensor], Tensor]:
+    def _forward(self) -> Callable[[Tensor], Tensor | tuple[Tensor, ...]]:
         if self.engine == "torch":
             return self.network()
         if self.engine != "openvino":
@@ -127,9 +137,10 @@ class Frozen:
     def _start(self) -> Start:
         return Start(self.backbone, self.start, self.weights, self.weights_dir, self.offline)
 
-    def pooled(self, feature_map: Tensor) -> Tensor:
-        """Average over each grid, root and unit length: (b, width, rows, columns) -> (b, d)."""
-        blocks = [adaptive_avg_pool2d(feature_map, size).flatten(1) for size in self.pool]
+    def pooled(self, maps: Tensor | tuple[Tensor, ...]) -> Tensor:
+        """Average each map over each grid, root and unit length: (b, width, rows, columns) -> (b, d)."""
+        each = [maps] if isinstance(maps, Tensor) else maps
+        blocks = [adaptive_avg_pool2d(found.float(), size).flatten(1) for found in each for size in self.pool]
         if self.root:
             blocks = [normalize(block.sign() * block.abs().sqrt()) for block in blocks]
         return torch.cat(blocks, dim=1)

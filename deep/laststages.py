@@ -28,7 +28,8 @@ class LastStages:
     """The stages of a backbone after a cut and a linear layer, trained on the activations before the cut.
 
     In each epoch every image appears in one of its versions, drawn at random. The linear layer starts from a logistic regression
-    (Kumar et al. 2022), and that start is kept where no epoch has a lower validation loss. The prediction is the mean of the logits
+    (Kumar et al. 2022), and that start is kept where no epoch has a lower validation loss. Batch normalisation keeps its pretrained means and
+    variances. The prediction is the mean of the logits
     for image and mirror image.
 
     Parameters
@@ -94,6 +95,10 @@ class LastStages:
         self.task = task
         self.on_epoch = on_epoch
         self.start_C: Sequence[float] = _START_C
+
+    def weights_facts(self) -> dict[str, str | list[str]] | None:
+        """Return where the weights come from, under which licence, and their SHA-256; None for a random start."""
+        return self._start().facts()
 
     def fingerprint(self) -> str:
         """SHA-256 of the starting weights, and the kind of device."""
@@ -176,7 +181,7 @@ class LastStages:
     def _recipe(self) -> Recipe:
         names = ("epochs", "patience", "batch", "learning_rate", "backbone_rate", "weight_decay", "warm_up")
         names += ("label_smoothing", "balanced", "task")
-        return Recipe(**{name: getattr(self, name) for name in names})
+        return Recipe(**{name: getattr(self, name) for name in names}, frozen_statistics=True)
 
     def _start_from_probe(
         self, X: np.ndarray, y: np.ndarray, X_valid: np.ndarray, y_valid: np.ndarray, seed: int

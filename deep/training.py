@@ -35,6 +35,8 @@ class Recipe:
         Rare classes weigh more: a class's weight is the square root of (mean class count / its count), within 1/3 and 3.
     task
         "multilabel" or "multiclass".
+    frozen_statistics
+        Batch normalisation keeps the means and variances it was pretrained with: those of small batches of few images are worse.
     """
 
     epochs: int
@@ -47,6 +49,7 @@ class Recipe:
     label_smoothing: float
     balanced: bool
     task: str
+    frozen_statistics: bool = False
 
 
 def train(
@@ -100,7 +103,7 @@ def train(
     for epoch in range(1, (recipe.epochs if keep is None else keep) + 1):
         start, total = time.perf_counter(), torch.zeros((), device=y.device)
         network.train()
-        for module in frozen:
+        for module in [*frozen, *(_batch_norms(network) if recipe.frozen_statistics else ())]:
             module.eval()
         for rows in _batches(len(y), recipe.batch, generator):
             total += _step(network, inputs(rows, epoch - 1), y[rows], optimiser, recipe, weight) * len(rows)
@@ -160,7 +163,11 @@ def _step(
 
 
 def _normalises_batches(network: nn.Module) -> bool:
-    return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules())
+    return any(module.training for module in _batch_norms(network))
+
+
+def _batch_norms(network: nn.Module) -> list[nn.Module]:
+    return [module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
 
 
 def _check(record: dict[str, float], recipe: Recipe, *, validated: bool) -> None:

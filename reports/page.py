@@ -18,7 +18,7 @@ from reports.learning import crossing, crossing_in_words, curves, has_shares
 from reports.offline import render
 from reports.pairwise import Level
 from reports.pictures import album, png_uri
-from reports.provenance import DIGEST_LENGTH, caption, groups_in_words
+from reports.provenance import DIGEST_LENGTH, caption, groups_in_words, pretrained, weights_in_words
 from reports.results import Results, Sample
 from reports.summary import as_text, columns, primary_metric, title
 from reports.thresholds import rules_as_text
@@ -74,6 +74,7 @@ def html(evaluation: Evaluation, tables: dict[str, pd.DataFrame], figures: Seque
         calibration=_grid(calibration_as_text(tables["calibration"])) if len(tables["calibration"]) else None,
         rules=_grid(rules_as_text(tables["decision_rules"])) if len(tables["decision_rules"]) else None,
         card=data_card(results),
+        weights=[weights_in_words(each) for each in pretrained(results)],
         bibtex=bibtex(results),
         failures=_records(results.cells[results.cells["traceback"].notna()]),
         best=next(iter(ranked(evaluation)), ""),

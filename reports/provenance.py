@@ -1,5 +1,8 @@
 """Where a number comes from: the caption that every table carries."""
 
+from collections.abc import Iterable
+from typing import Any
+
 from reports.results import Results
 
 DIGEST_LENGTH = 12
@@ -19,6 +22,18 @@ def caption(results: Results) -> str:
             f"n = {results.data['n_images']} images of {groups_in_words(results)}" + _held_out(results),
         ]
     )
+
+
+def pretrained(results: Results, models: Iterable[str] | None = None) -> list[dict[str, Any]]:
+    """Pretrained weights that finished cells started from, each once: backbone, file, origin, licence, citations, sha256."""
+    cells = results.cells if models is None else results.cells[results.cells["model"].isin(list(models))]
+    return list({each["sha256"]: each for weights in cells["weights"] for each in weights}.values())
+
+
+def weights_in_words(weights: dict[str, Any]) -> str:
+    """Say where pretrained weights came from and under which licence: "tf_efficientnet_lite0 from package ... (licence Apache-2.0)"."""
+    digest = weights["sha256"][:DIGEST_LENGTH]
+    return f"{weights['backbone']} from {weights['origin']} ({weights['file']}, SHA-256 {digest}, licence {weights['licence']})"
 
 
 def _held_out(results: Results) -> str:

@@ -36,6 +36,7 @@ CELL_FIELDS = (
     "peak_memory_bytes",
 )
 CELL_FIELDS += ("n_parameters", "model_bytes", "chosen", "history", "warnings")
+_FAMILIES = {"floor": "dummy"}  # words of older versions
 
 
 class ResultsError(Exception):
@@ -68,7 +69,8 @@ class Results:
     splits : DataFrame
         One row per image, repeat and fold, with its part.
     cells : DataFrame
-        One row per cell on disk, whether done, failed or skipped; columns model, repeat, fold and `CELL_FIELDS`.
+        One row per cell on disk, whether done, failed or skipped; columns model, repeat, fold, `CELL_FIELDS` and weights: what is known
+        of the pretrained weights that it started from (a list, empty where an older version did not say).
     predictions : dict
         (model, repeat, fold) -> DataFrame with image_id, part and `truth/CLASS`, `probability/CLASS`; cells done only.
     samples : tuple of Sample
@@ -140,6 +142,8 @@ def load(run: Path) -> Results:
     if description["schema"] > 1:
         _require(description, ("files",), "run.json")
         _require(description["files"], ("manifest.parquet", "splits.parquet"), "run.json, files")
+    for model in description["suite"]["models"].values():
+        model["family"] = _FAMILIES.get(model["family"], model["family"])
     files = description.get("files")
     splits = _table(root, "splits.parquet", SPLIT_COLUMNS, files)
     cells, predictions = _cells(root, description, splits)
@@ -185,10 +189,11 @@ def _cells(root: Path, run: dict[str, Any], splits: pd.DataFrame) -> tuple[pd.Da
         if (cell["model"], cell["repeat"], cell["fold"]) != key:
             raise ResultsError(f"{folder}/cell.json describes another cell; remove the folder and {RECOMPUTE}")
         _check_origin(cell, run, f"{folder}/cell.json")
-        rows.append({name: cell[name] for name in ("model", "repeat", "fold", *CELL_FIELDS)})
+        row = {name: cell[name] for name in ("model", "repeat", "fold", *CELL_FIELDS)}
+        rows.append(row | {"family": _FAMILIES.get(row["family"], row["family"]), "weights": cell.get("weights", [])})
         if cell["status"] == "done":
             predictions[key] = _predictions(root, folder, cell, run["data"]["classes"], members.get(key[1:]))
-    return pd.DataFrame(rows, columns=["model", "repeat", "fold", *CELL_FIELDS]), predictions
+    return pd.DataFrame(rows, columns=["model", "repeat", "fold", *CELL_FIELDS, "weights"]), predictions
 
 
 def _held_out(root: Path, run: dict[str, Any]) -> Iterator[tuple[str, tuple[dict[str, Any], pd.DataFrame | None]]]:

@@ -86,7 +86,7 @@ def summary(evaluation: Evaluation, draws: Draws | None = None, alpha: float = 0
     rows = []
     for model, description in results.models.items():
         done = evaluation.scores[evaluation.scores["model"] == model]
-        status, reason = _state(results, model)
+        status, reason = state(results, model)
         rows.append(
             {
                 "model": model,
@@ -200,7 +200,7 @@ def _pooled(evaluation: Evaluation, model: str) -> dict[str, float]:
     return {metric: mean_of_defined([each[metric] for each in scores]) for metric in METRICS} if scores else {}
 
 
-def _state(results: Results, model: str) -> tuple[str, str]:
+def state(results: Results, model: str) -> tuple[str, str]:
     """Status and reason of a model: failed before skipped before missing before done."""
     cells = results.cells[results.cells["model"] == model]
     n_missing = results.n_planned - len(cells)

@@ -47,7 +47,7 @@ class _Votes:
 def suspects(evaluation: Evaluation) -> pd.DataFrame:
     """Rank the images to whose labels most models give none of the support that they give to another class.
 
-    Models of the family "floor" do not look at the image and have no say. A model is against the label if its most probable class is
+    Models of the family "dummy" do not look at the image and have no say. A model is against the label if its most probable class is
     not among the registered ones; with several repeats its mean probabilities count.
 
     Returns
@@ -112,7 +112,7 @@ def _votes(evaluation: Evaluation) -> _Votes | None:
     judges = [
         m
         for m in evaluation.finished
-        if results.models[m]["family"] != "floor" and len(evaluation.parts(m)) == results.n_planned
+        if results.models[m]["family"] != "dummy" and len(evaluation.parts(m)) == results.n_planned
     ]
     if not judges:
         return None

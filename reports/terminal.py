@@ -9,6 +9,7 @@ from reports.held_out import held_out_table, looks_in_words, with_interval
 from reports.provenance import caption
 from reports.results import Results
 from reports.summary import as_text, columns, summary, title
+from reports.words import open_models
 
 SHOWN = ("model", "cells", "f1_samples_mean", "f1_macro_mean", "predict_ms_per_image", "status")
 WIDE = (*SHOWN, "family", "accuracy_mean", "fit_seconds_mean", "roc_auc_macro_mean", "average_precision_macro_mean")
@@ -20,7 +21,7 @@ TITLES = {
     "accuracy_mean": "Exact",
     "f1_samples_mean": "F1 / image",
 }
-FAMILY_STYLES = {"classical": "yellow", "deep": "blue", "fusion": "green", "floor": "dim"}
+FAMILY_STYLES = {"classical": "yellow", "deep": "blue", "fusion": "green", "dummy": "dim"}
 
 
 def summary_table(results: Results, width: int = 80) -> Table:
@@ -40,6 +41,11 @@ def summary_table(results: Results, width: int = 80) -> Table:
     for family, row in zip(numbers["family"], as_text(numbers, shown).itertuples(index=False), strict=True):
         table.add_row(*(Text(text) for text in row), style=FAMILY_STYLES.get(family))
     return table
+
+
+def unfinished(results: Results) -> list[str]:
+    """Say of each model without all its cells why; what several have in common is said once."""
+    return open_models(summary(evaluate(results)))
 
 
 def held_out_summary(results: Results) -> Table:

@@ -14,7 +14,8 @@ from reports.summary import Row, mean_sd, primary_metric, quantity
 from reports.tables import rare_classes
 from reports.tuning import tuning_in_words
 
-ROLES = {"classical": "Best classical", "deep": "Best deep", "fusion": "Best fusion", "floor": "Floor"}
+ROLES = {"classical": "Best classical", "deep": "Best deep", "fusion": "Best fusion", "dummy": "Dummy"}
+ASKED = ("classical", "deep")  # the families whose comparison the suite is made for
 WORDS = {"f1_samples": "F1 per image", "accuracy": "accuracy"}
 EQUAL = (
     0.95  # probability of a difference within the region of practical equivalence from which models are called equal
@@ -23,7 +24,7 @@ EQUAL = (
 
 @dataclass(frozen=True)
 class Contender:
-    """The best model of a family: its score ("0.874 ± 0.010") and its cost, as text."""
+    """The best model of a family: its score ("0.874 ± 0.010") and its cost, as text; or why a family that was planned has none."""
 
     role: str
     family: str
@@ -56,16 +57,33 @@ def headline(tables: dict[str, pd.DataFrame], results: Results, level: Level) ->
     ranking = (complete if len(complete) else scored).sort_values(metric, ascending=False, kind="stable")
     field = ranking.to_dict("records")
     if not field:
-        return Headline("No model has a result yet", ("Run the same `bench run` again to go on.",), ())
+        return Headline("No model has a result yet", ("Run the same `bench run` again to go on.", *_open(table)), ())
     best = field[0]
     of_family = {row["family"]: row for row in reversed(field)}
+    absent = [family for family in ROLES if family in set(table["family"]) - set(of_family)]
+    unanswered = [family for family in ASKED if family in absent]
     contenders = tuple(
-        _contender(of_family[family], results, wins=of_family[family] is best)
-        for family in ROLES
+        _contender(of_family[family], results, wins=of_family[family] is best and not unanswered)
         if family in of_family
+        else _none_ran(family, table)
+        for family in ROLES
+        if family in of_family or family in absent
     )
-    sentence = _verdict(best, of_family, metric, pairs, results, level)
-    return Headline(sentence, tuple(_details(best, pairs, results, level)), contenders)
+    if unanswered:
+        sentence = f"Not answered: no {' or '.join(unanswered)} model ran"
+    else:
+        sentence = _verdict(best, of_family, metric, pairs, results, level)
+    reasons = _open(table[table["family"].isin(absent)])
+    return Headline(sentence, (*reasons, *_details(best, pairs, results, level)), contenders)
+
+
+def open_models(table: pd.DataFrame) -> list[str]:
+    """Say of each model without all its cells why, from the summary; what several have in common is said once."""
+    unfinished = table[table["status"] != "done"]
+    return [
+        f"{status}: {', '.join(rows['model'])}: {reason}"
+        for (status, reason), rows in unfinished.groupby(["status", "reason"], sort=False)
+    ]
 
 
 def remarks(table: pd.DataFrame, results: Results) -> list[str]:
@@ -83,7 +101,7 @@ def remarks(table: pd.DataFrame, results: Results) -> list[str]:
         )
         lines.append(f"Prediction times spread by more than {SPREAD_LIMIT:.0%} (sd over mean of the samples): {named}.")
     lines += [said] if (said := tuning_in_words(results)) else []
-    lines += _shared_fits(results) + _approximations(results)
+    lines += _shared_fits(results) + _approximations(results) + _kept_starts(table, results)
     noun, folds = results.data.get("group_noun") or "group", results.run["splits"]["folds"]
     lines += [
         f"{row['class']} has {counted(row['n_groups'], noun)} for {counted(folds, 'fold')}: "
@@ -102,6 +120,40 @@ def _shared_fits(results: Results) -> list[str]:
     return [
         f"Fitted side by side, {max(jobs.values())} cells at a time, so that their fit times are not those of the machine alone "
         f"(predictions were timed alone): {', '.join(shared)}."
+    ]
+
+
+def _kept_starts(table: pd.DataFrame, results: Results) -> list[str]:
+    """Say of a fine-tuned network where its start was kept, and that it is below the frozen row of its backbone where it is."""
+    metric = f"{primary_metric(results)}_mean"
+    scores = table.set_index("model")[metric]
+    lines = []
+    for model in dict.fromkeys(cell["model"] for cell in done_cells(results) if "epochs" in (cell["chosen"] or {})):
+        kept = [cell["chosen"]["epochs"] for cell in done_cells(results) if cell["model"] == model]
+        starts = sum(epochs == 0 for epochs in kept)
+        if starts:
+            lines.append(
+                f"{model}: in {starts} of {counted(len(kept), 'cell')} no epoch had a lower validation loss than the linear probe that it starts "
+                "from, which was kept."
+            )
+        frozen = _frozen_rows(model, results)
+        better = [name for name in frozen if scores.get(name, -math.inf) > scores[model]]
+        if better:
+            named = ", ".join(f"{name} ({scores[name]:.3f})" for name in better)
+            lines.append(f"{model} ({scores[model]:.3f}) is below the same network frozen: {named}.")
+    return lines
+
+
+def _frozen_rows(model: str, results: Results) -> list[str]:
+    """Models of the same backbone alone that do not train it."""
+    backbone = results.models[model]["head"].get("backbone")
+    return [
+        name
+        for name, spec in results.models.items()
+        if "backbone" not in spec["head"]
+        and len(spec.get("encoders") or ()) == 1
+        and spec["encoders"][0].get("backbone") == backbone is not None
+        and spec.get("train_share", 1) == results.models[model].get("train_share", 1)
     ]
 
 
@@ -129,13 +181,28 @@ def _contender(row: Row, results: Results, *, wins: bool) -> Contender:
     return Contender(ROLES[row["family"]], row["family"], row["model"], score, cost, wins)
 
 
+def _open(table: pd.DataFrame) -> list[str]:
+    """Sentences on the models without all their cells."""
+    return [f"{line[0].upper()}{line[1:]}." for line in open_models(table)]
+
+
+def _none_ran(family: str, table: pd.DataFrame) -> Contender:
+    states = dict.fromkeys(table.loc[table["family"] == family, "status"])
+    return Contender(
+        ROLES[family], family, "none ran", "–", f"{', '.join(states)}: the reason stands below", wins=False
+    )
+
+
 def _verdict(
     best: Row, of_family: dict[str, Row], metric: str, pairs: pd.DataFrame, results: Results, level: Level
 ) -> str:
     name = WORDS[primary_metric(results)]
     classical, deep = of_family.get("classical"), of_family.get("deep")
     if classical is None or deep is None:
-        return f"{best['model']} is ahead: {name} {best[metric]:.3f}"
+        families = " and ".join(family for family in ROLES if family in of_family and family != "dummy")
+        if not families:
+            return f"{best['model']}, which looks at no image: {name} {best[metric]:.3f}"
+        return f"{best['model']} is ahead of the {families} models that were run: {name} {best[metric]:.3f}"
     difference = deep[metric] - classical[metric]
     if abs(difference) < 0.0005:
         return f"Deep and classical are level: {name} {deep[metric]:.3f}"

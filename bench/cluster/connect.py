@@ -13,7 +13,7 @@ import dask
 from distributed import Client, Nanny, Scheduler, SpecCluster
 
 from bench.cluster.plan import Plan, Queue
-from bench.errors import UserError
+from bench.errors import UserError, one_line
 
 _ANSWER = 15  # seconds in which a scheduler must answer
 # Memory is the models' own and the data is mapped from files: Dask can spill none of it, and a worker that it paused would never go on.
@@ -166,4 +166,4 @@ def _quiet() -> Iterator[None]:
 
 
 def _reason(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
+    return one_line(error, 200)

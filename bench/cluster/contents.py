@@ -148,7 +148,7 @@ class Tickets:
             return {}
         from deep.weights import Start
 
-        file = Start(head.backbone, head.start, None, self.resources.weights_dir, self.resources.offline).file
+        file = Start(head.backbone, head.start, None, self.resources.weights_dir, self.resources.offline).weights.file
         if file not in self._digests:
             self._digests[file] = sha256(file)
         return {f"{head.backbone}-{head.start}{file.suffix}": self._content(file, self._digests[file])}

@@ -28,7 +28,7 @@ from bench.cluster.hand import Died, Done, Hand, Office, Refused, Spoilt, Starte
 from bench.cluster.plan import ClusterLostError, Plan
 from bench.cluster.worker import Job
 from bench.encodings import Encodings
-from bench.errors import UserError
+from bench.errors import UserError, one_line
 from bench.model import Resources
 from bench.own_classes import own_modules
 from bench.store import Cell
@@ -176,7 +176,7 @@ class Distributed:
                 raise OSError(f"the connection is {client.status}")
             there = frozenset(client.nthreads())
         except Exception as error:
-            raise ClusterLostError(" ".join(str(error).split())[:200] or type(error).__name__) from error
+            raise ClusterLostError(one_line(error, 200)) from error
         self.office.alive = there
         self.refused = {address: why for address, why in self.refused.items() if address in there}
         for address in sorted(there):

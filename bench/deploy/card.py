@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
-_IMAGENET = "weights trained on ImageNet, whose terms allow non-commercial research; see the backbone's own licence"
+_IMAGENET = "trained on ImageNet, whose terms allow non-commercial research; see the backbone's own licence"
 
 
 def card(facts: dict[str, Any]) -> str:
@@ -18,9 +19,14 @@ def card(facts: dict[str, Any]) -> str:
     return environment.from_string(text).render(m=facts)
 
 
-def licences(run: dict[str, Any], facts: dict[str, Any]) -> dict[str, str]:
-    """Licence of the data, and of the weights that the model started from."""
+def licences(run: dict[str, Any], facts: dict[str, Any], weights: Sequence[dict[str, Any]]) -> dict[str, str]:
+    """Licence of the data, and of the weights that the model started from; `weights` is what its cells say of them."""
+    if weights:
+        from reports.provenance import weights_in_words
+
+        said = "; ".join(weights_in_words(each) for each in weights)
+        return {"data": run["data"]["licence"], "weights": f"{said}; {_IMAGENET}"}
     deep = [part for part in [*facts["encoders"], facts["head"]] if part["class"].startswith("deep.")]
     backbones = sorted({part["backbone"] for part in deep if "backbone" in part})
-    weights = f"{', '.join(backbones)}: {_IMAGENET}" if backbones else "none: it started from nothing"
-    return {"data": run["data"]["licence"], "weights": weights}
+    said = f"{', '.join(backbones)}: weights {_IMAGENET}" if backbones else "none: it started from nothing"
+    return {"data": run["data"]["licence"], "weights": said}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +13,8 @@ import pandas as pd
 from radiographs.disk import fresh_folder
 
 import bench
+from bench.availability import without_packages, without_weights
+from bench.cell import weights_of
 from bench.deploy.assemble import assemble, seal
 from bench.deploy.card import card, licences
 from bench.deploy.decision import Rule, choose_rule
@@ -20,6 +23,7 @@ from bench.deploy.refit import choices, refit
 from bench.deploy.reopen import Reopened, reopen
 from bench.model import Resources
 from bench.store import RunFolder
+from bench.suite import ModelSpec, Suite
 
 BEST = "best"
 
@@ -60,7 +64,16 @@ def export(run: Path, model: str, out: Path, cache: Path, resources: Resources, 
 def write_model(
     folder: Path, name: str, run: Reopened, resources: Resources, results: Any, target: float
 ) -> dict[str, Any]:
-    """Fit a model to all training images of a run, and write it into an empty folder."""
+    """Fit a model to all training images of a run, and write it into an empty folder.
+
+    Raises
+    ------
+    PackageError
+        If the weights or packages that it was run with are not at hand.
+    """
+    from reports.provenance import pretrained
+
+    _check_at_hand(run.spec(name), name, resources, pretrained(results, [name]))
     seed = int(run.run["seed"])
     resources = replace(resources, task=run.data.task)
     refitted = refit(run.spec(name), name, run.data, run.encodings, resources, seed, choices(run.folder, name))
@@ -76,10 +89,26 @@ def write_model(
         _provenance(run.run, rule) | {"tests": tests_of(results, name)},
     )
     facts.setdefault("holdout", None)
-    facts["licences"] = licences(run.run, facts)
+    facts["licences"] = licences(run.run, facts, pretrained(results, [name]))
     (folder / CARD).write_text(card(facts), encoding="utf-8")
     seal(folder, facts)
     return facts
+
+
+def _check_at_hand(spec: ModelSpec, name: str, resources: Resources, used: Sequence[dict[str, Any]]) -> None:
+    """Refuse before anything is fitted what would be another model: no weights, or others than the run's."""
+    again = "give the --weights-dir that the run was given" if used else "see: bench doctor"
+    suite = Suite(name="export", models={name: spec})
+    missing = without_packages(suite) or without_weights(suite, resources)
+    if missing:
+        raise PackageError(f"{name}: {missing[name]}; {again}")
+    for now in weights_of(spec, resources):
+        before = [each for each in used if each["backbone"] == now["backbone"]]
+        if before and now["sha256"] not in {each["sha256"] for each in before}:
+            raise PackageError(
+                f"{name}: was run with other weights of {now['backbone']} ({before[0]['file']} from {before[0]['origin']}; found now: "
+                f"{now['file']} from {now['origin']}): {again}"
+            )
 
 
 def rule_of(results: Any, name: str, target: float) -> Rule:

@@ -28,8 +28,7 @@ class Reopened:
 
     def spec(self, model: str) -> ModelSpec:
         """A model as it was run."""
-        table = {key: value for key, value in self.run["suite"]["models"][model].items() if key != "family"}
-        return ModelSpec.model_validate(table)
+        return ModelSpec.model_validate(self.run["suite"]["models"][model])
 
 
 def reopen(root: Path, cache: Path, resources: Resources) -> Reopened:

@@ -13,9 +13,10 @@ from rich.console import Console
 from rich.text import Text
 
 from bench import environment, prepare
+from bench.availability import grouped, without_packages
 from bench.cell import Data
 from bench.encodings import Encodings
-from bench.errors import DiskError, UserError, cause
+from bench.errors import DiskError, UserError, cause, one_line
 from bench.live import View, clock_face
 from bench.lock import Lock
 from bench.model import Resources, build, skip_reasons
@@ -170,7 +171,9 @@ def tune_models(suite: Suite, tuner: Tuner, lock: Lock) -> tuple[dict[str, list[
     searched = suite.select([name for name, spec in suite.models.items() if spec.search])
     cells = plan(searched, tuner.data.splits)
     studies: dict[str, list[Study]] = {}
-    skipped: dict[str, str] = {}
+    skipped = without_packages(searched)
+    for reason, names in grouped(skipped).items():
+        tuner.view.note(f"skipped: {', '.join(names)}: {reason}")
     with tuner.view.running(cells, 0):
         for cell in cells:
             if cell.model in skipped:
@@ -180,7 +183,7 @@ def tune_models(suite: Suite, tuner: Tuner, lock: Lock) -> tuple[dict[str, list[
             try:
                 study = tuner.tune(cell, searched.models[cell.model])
             except skip_reasons() as error:
-                skipped[cell.model] = " ".join(str(error).split())
+                skipped[cell.model] = one_line(error)
                 tuner.view.cell_ends(cell, {"status": "skipped", "reason": skipped[cell.model]}, {})
                 continue
             studies.setdefault(cell.model, []).append(study)

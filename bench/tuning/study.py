@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from bench.cell import Data, Runner, cell_key
 from bench.encodings import Encodings
-from bench.errors import UserError, is_disk_error
+from bench.errors import UserError, is_disk_error, one_line
 from bench.live import View
 from bench.model import Resources, skip_reasons
 from bench.store import Cell
@@ -179,7 +179,7 @@ class Tuner:
         except Exception as error:  # whatever values do to a model is that trial's failure, not the search's
             if is_disk_error(error):
                 raise
-            score, state, reason = None, TrialState.FAIL, _one_line(error)
+            score, state, reason = None, TrialState.FAIL, _named(error)
         return score, state, reason, time.perf_counter() - begun
 
     def _warm_seconds(self, cell: Cell, spec: ModelSpec, seconds: float, state: TrialState) -> float:
@@ -223,8 +223,8 @@ class Tuner:
             self.view.note(f"          {cell.name}, {text}, {last.seconds:.0f} s")
 
 
-def _one_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+def _named(error: Exception) -> str:
+    return f"{type(error).__name__}: {one_line(error, 300)}"
 
 
 def _finished(study: optuna.Study) -> list[Trial]:

@@ -13,6 +13,7 @@ from radiographs.dicom import PREAMBLE, is_dicom
 from radiographs.read import DICOM_SUFFIXES, SUFFIXES
 
 _SIDE_FILES = frozenset({".csv", ".tsv", ".toml", ".json", ".txt", ".md", ".parquet", ".npz", ".html", ".pdf"})
+_CHECKSUMS = frozenset({"SHA256SUMS", "SHA512SUMS", "SHA1SUMS", "MD5SUMS"})  # as sha256sum and its like write them
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def _refusal(path: Path, inside: Path, *, allow_outside: bool) -> str | None:
     if path.name.upper() == "DICOMDIR":
         return "DICOMDIR"
     suffix = path.suffix.lower()
-    if suffix in _SIDE_FILES:
+    if suffix in _SIDE_FILES or path.name in _CHECKSUMS:
         return ""
     if (
         suffix not in SUFFIXES and suffix not in DICOM_SUFFIXES and not suffix[1:].isdigit()

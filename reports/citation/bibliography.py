@@ -7,6 +7,7 @@ from importlib import resources
 from typing import Any
 
 from reports.holdout import has_one_test_set
+from reports.provenance import pretrained
 from reports.results import Results
 
 _ENTRY = re.compile(r"^@\w+\{(\w+),.*$", re.MULTILINE)
@@ -99,8 +100,10 @@ def _keys(results: Results) -> Iterator[str]:
     used = dict(_PACKAGES)
     for room in sorted(rooms & set(_ROOMS)):
         used |= _ROOMS[room]
-    if any("xception" in str(part.get("backbone")) for model in results.models.values() for part in _parts(model)):
+    names = {str(part.get("backbone", "")) for model in results.models.values() for part in _parts(model)}
+    if any("xception" in name or name != _bare(name) for name in names):
         used["timm"] = "wightman2019"
+    yield from (key for weights in pretrained(results) for key in weights["citations"] if key in references())
     yield from (key for package, key in used.items() if package in packages)
 
 
@@ -108,9 +111,14 @@ def _model_keys(model: dict[str, Any]) -> Iterator[str]:
     for part in _parts(model):
         yield from _CLASSES.get(part["class"], ())
         backbone = str(part.get("backbone", ""))
-        yield from (key for name, key in _BACKBONES.items() if backbone.startswith(name))
+        yield from (key for name, key in _BACKBONES.items() if _bare(backbone).startswith(name))
         if backbone and part.get("start", "imagenet") == "imagenet":
             yield "russakovsky2015"
+
+
+def _bare(backbone: str) -> str:
+    """Name of an architecture without timm's word for whose weights or version it is."""
+    return backbone.removeprefix("tf_").removeprefix("legacy_")
 
 
 def _parts(model: dict[str, Any]) -> Iterable[dict[str, Any]]:

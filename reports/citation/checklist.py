@@ -8,7 +8,7 @@ import pandas as pd
 from reports.export import markdown_text
 from reports.holdout import has_one_test_set
 from reports.pairwise import Level
-from reports.provenance import DIGEST_LENGTH, counted, groups_in_words
+from reports.provenance import DIGEST_LENGTH, counted, groups_in_words, pretrained, weights_in_words
 from reports.results import Results
 from reports.summary import primary_metric, title
 
@@ -47,6 +47,7 @@ def answers(results: Results, level: Level) -> dict[str, str]:
             if "backbone" in part
         }
     )
+    sources = "".join(f"; {weights_in_words(each)}" for each in pretrained(results))
     done = len(results.predictions)
     metric = title(primary_metric(results), results)
     digests = f"splits {splits['digest'][:DIGEST_LENGTH]}, data {str(data.get('digest', ''))[:DIGEST_LENGTH]}"
@@ -67,7 +68,7 @@ def answers(results: Results, level: Level) -> dict[str, str]:
         "size": f"{size}; not determined beforehand by the run",
         "models": f"{counted(len(results.models), 'model')}; classes and parameters in run.json and methods.md",
         "software": f"xraybench {run.get('xraybench', '')}; versions in methods.md, BibTeX in citations.bib",
-        "starts": f"Backbones start from: {', '.join(starts)}" if starts else "No network was trained",
+        "starts": f"Backbones start from: {', '.join(starts)}{sources}" if starts else "No network was trained",
         "training": "In run.json; chosen parameters and history of every cell in cell.json",
         "selection": "Parameters, epochs and thresholds on the validation part of each fold, never on the test part",
         "ensembling": "None, but for models of the family fusion, which join encodings",

@@ -9,7 +9,7 @@ from reports.citation.bibliography import model_keys
 from reports.export import latex_escaped, markdown_escaped
 from reports.holdout import has_one_test_set
 from reports.pairwise import Level
-from reports.provenance import DIGEST_LENGTH, counted, groups_in_words
+from reports.provenance import DIGEST_LENGTH, counted, groups_in_words, pretrained, weights_in_words
 from reports.results import Results
 from reports.summary import primary_metric, title
 from reports.tuning import tuning_in_words
@@ -106,6 +106,8 @@ def _models(results: Results) -> Iterator[str]:
         if said.split(" ")[0].istitle():
             said = said[0].lower() + said[1:]
         yield f"{name}: {said or 'no description'}{_settings(model)}" + (f" [@{'; @'.join(cited)}]." if cited else ".")
+    if found := pretrained(results):
+        yield f"Pretrained weights: {'; '.join(weights_in_words(each) for each in found)}."
     if said := tuning_in_words(results):
         yield f"{said} The parameters above were the first trial; a tree-structured Parzen estimator chose the others [@akiba2019]."
 

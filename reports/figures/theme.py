@@ -9,7 +9,7 @@ import altair as alt
 import pandas as pd
 
 # Okabe and Ito's palette (2008), safe for colour-blind readers; of middle lightness, for light and dark paper.
-FAMILY_COLORS = {"classical": "#d55e00", "deep": "#3a86c8", "fusion": "#009e73", "floor": "#8a8a8a"}
+FAMILY_COLORS = {"classical": "#d55e00", "deep": "#3a86c8", "fusion": "#009e73", "dummy": "#8a8a8a"}
 HEAT_COLOR = "#14568f"
 ROW_HEIGHT = 24
 

@@ -71,7 +71,7 @@ def points(evaluation: Evaluation) -> pd.DataFrame:
         cheap), anchor (where its name stands beside the dot; empty where there is no room).
     """
     results, metric = evaluation.results, primary_metric(evaluation.results)
-    seeing = [model for model in ranked(evaluation) if results.models[model]["family"] != "floor"]
+    seeing = [model for model in ranked(evaluation) if results.models[model]["family"] != "dummy"]
     scores = evaluation.scores.groupby("model")[metric].agg(["mean", "min", "max"]).loc[seeing or ranked(evaluation)]
     scores.columns = ["score", "low", "high"]
     costs = model_costs(results)

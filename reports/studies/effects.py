@@ -162,12 +162,12 @@ def _pairs(study: StudyResults) -> Iterator[tuple[str, str, str, Pairs]]:
 
 
 def _shared_models(pairs: Pairs) -> list[str]:
-    """Models that all runs have finished, that the variant touches, without the floor, which looks at no image: these would only make Holm's adjustment larger."""
+    """Models that all runs have finished, that the variant touches, without dummies, which look at no image: these would only make Holm's adjustment larger."""
     base = pairs[0][0]
     learn = [
         model
         for model in base.models
-        if base.results.models[model]["family"] != "floor" and _is_changed(model, *pairs[0])
+        if base.results.models[model]["family"] != "dummy" and _is_changed(model, *pairs[0])
     ]
     return [model for model in learn if all(model in run.models for pair in pairs for run in pair)]
 

@@ -74,7 +74,7 @@ def variance_parts(values: FloatArray, alpha: float = 0.05) -> dict[str, float]:
 def seeds_in_words(seeds: pd.DataFrame) -> list[str]:
     """How far seeds matter beside folds, for each family; a model that draws nothing is said to, and is no part of the median."""
     lines = []
-    shown = seeds[(seeds["family"] != "floor") & (seeds["variant"] == BASE)]
+    shown = seeds[(seeds["family"] != "dummy") & (seeds["variant"] == BASE)]
     suites = shown["suite"].nunique()
     for (data, suite, family), rows in shown.groupby(["data", "suite", "family"], sort=False):
         drawn, same = rows[rows["sd_seeds"] > 0], rows.loc[rows["sd_seeds"] == 0, "model"]

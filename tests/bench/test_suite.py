@@ -12,20 +12,25 @@ from bench.model import Resources, build, family
 from bench.suite import Part, load_suite, parse_setting, suite_names, with_epochs
 
 QUICK = {
-    "prior": "floor",
+    "prior": "dummy",
     "hog-svm": "classical",
     "lbp-svm": "classical",
     "hog-lbp-svm": "classical",
     "hog-xgboost": "classical",
     "lbp-xgboost": "classical",
     "hog-lbp-xgboost": "classical",
-    "squeezenet-probe": "deep",
-    "squeezenet-svm": "deep",
+    "efficientnet-probe": "deep",
+    "efficientnet-svm": "deep",
     "fusion-svm": "fusion",
-    "squeezenet-finetune": "deep",
+    "efficientnet-finetune": "deep",
 }
 STANDARD = [
     *QUICK,
+    "squeezenet-probe",
+    "squeezenet-svm",
+    "squeezenet-finetune",
+    "squeezenet-last-stage",
+    "two-networks-svm",
     "resnet18-probe",
     "resnet18-finetune",
     "resnet18-scratch",

@@ -14,7 +14,7 @@ from radiographs.disk import sha256
 from rich.console import Console
 
 from bench.consistency import contradictions, folder_digest
-from bench.record import data_digest, recorded_suite
+from bench.record import data_digest, suite_digest
 from bench.store import sealed
 from bench.verify import verify
 from reports.pairwise import Level
@@ -317,5 +317,5 @@ def test_models_that_join_later_are_in_the_digest_of_the_suite(
     for model in ("prior", "other"):
         assert bench_command("run", model, *run).returncode == 0
         content = json.loads((tmp_path / "run/run.json").read_text())
-        assert recorded_suite(content).digest == content["suite"]["digest"]
+        assert suite_digest(content["suite"]) == content["suite"]["digest"]
         assert verify(tmp_path / "run", None, Level(), Console(quiet=True)) == 0

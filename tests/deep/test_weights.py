@@ -12,8 +12,9 @@ import torch
 import torchvision
 from safetensors.torch import save_file
 
+from deep.addresses import Address, address, download
 from deep.backbones import build_backbone
-from deep.weights import WeightsUnavailableError, download, find_weights, read_weights
+from deep.weights import WeightsUnavailableError, find_weights, read_weights
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def server(tmp_path: Path):
 def test_a_named_file_comes_first_and_must_exist(tmp_path: Path) -> None:
     file = tmp_path / "mine.safetensors"
     save_file({"a": torch.zeros(1)}, file)
-    assert find_weights("resnet18", path=str(file), offline=True) == file
+    assert find_weights("resnet18", path=str(file), offline=True).file == file
     with pytest.raises(WeightsUnavailableError, match=r"resnet18: the weights file .*gone.* is not there"):
         find_weights("resnet18", path=str(tmp_path / "gone.pth"))
 
@@ -45,9 +46,9 @@ def test_the_weights_folder_comes_before_torchs_cache(tmp_path: Path, monkeypatc
     )
     cached.parent.mkdir(parents=True)
     cached.touch()
-    assert find_weights("resnet18", weights_dir=tmp_path, offline=True) == cached
+    assert find_weights("resnet18", weights_dir=tmp_path, offline=True).file == cached
     (tmp_path / "resnet18-mine.pth").touch()
-    assert find_weights("resnet18", weights_dir=tmp_path, offline=True).name == "resnet18-mine.pth"
+    assert find_weights("resnet18", weights_dir=tmp_path, offline=True).file.name == "resnet18-mine.pth"
 
 
 def test_a_start_finds_the_file_of_its_name_and_imagenet_never_a_phantoms(
@@ -57,7 +58,7 @@ def test_a_start_finds_the_file_of_its_name_and_imagenet_never_a_phantoms(
     (tmp_path / "resnet18-phantom.safetensors").touch()
     (tmp_path / "resnet18-chests.pth").touch()
     for start, name in (("phantom", "resnet18-phantom.safetensors"), ("chests", "resnet18-chests.pth")):
-        assert find_weights("resnet18", start, weights_dir=tmp_path, offline=True).name == name
+        assert find_weights("resnet18", start, weights_dir=tmp_path, offline=True).file.name == name
     (tmp_path / "resnet18-chests.pth").unlink()
     with pytest.raises(WeightsUnavailableError, match="no weights for resnet18"):
         find_weights("resnet18", weights_dir=tmp_path, offline=True)
@@ -84,7 +85,7 @@ def test_a_download_is_checked_against_the_hash_in_its_name(server: tuple[str, P
     with pytest.raises(WeightsUnavailableError, match=r"download from .* is damaged"):
         download(f"{url}/net-00000000.pth", tmp_path / "cache" / "net-00000000.pth", "net", "")
     assert not (tmp_path / "cache" / "net-00000000.pth").exists()
-    with pytest.raises(WeightsUnavailableError, match="download failed"):
+    with pytest.raises(WeightsUnavailableError, match=r"the download of .* failed"):
         download(f"{url}/absent-11111111.pth", tmp_path / "cache" / "absent-11111111.pth", "net", "nowhere else")
 
 
@@ -112,3 +113,27 @@ def test_weights_of_another_network_are_refused() -> None:
     with pytest.raises(ValueError, match="these weights are not for resnet34"):
         build_backbone("resnet34", state)
     build_backbone("resnet18", {k: v for k, v in state.items() if not k.startswith("fc.")})
+
+
+def test_timms_weights_without_a_place_on_the_hub_come_from_the_address_it_names() -> None:
+    found = address("legacy_xception")
+    assert found is not None
+    assert not found.hub
+    assert found.url.endswith("-43020ad28.pth")
+    assert found.licence == "apache-2.0"
+
+
+def test_an_unknown_backbone_is_refused_with_the_nearest_name() -> None:
+    with pytest.raises(ValueError, match=r"'resnet5o' is neither in torchvision nor in timm; did you mean 'resnet50'"):
+        address("resnet5o")
+
+
+def test_a_failed_download_names_file_address_and_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    closed = Address("http://127.0.0.1:9/resnet18-f37072fd.pth")
+    monkeypatch.setattr("deep.weights.address", lambda _: closed)
+    with pytest.raises(
+        WeightsUnavailableError,
+        match=r"no resnet18-\*\.safetensors or \.pth in .*resnet18-f37072fd\.pth failed .*bench weights get resnet18 --out FOLDER",
+    ):
+        find_weights("resnet18", weights_dir=tmp_path)

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.browser
 AXE = """const done = arguments[0];
 const report = (found) => done({ violations: found.violations.map(({ id, impact, nodes }) => ({ id, impact, html: nodes[0].html })), passes: found.passes.length });
 axe.run(document).then(report, (error) => done({ violations: [{ impact: "critical", id: String(error) }], passes: 0 }));"""
-WEAK = {"hog-svm": ("classical", 0.4), "squeezenet-probe": ("deep", 0.6)}
+WEAK = {"hog-svm": ("classical", 0.4), "efficientnet-probe": ("deep", 0.6)}
 SWITCHES = ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync")
 SWITCHES += ("--disable-background-networking", "--disable-component-update", "--window-size=1280,1000")
 
@@ -146,7 +146,7 @@ def test_the_class_table_shows_one_model_at_a_time(browser: Browser, make_run: C
     browser.open(write(results, html=True)[0])
     rows = "[...document.querySelectorAll('#per-class tbody tr')]"
     visible = f"return {rows}.filter(row => !row.hidden).map(row => row.dataset.model)"
-    assert set(browser.run(visible)) == {"squeezenet-finetune"}
+    assert set(browser.run(visible)) == {"efficientnet-finetune"}
     choose = (
         "const s = document.querySelector('[data-filter]'); s.value = 'hog-svm'; s.dispatchEvent(new Event('change'));"
     )

@@ -42,8 +42,8 @@ def test_every_cell_is_scored_before_and_after_with_its_own_temperature(results:
     evaluation, task = evaluate(results), results.data["task"]
     table = calibration(evaluation)
     assert list(zip(table["model"], table["repeat"], table["fold"], strict=True)) == list(evaluation.test_parts)
-    row = table[(table["model"] == "squeezenet-finetune") & (table["fold"] == 1)].iloc[0]
-    key = ("squeezenet-finetune", 0, 1)
+    row = table[(table["model"] == "efficientnet-finetune") & (table["fold"] == 1)].iloc[0]
+    key = ("efficientnet-finetune", 0, 1)
     part = evaluation.test_parts[key]
     fitted = temperature(*matrices(results.predictions[key], "valid", results.classes), task)
     assert row["temperature"] == fitted

@@ -53,7 +53,7 @@ def test_the_bibliography_has_software_data_and_everything_used_once(results: Re
 def test_the_methods_cite_only_what_the_bibliography_has_and_keep_names_as_they_are(
     make_run: Callable[..., Path],
 ) -> None:
-    results = load(make_run("multilabel", models={"<b>hog_50%</b>": ("classical", 1.0), "prior": ("floor", 0.0)}))
+    results = load(make_run("multilabel", models={"<b>hog_50%</b>": ("classical", 1.0), "prior": ("dummy", 0.0)}))
     known = set(re.findall(r"^@\w+\{([\w-]+),", bibtex(results), re.MULTILINE))
     text = markdown(results, Level())
     cited = {key for group in re.findall(r"\[@([^\]]+)\]", text) for key in group.replace("@", "").split("; ")}

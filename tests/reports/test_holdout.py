@@ -41,9 +41,9 @@ def one(make_run: Callable[..., Path]) -> Path:
 def test_mcnemar_counts_the_images_that_only_one_gets_right(one: Path) -> None:
     evaluation = evaluate(load(one))
     table = mcnemar_table(evaluation).set_index(["model_a", "model_b"])
-    a, b = (in_order(evaluation.parts(model)[0]) for model in ("hog-svm", "squeezenet-finetune"))
+    a, b = (in_order(evaluation.parts(model)[0]) for model in ("hog-svm", "efficientnet-finetune"))
     right_a, right_b = ((part.truth == part.decided).all(axis=1) for part in (a, b))
-    row = table.loc[("hog-svm", "squeezenet-finetune")]
+    row = table.loc[("hog-svm", "efficientnet-finetune")]
     assert (row["only_a"], row["only_b"]) == ((right_a & ~right_b).sum(), (right_b & ~right_a).sum())
     few, both = min(row["only_a"], row["only_b"]), row["only_a"] + row["only_b"]
     assert row["p"] == pytest.approx(binomtest(int(few), int(both)).pvalue)

@@ -100,22 +100,22 @@ def test_comparisons_with_the_best_and_the_reference_are_families_of_their_own(r
 
 def test_the_words_claim_what_the_numbers_bear(make_run: Callable[..., Path]) -> None:
     models = {
-        "prior": ("floor", 0.0),
+        "prior": ("dummy", 0.0),
         "hog-svm": ("classical", 1.5),
-        "squeezenet-probe": ("deep", 2.9),
-        "squeezenet-finetune": ("deep", 2.9),
+        "efficientnet-probe": ("deep", 2.9),
+        "efficientnet-finetune": ("deep", 2.9),
     }
     results = load(make_run("multiclass", classes=("Hand", "Knee", "Chest"), models=models, n_images=900, folds=5))
     tables = all_tables(evaluate(results), Level(reference="hog-svm"))
     said = headline(tables, results, Level(reference="hog-svm"))
     text = " ".join([said.sentence, *said.details]).replace("\u00a0", " ")
     assert said.sentence.startswith("Deep is better than classical by 0.")
-    best = max(("squeezenet-probe", "squeezenet-finetune"), key=lambda m: f"Best is {m} " in text)
-    other = {"squeezenet-probe": "squeezenet-finetune", "squeezenet-finetune": "squeezenet-probe"}[best]
+    best = max(("efficientnet-probe", "efficientnet-finetune"), key=lambda m: f"Best is {m} " in text)
+    other = {"efficientnet-probe": "efficientnet-finetune", "efficientnet-finetune": "efficientnet-probe"}[best]
     assert f"On 900 images of 450 patients, {best} is better than hog-svm by 0." in text
     assert f"On this evidence no difference can be claimed between {best} and {other} (" in text
     assert "On 900 images of 450 patients, hog-svm is better than prior by 0." in text
-    assert "hog-svm is worse than squeezenet" in text
+    assert "hog-svm is worse than efficientnet" in text
     assert "p adjusted for 3 comparisons with the best (Holm)" in text
 
 

@@ -13,7 +13,7 @@ from reports.pairwise import Level
 from reports.results import load
 from reports.runs import changes, differences, why_untested
 
-MODELS = {"prior": ("floor", 0.0), "hog-svm": ("classical", 0.9), "squeezenet-probe": ("deep", 1.4)}
+MODELS = {"prior": ("dummy", 0.0), "hog-svm": ("classical", 0.9), "efficientnet-probe": ("deep", 1.4)}
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def runs(make_run: Callable[..., Path], tmp_path: Path) -> tuple[Path, Path]:
     """A run, and one on the same splits that lacks a model, has a better one, and another parameter and version."""
     first = make_run("multiclass", classes=("Hand", "Knee", "Chest"), models=MODELS, n_images=600, folds=5)
     shutil.move(first, tmp_path / "first")
-    models = {"prior": ("floor", 0.0), "hog-svm": ("classical", 1.6)}
+    models = {"prior": ("dummy", 0.0), "hog-svm": ("classical", 1.6)}
     second = make_run("multiclass", classes=("Hand", "Knee", "Chest"), models=models, n_images=600, folds=5)
     described = json.loads((second / "run.json").read_text())
     described["suite"]["models"]["hog-svm"]["encoders"][0]["cell"] = 32
@@ -34,9 +34,9 @@ def test_every_difference_is_named_and_no_other(runs: tuple[Path, Path]) -> None
     first, second = (load(run) for run in runs)
     assert differences(first, first) == []
     found = {each.key: (each.first, each.second) for each in differences(first, second)}
-    assert set(found) == {"models.hog-svm.encoders", "environment.packages.numpy", "models.squeezenet-probe"}
+    assert set(found) == {"models.hog-svm.encoders", "environment.packages.numpy", "models.efficientnet-probe"}
     assert found["environment.packages.numpy"] == ("2.4.6", "9.9")
-    assert found["models.squeezenet-probe"] == ("run", "–")
+    assert found["models.efficientnet-probe"] == ("run", "–")
     assert "'cell': 32" in found["models.hog-svm.encoders"][1]
 
 

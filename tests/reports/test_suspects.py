@@ -10,7 +10,7 @@ from reports.evaluation import evaluate
 from reports.results import load
 from reports.suspects import HARD_COLUMNS, SUSPECT_COLUMNS, hardest, suspects
 
-MODELS = {"prior": ("floor", 0.0), "hog-svm": ("classical", 2.6), "squeezenet-probe": ("deep", 3.0)}
+MODELS = {"prior": ("dummy", 0.0), "hog-svm": ("classical", 2.6), "efficientnet-probe": ("deep", 3.0)}
 
 
 @pytest.mark.parametrize("task", ["multilabel", "multiclass"])
@@ -40,7 +40,7 @@ def test_wrong_labels_come_first_and_the_right_one_is_suggested(make_run: Callab
 
 def test_without_a_whole_model_nobody_is_suspected(make_run: Callable[..., Path]) -> None:
     run = make_run("multiclass", models=MODELS)
-    for model in ("hog-svm", "squeezenet-probe"):
+    for model in ("hog-svm", "efficientnet-probe"):
         shutil.rmtree(run / "cells" / model / "r0-f0")
     assert len(suspects(evaluate(load(run)))) == 0
 
@@ -53,7 +53,7 @@ def test_the_hardest_images_are_those_that_models_got_wrong(make_run: Callable[.
     assert table["f1"].is_monotonic_increasing
     assert set(table.loc[table["suspect"], "image_id"]) == set(suspects(evaluation)["image_id"])
     wrong = dict.fromkeys(evaluation.results.manifest["image_id"], 0)
-    for model in ("hog-svm", "squeezenet-probe"):
+    for model in ("hog-svm", "efficientnet-probe"):
         for part in evaluation.parts(model):
             for image, error in zip(part.image_id, (part.truth != part.decided).any(axis=1), strict=True):
                 wrong[image] += int(error)

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import math
 import shutil
 import subprocess
@@ -168,10 +169,10 @@ def test_latex_specials_are_escaped_and_rules_are_booktabs() -> None:
 
 def test_the_paper_marks_the_best_and_what_cannot_be_told_from_it(make_run: Callable[..., Path]) -> None:
     models = {
-        "prior": ("floor", 0.0),
+        "prior": ("dummy", 0.0),
         "hog-svm": ("classical", 0.7),
-        "squeezenet-probe": ("deep", 1.6),
-        "squeezenet-finetune": ("deep", 1.6),
+        "efficientnet-probe": ("deep", 1.6),
+        "efficientnet-finetune": ("deep", 1.6),
     }
     results = load(make_run("multiclass", classes=("Hand", "Knee", "Chest"), models=models, n_images=900, folds=5))
     text = write(results, html=False, csv=False, md=False, latex=True)[0].read_text()
@@ -182,7 +183,7 @@ def test_the_paper_marks_the_best_and_what_cannot_be_told_from_it(make_run: Call
     }
     assert scores["Model"] == "Accuracy"
     best, tied = sorted(
-        ("squeezenet-probe", "squeezenet-finetune"), key=lambda m: not scores[m].startswith(r"\textbf{")
+        ("efficientnet-probe", "efficientnet-finetune"), key=lambda m: not scores[m].startswith(r"\textbf{")
     )
     assert scores[best].startswith(r"\textbf{0.")
     assert scores[tied].endswith(r"$^{\dagger}$")
@@ -249,7 +250,7 @@ def test_a_report_written_twice_is_the_same_bytes(results: Results) -> None:
 def test_the_headline_compares_the_best_of_each_family(results: Results) -> None:
     tables = all_tables(evaluate(results))
     said = headline(tables, results, Level())
-    assert [each.family for each in said.contenders] == ["classical", "deep", "fusion", "floor"]
+    assert [each.family for each in said.contenders] == ["classical", "deep", "fusion", "dummy"]
     assert said.contenders[0].model == "hog-svm"
     assert sum(each.wins for each in said.contenders) == 1
     assert said.sentence.startswith(
@@ -257,8 +258,42 @@ def test_the_headline_compares_the_best_of_each_family(results: Results) -> None
     )
 
 
+def test_a_planned_family_without_a_result_is_not_passed_over(make_run: Callable[..., Path]) -> None:
+    run = make_run(models={"prior": ("dummy", 0.0), "hog-svm": ("classical", 1.6), "resnet18-finetune": ("deep", 0.0)})
+    results = load(run)
+    said = headline(all_tables(evaluate(results)), results, Level())
+    assert said.sentence == "Not answered: no deep model ran"
+    assert said.details[0].startswith("Skipped: resnet18-finetune: ")
+    deep = next(each for each in said.contenders if each.family == "deep")
+    assert (deep.model, deep.score) == ("none ran", "–")
+    assert not any(each.wins for each in said.contenders)
+
+
+def test_models_of_one_family_alone_are_not_called_a_winner(make_run: Callable[..., Path]) -> None:
+    results = load(make_run(models={"prior": ("dummy", 0.0), "hog-svm": ("classical", 1.6)}))
+    said = headline(all_tables(evaluate(results)), results, Level())
+    assert said.sentence.startswith("hog-svm is ahead of the classical models that were run: ")
+
+
+def test_a_fine_tuned_network_says_where_its_start_was_kept_and_what_it_is_below(make_run: Callable[..., Path]) -> None:
+    backbone = {"backbone": "tf_efficientnet_lite0"}
+    run = make_run(models={"efficientnet-finetune": ("deep", 0.8), "efficientnet-svm": ("deep", 2.4)})
+    file = run / "run.json"
+    description = json.loads(file.read_text())
+    description["suite"]["models"]["efficientnet-finetune"]["head"] |= backbone
+    description["suite"]["models"]["efficientnet-svm"]["encoders"] = [{"class": "deep.frozen:Frozen", **backbone}]
+    file.write_text(json.dumps(description))
+    for fold, epochs in enumerate((0, 3, 0)):
+        cell = run / f"cells/efficientnet-finetune/r0-f{fold}/cell.json"
+        cell.write_text(json.dumps(json.loads(cell.read_text()) | {"chosen": {"epochs": epochs}}))
+    results = load(run)
+    said = remarks(all_tables(evaluate(results))["summary"], results)
+    assert any(line.startswith("efficientnet-finetune: in 2 of 3 cells no epoch had a lower") for line in said)
+    assert any(" is below the same network frozen: efficientnet-svm (" in line for line in said)
+
+
 def test_the_terminal_table_shows_names_as_they_are(make_run: Callable[..., Path]) -> None:
-    run = make_run("multiclass", models={"[red]hog[/red]": ("classical", 1.0), "prior": ("floor", 0.0)})
+    run = make_run("multiclass", models={"[red]hog[/red]": ("classical", 1.0), "prior": ("dummy", 0.0)})
     console = Console(width=220, record=True, file=io.StringIO())
     console.print(summary_table(load(run)))
     text = " ".join(console.export_text().split())

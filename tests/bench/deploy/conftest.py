@@ -32,11 +32,11 @@ def make(phantom_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Call
 
 @pytest.fixture(scope="session")
 def classical(make: Callable[..., Made]) -> Made:
-    """The floor, a kernel machine and trees."""
+    """A dummy, a kernel machine and trees."""
     return make("prior", "hog-svm", "hog-xgboost")
 
 
 @pytest.fixture(scope="session")
-def deep(make: Callable[..., Made], weights_dir: Path) -> Made:
+def deep(make: Callable[..., Made]) -> Made:
     """A probe, a kernel machine on frozen activations, a fine-tuned network, from real ImageNet weights; and what such a network watches over."""
-    return make("hog-svm", "squeezenet-probe", "squeezenet-svm", "squeezenet-finetune", weights=weights_dir)
+    return make("hog-svm", "efficientnet-probe", "efficientnet-svm", "efficientnet-finetune")

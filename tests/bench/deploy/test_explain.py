@@ -126,9 +126,9 @@ def test_a_model_that_forgot_what_it_learned_has_another_map(run: Made, name: st
 @pytest.mark.parametrize(
     ("name", "method", "parts"),
     [
-        ("squeezenet-probe", "grad-cam", ("head", "whole")),
-        ("squeezenet-svm", "eigen-cam", ("whole",)),
-        ("squeezenet-finetune", "grad-cam", ("head", "whole")),
+        ("efficientnet-probe", "grad-cam", ("head", "whole")),
+        ("efficientnet-svm", "eigen-cam", ("whole",)),
+        ("efficientnet-finetune", "grad-cam", ("head", "whole")),
     ],
 )
 def test_networks_have_the_method_that_fits_them(deep: Made, name: str, method: str, parts: tuple[str, ...]) -> None:

@@ -23,7 +23,10 @@ from bench.deploy.package import PackageError, read_facts, write_facts
 from bench.deploy.strangeness import fit_strangeness
 from tests.bench.deploy.made import Made
 
-CLASSICAL, DEEP = ("prior", "hog-svm", "hog-xgboost"), ("squeezenet-probe", "squeezenet-svm", "squeezenet-finetune")
+CLASSICAL, DEEP = (
+    ("prior", "hog-svm", "hog-xgboost"),
+    ("efficientnet-probe", "efficientnet-svm", "efficientnet-finetune"),
+)
 _ALONE = """
 import sys
 for name in ("sklearn", "bench.cell", "bench.run", "bench.deploy.refit"):
