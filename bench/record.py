@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import shlex
 from collections.abc import Callable
@@ -88,10 +89,10 @@ def describe_run(prepared: Prepared, suite: Suite, seed: int, command: str, devi
 
 
 def suite_digest(suite: dict[str, Any]) -> str:
-    """Digest of a suite as run.json has it: of all that decides a number, and so not of what a model counts as."""
+    """SHA-256 of a suite as run.json has it: of all that decides a number, and so not of what a model counts as."""
     models = {name: {k: v for k, v in model.items() if k != "family"} for name, model in suite["models"].items()}
     known = {key: suite[key] for key in ("name", "description", "preprocessing", "cv")}
-    return Suite.model_validate({**known, "models": models}).digest
+    return hashlib.sha256(json.dumps({**known, "models": models}, sort_keys=True).encode()).hexdigest()
 
 
 def without_folders(command: str) -> str:
