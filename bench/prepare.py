@@ -14,7 +14,7 @@ from radiographs.audit.check import studies_of
 from radiographs.audit.duplicates import Pair, known_near_duplicates
 from radiographs.audit.labels import LONGEST, lost_classes, odd_labels, shown
 from radiographs.cards import known_cards
-from radiographs.disk import damaged_file, write_checksums
+from radiographs.disk import damage, write_checksums
 from radiographs.pixels import Pixels, load_pixels, merge_duplicates
 from radiographs.sources import Hints, Listing, SourceError, limited, open_source
 
@@ -39,6 +39,7 @@ class Prepared:
     manifest: pd.DataFrame
     listing: Listing
     notes: tuple[str, ...]
+    published: bool = False  # whether the splits were given
 
 
 def find_data(name: str | None, hints: Hints, cache: Path, view: View) -> Listing:
@@ -70,9 +71,9 @@ def _phantom(cache: Path, view: View) -> Path:
     from radiographs import phantom
 
     out = cache / "phantom" / f"v{phantom.VERSION}-{PHANTOM_IMAGES}-{PHANTOM_SEED}"
-    damaged = damaged_file(out) if out.exists() else None
+    damaged = damage(out) if out.exists() else None
     if damaged:
-        view.note(f"cache: {damaged} does not fit its checksum: the phantom is made again")
+        view.note(f"cache: phantom: {damaged}: it is made again")
         shutil.rmtree(out)
     if not out.exists():
         with view.counting("simulating radiographs (synthetic)", PHANTOM_IMAGES) as progress:
@@ -141,7 +142,7 @@ def prepare(
         notes += (
             f"D025: {counted(leaks, 'pair')} of near-duplicates {'stands' if leaks == 1 else 'stand'} in two parts of these splits: scores may be too good",
         )
-    return Prepared(data, pixels, manifest, listing, notes)
+    return Prepared(data, pixels, manifest, listing, notes, splits_file is not None)
 
 
 def refusal(

@@ -165,6 +165,8 @@ def _write(
     n, seconds = sum(tally.counts.values()), time.perf_counter() - begun
     said = ", ".join(f"{tally.counts[key]} {key}" for key in ("sure", "not sure", "strange", "failed"))
     kept = f"; {tally.kept} files had been answered before" if tally.kept else ""
+    if tally.damaged:
+        out.print(f"damaged parts of what had been answered before, answered again: {tally.damaged}")
     out.print(escape(f"wrote {output}: {n} images in {seconds:.1f} s ({n / seconds:.1f} per second): {said}{kept}"))
     return tally.counts
 

@@ -89,7 +89,7 @@ def make_app(models: Sequence[Model], limits: Limits) -> Any:
     async def answer(route: Callable[..., dict[str, Any]], request: Request, frame: int) -> dict[str, Any]:
         with turns.place():
             data = await _uploaded(request, limits)
-            file = await turns.take(lambda: decoded(models, data, frame, limits))
+            file = await turns.read(lambda: decoded(models, data, frame, limits))
             return await turns.take(lambda: route(models, file))
 
     @app.post("/v1/predict", openapi_extra=_UPLOAD)

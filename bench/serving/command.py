@@ -35,6 +35,7 @@ def serve(
         import uvicorn
 
         from bench.serving.app import make_app
+        from bench.serving.connections import Impatient
     except ModuleNotFoundError as error:
         raise UserError(f"bench serve needs {error.name}: pip install 'xraybench[serve]'") from None
     from radiographs.readers import readers
@@ -64,6 +65,7 @@ def serve(
             make_app(models, limits),
             host=host,
             port=port,
+            http=Impatient,
             log_level="warning",
             access_log=False,
             timeout_keep_alive=5,

@@ -8,12 +8,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from radiographs.formulas import neutral, original
 from radiographs.listing import PSEUDONYM
 from radiographs.tables import read_table
 
@@ -307,9 +308,13 @@ def read_splits(path: Path) -> pd.DataFrame:
 
 _READERS = {
     ".parquet": pd.read_parquet,
-    ".csv": read_table,
+    ".csv": lambda path: _with_ids(read_table(path), original),
     ".json": lambda path: pd.DataFrame(json.loads(path.read_text(encoding="utf-8-sig"))),
 }
+
+
+def _with_ids(table: pd.DataFrame, change: Callable[[object], object]) -> pd.DataFrame:
+    return table.assign(image_id=table["image_id"].map(change)) if "image_id" in table else table
 
 
 def write_splits(splits: pd.DataFrame, path: Path) -> None:
@@ -322,7 +327,7 @@ def write_splits(splits: pd.DataFrame, path: Path) -> None:
     """
     writers = {
         ".parquet": lambda: splits.to_parquet(path, index=False),
-        ".csv": lambda: splits.to_csv(path, index=False, lineterminator="\n"),
+        ".csv": lambda: _with_ids(splits, neutral).to_csv(path, index=False, lineterminator="\n"),
         ".json": lambda: splits.to_json(path, orient="records", indent=0),
     }
     if path.suffix.lower() not in writers:

@@ -107,6 +107,17 @@ def test_a_study_is_one_plan_one_store_and_one_report(hospitals: Path, bench_com
     text = (root / "report" / "report.html").read_text()
     assert "median: " in text
     assert "SYNTHETIC" in text
+    plan = root / "study.json"
+    content = plan.read_text()
+    for old, new in (
+        ('"seed": 1', '"seed": 3'),
+        ('"variant": "median"', '"variant": "mediam"'),
+        ('"seal": "', '"seal": "0'),
+    ):
+        plan.write_text(content.replace(old, new, 1))
+        damaged = bench_command("report", root)
+        assert damaged.returncode == 2
+        assert "study.json: cannot be read as a study (it does not fit its seal)" in damaged.stderr
 
 
 @pytest.mark.parametrize(

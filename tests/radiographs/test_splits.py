@@ -17,6 +17,7 @@ from radiographs.splits import (
     nested_share,
     published_parts,
     read_splits,
+    write_splits,
 )
 from sklearn.model_selection import GroupKFold
 
@@ -238,3 +239,14 @@ def test_folders_that_are_no_split_are_refused(parts: list[str], said: str) -> N
 def test_images_of_one_group_are_refused_with_a_way_out() -> None:
     with pytest.raises(SplitsError, match=r"all images are of one group.*--group-column"):
         GroupedMultilabelKFold(5).assign(np.ones((4, 1)), np.array(["g"] * 4))
+
+
+def test_a_spreadsheet_runs_nothing_of_published_splits_and_they_are_read_as_they_were(tmp_path: Path) -> None:
+    ids = ["=1+1.dcm", "'=1", "+a", "-b", "@c", "＝d", "plain", "'quoted'", '=HYPERLINK("http://x")', "\ttab"]
+    splits = pd.DataFrame({"image_id": ids, "repeat": 0, "fold": 0, "part": "train"})
+    write_splits(splits, tmp_path / "splits.csv")
+    written = pd.read_csv(tmp_path / "splits.csv", keep_default_na=False)["image_id"]
+    assert not written.str.match(r"[=+\-@\t\r\n＝]").any()
+    assert written[6] == "plain"
+    assert read_splits(tmp_path / "splits.csv")["image_id"].tolist() == ids
+    assert digest(read_splits(tmp_path / "splits.csv")) == digest(splits)
