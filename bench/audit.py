@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 from radiographs.disk import write_whole
+from radiographs.readers import SECONDS
 from radiographs.terms import unknown_classes
 from radiographs.walk import Found, find_pictures
 
@@ -53,6 +54,7 @@ def audit(
     threshold: float = 0.5,
     pseudonyms: bool = False,
     workers: int = 1,
+    seconds: float = SECONDS,
     counting: Callable[[str, int], AbstractContextManager[Callable[[int], object]]] = lambda *_: nullcontext(int),
 ) -> AuditOutcome:
     """Compare every radiograph of a tree with its registration; write worklist.csv, images.csv, audit.html and, if asked, audit.json.
@@ -65,6 +67,8 @@ def audit(
         Misfit from which on an exam is listed.
     pseudonyms
         Running numbers for exams and files, and no texts of headers.
+    seconds
+        That a file may take.
     counting
         Shows progress: gives a function that takes the number done so far.
 
@@ -78,7 +82,7 @@ def audit(
     if not found.files:
         raise UserError(f"{tree}: holds no DICOM files")
     with counting("comparing images with registrations", len(found.files)) as progress:
-        compared = compare(model, tree, found.files, threshold, workers, progress)
+        compared = compare(model, tree, found.files, threshold, workers, progress, seconds)
     images = pd.DataFrame(compared.rows)
     exams = worklist.rank_exams(images, threshold)
     listed = set(exams.loc[exams["status"] == worklist.MISFIT, "exam"])

@@ -9,6 +9,7 @@ import typer
 from rich.text import Text
 
 from bench.console import out as console
+from bench.options import MaxSeconds
 
 if TYPE_CHECKING:
     from bench.audit import AuditOutcome
@@ -30,6 +31,7 @@ def audit(
     pseudonyms: Annotated[
         bool, typer.Option("--pseudonyms", help="Running numbers for exams and files, no texts of headers.")
     ] = False,
+    max_seconds: MaxSeconds = 30,
 ) -> None:
     """List exams whose images do not fit their registration, worst first, with the pictures. No DICOM file is changed."""
     from bench.audit import audit as find_misfits
@@ -46,6 +48,7 @@ def audit(
         threshold=threshold,
         pseudonyms=pseudonyms,
         workers=threads(),
+        seconds=max_seconds,
         counting=View(console).counting,
     )
     _print(outcome, write_tags)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import heapq
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import Counter
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -16,6 +16,7 @@ import numpy as np
 from radiographs.dicom import DicomError
 from radiographs.preprocess import Preprocessing
 from radiographs.read import UnreadableImageError, read_picture
+from radiographs.readers import SECONDS, CutOffError, in_order, readers
 from radiographs.registration import Registration, read_registration
 
 from bench.errors import UserError
@@ -50,7 +51,7 @@ class Deployed(Protocol):
 
 @dataclass(frozen=True)
 class Read:
-    """One file: what it is registered as and its pixels (side, side), or why not."""
+    """One file: what it is registered as and its pixels (side, side), or why not; with pixels, the reason is a remark on them."""
 
     file: str
     registration: Registration | None = None
@@ -85,6 +86,7 @@ def compare(
     threshold: float,
     workers: int,
     progress: Callable[[int], object],
+    seconds: float = SECONDS,
 ) -> Compared:
     """Compare files with their registrations; memory holds a block of images and the rows.
 
@@ -94,11 +96,13 @@ def compare(
         Misfit from which on an image that no answer fits is evidence.
     progress
         Called with the number of files done.
+    seconds
+        That a file may take, after which it is given up and what reads it is ended.
     """
     settings, compared = model.preprocessing, Compared()
     with ThreadPoolExecutor(workers) as pool:
         try:
-            reads = _in_order(pool, lambda path: _read(path, tree, settings), files)
+            reads = in_order(pool, lambda path: _read_within(seconds, path, tree, settings), files, _AHEAD)
             while block := list(islice(reads, BLOCK)):
                 for read, judgement in zip(block, _judged(model, block, threshold), strict=True):
                     _add(compared, read, judgement)
@@ -117,20 +121,37 @@ def _add(compared: Compared, read: Read, judgement: dict[str, Any]) -> None:
         compared.registrations[read.file] = read.registration
 
 
+def _read_within(seconds: float, path: Path, tree: Path, settings: Preprocessing) -> Read:
+    """As `_read`, in a process that is ended when it takes too long; what the header says is then read alone."""
+    try:
+        return readers().do(_read, path, tree, settings, seconds=seconds)
+    except CutOffError as error:
+        try:
+            registration = readers().do(_registration, path, seconds=seconds)
+        except (CutOffError, DicomError, OSError):
+            registration = None
+        return Read(path.relative_to(tree).as_posix(), registration, reason=str(error))
+
+
+def _registration(path: Path) -> Registration | None:
+    with path.open("rb") as stream:
+        return read_registration(stream)
+
+
 def _read(path: Path, tree: Path, settings: Preprocessing) -> Read:
     file = path.relative_to(tree).as_posix()
     if not _is_text(file):
         return Read(file.encode("utf-8", "replace").decode(), reason="its name is no UTF-8: rename it")
     registration = None
     try:
-        with path.open("rb") as stream:
-            registration = read_registration(stream)
+        registration = _registration(path)
         if registration is None:
             return Read(file, reason="no DICOM file")
         if registration.modality.upper() not in RADIOGRAPHS:
             return Read(file, registration, reason=f"no radiograph (modality {registration.modality[:16]})")
         picture = read_picture(path, file)
-        return Read(file, registration, settings.apply(picture.grey), picture.sha256, picture.frames)
+        pixels = settings.apply(picture.grey, picture.padding)
+        return Read(file, registration, pixels, picture.sha256, picture.frames, "; ".join(picture.remarks))
     except (DicomError, UnreadableImageError) as error:
         return Read(file, registration, reason=str(error).removeprefix(f"{file}: "))
     except OSError as error:
@@ -148,7 +169,7 @@ def _judged(model: Deployed, block: list[Read], threshold: float) -> list[dict[s
     look = model.look(np.stack([block[k].pixels for k in whole]))  # (n, side, side)
     probability = model.rule.calibrated(look.probability)  # (n, n_classes)
     for row, k in enumerate(whole):
-        rows[k] = judge(
+        judgement = judge(
             block[k].registration or Registration(),
             tuple(model.classes),
             probability[row],
@@ -159,18 +180,8 @@ def _judged(model: Deployed, block: list[Read], threshold: float) -> list[dict[s
             several=model.rule.task != "multiclass",
             threshold=threshold,
         )
+        rows[k] = judgement | {"reason": block[k].reason}  # in what the file contradicts itself
     return rows
-
-
-def _in_order(pool: ThreadPoolExecutor, one: Callable[[Path], Read], files: Iterable[Path]) -> Iterator[Read]:
-    """Map in order with a bounded number begun, so that pictures do not pile up in memory behind a slow one."""
-    begun: deque[Future[Read]] = deque()
-    for file in files:
-        begun.append(pool.submit(one, file))
-        if len(begun) >= _AHEAD:
-            yield begun.popleft().result()
-    while begun:
-        yield begun.popleft().result()
 
 
 def _is_text(name: str) -> bool:

@@ -6,7 +6,6 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from radiographs import splits as splitting
 from radiographs.audit.check import Audit, check
 from radiographs.audit.duplicates import known_near_duplicates
 from radiographs.audit.lettering import known_letters
@@ -20,6 +19,7 @@ from bench import environment, prepare
 from bench.errors import UserError
 from bench.live import View
 from bench.samples import thumbnail
+from reports.provenance import counted
 
 SHOWN = 8  # cases of a finding in the terminal
 REFUSED = "D001"  # of these every file has its line
@@ -57,8 +57,8 @@ def check_data(request: CheckRequest, console: Console) -> int:
     words = known_letters(listing, pixels, cache, workers=environment.threads())
     manifest = pixels.manifest.assign(letters=0)
     manifest.loc[usable, "letters"] = words
-    given = splitting.read_splits(request.splits) if request.splits else None
-    found = check(listing, manifest, pixels.images, near, folds=request.folds, splits=given)
+    refusal, given = prepare.refusal(listing, pixels, near, request.folds, request.splits)
+    found = check(listing, manifest, pixels.images, near, folds=request.folds, splits=given, refusal=refusal)
     _print(found, console)
     if request.json:
         _write(request.json, json.dumps(found.as_dict(), indent=1), console)
@@ -72,8 +72,8 @@ def check_data(request: CheckRequest, console: Console) -> int:
 def _print(found: Audit, console: Console) -> None:
     console.print(
         Text(
-            f"{found.name} ({found.layout} layout): {found.n_images} images of {found.n_groups} groups, {len(found.classes)} classes, "
-            f"{found.n_excluded} files that cannot be used"
+            f"{found.name} ({found.layout} layout): {counted(found.n_images, 'image')} of {counted(found.n_groups, 'group')}, "
+            f"{len(found.classes)} {'class' if len(found.classes) == 1 else 'classes'}, {counted(found.n_excluded, 'file')} that cannot be used"
         )
     )
     for finding in found.findings:
@@ -87,7 +87,7 @@ def _print(found: Audit, console: Console) -> None:
         if len(finding.rows) > len(shown):
             console.print(Text(f"     and {len(finding.rows) - len(shown)} more (--json, --html)"))
         console.print(Text(f"     {facts['remedy']}", style="dim"))
-    counts = [f"{found.count(level)} kinds of {level}s" for level in ("error", "warning", "note")]
+    counts = [f"{counted(found.count(level), 'kind')} of {level}s" for level in ("error", "warning", "note")]
     console.print(Text("; ".join(counts) if found.findings else "nothing found"))
 
 

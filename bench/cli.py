@@ -29,6 +29,7 @@ from bench.options import (
     LabelSeparator,
     MaxMegapixels,
     WhichFrames,
+    WhichLayout,
     hints,
 )
 from bench.serving.command import serve
@@ -81,7 +82,12 @@ def run(
     folds: Annotated[int | None, typer.Option(help="Folds of the cross-validation (the suites have 5).")] = None,
     repeats: Annotated[int | None, typer.Option(help="Repeats with other folds (the suites have 1).")] = None,
     seed: Annotated[int, typer.Option(help="Decides splits, initial weights, augmentation.")] = 0,
-    splits: Annotated[Path | None, typer.Option(help="Use a published splits file (.parquet, .csv, .json).")] = None,
+    splits: Annotated[
+        Path | None,
+        typer.Option(
+            help="Use a published splits file (.parquet, .csv, .json), or folders: the train, val and test folders of the data."
+        ),
+    ] = None,
     epochs: Annotated[int | None, typer.Option(help="Epochs of every model that has epochs.")] = None,
     device: Annotated[Device, typer.Option(help="Where networks compute.")] = Device.auto,
     weights_dir: Annotated[
@@ -122,6 +128,7 @@ def run(
     label_column: LabelColumn = None,
     group_column: GroupColumn = None,
     label_separator: LabelSeparator = None,
+    layout: WhichLayout = None,
     frames: WhichFrames = Frames.first,
     allow_outside: AllowOutside = False,
     max_megapixels: MaxMegapixels = 100,
@@ -161,6 +168,7 @@ def run(
             group_column,
             label_separator,
             frames,
+            layout=layout,
             allow_outside=allow_outside,
             max_megapixels=max_megapixels,
             keep_identifiers=keep_identifiers,

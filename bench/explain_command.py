@@ -15,6 +15,7 @@ from rich.markup import escape
 
 from bench.console import err, out
 from bench.errors import UserError
+from bench.options import KeepIdentifiers
 
 if TYPE_CHECKING:
     from bench.deploy.inputs import Item
@@ -48,6 +49,7 @@ def explain(
     ] = Method.auto,
     seed: Annotated[int, typer.Option(min=0, help="Decides random maps and random weights.")] = 0,
     device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
+    keep_identifiers: KeepIdentifiers = False,
 ) -> None:
     """Show what models look at on the same images: heat maps side by side, tested against random maps and random weights."""
     from bench import environment
@@ -61,7 +63,7 @@ def explain(
     place = output or (run / "explanations" if run else Path("explanations"))
     check_place(place)
     subjects = [Subject(folder, method.value, device) for folder in folders]
-    images = _samples(run, subjects) if run else _read(rest, subjects, environment.threads())
+    images = _samples(run, subjects) if run else _read(rest, subjects, environment.threads(), named=keep_identifiers)
     with View(out).counting("explaining images", len(images)) as progress:
         record = write(subjects, images, place, class_=class_, seed=seed, run=_run_id(run), progress=progress)
     _print(record, place)
@@ -124,8 +126,10 @@ def _samples(run: Path, subjects: Sequence[Subject]) -> list[Shown]:
     return shown
 
 
-def _read(paths: Sequence[str], subjects: Sequence[Subject], workers: int) -> list[Shown]:
-    """Images from files, with each model's own preprocessing; what cannot be read is named and left out."""
+def _read(paths: Sequence[str], subjects: Sequence[Subject], workers: int, *, named: bool) -> list[Shown]:
+    """Images from files, called by them or by their content, with each model's own preprocessing; what cannot be read is said and left out."""
+    from radiographs.disk import sha256
+
     from bench.deploy.inputs import list_files, see
     from bench.explaining.explain import Shown
 
@@ -143,7 +147,8 @@ def _read(paths: Sequence[str], subjects: Sequence[Subject], workers: int) -> li
         if first[0].pixels is None:
             err.print(escape(f"note: {first[0].file}: {first[0].reason}"))
             continue
-        shown.append(Shown(_short(first[0].file, items), tuple(seen.pixels for seen in first)))
+        name = _short(first[0].file, items) if named else f"x{sha256(Path(first[0].file))[:20]}"
+        shown.append(Shown(name, tuple(seen.pixels for seen in first)))
     if not shown:
         raise UserError(f"bench explain: none of {len(items)} images can be read")
     return shown

@@ -31,7 +31,7 @@ def hold_out_share(
     """
     chosen = splitting.held_out(y, groups, share, seed)
     rows = np.flatnonzero(chosen)
-    facts = _facts("share", image_ids[rows], groups[rows], y[rows]) | {"share": share}
+    facts = facts_of("share", image_ids[rows], groups[rows], y[rows]) | {"share": share}
     return HeldOut(Rows(images, rows), image_ids[rows], groups[rows], y[rows], facts), ~chosen
 
 
@@ -61,7 +61,7 @@ def hold_out_folder(
     listing = open_source(Path(folder), hints)
     with view.counting("decoding the test images", len(listing.items)) as progress:
         pixels = load_pixels(listing, settings, cache, workers=environment.threads(), progress=progress)
-    usable, notes = pixels.usable, []
+    usable, notes = pixels.usable, [f"--test: {note}" for note in listing.notes]
     unknown = [[label for label in labels if label not in classes] for labels in usable["labels"]]
     known = np.array([not each for each in unknown])
     seen = usable["pixels_sha256"].isin(trained.loc[trained["status"] == "ok", "pixels_sha256"]).to_numpy()
@@ -86,10 +86,11 @@ def hold_out_folder(
 def _of_folder(name: str, pixels: Pixels, table: pd.DataFrame, rows: np.ndarray, classes: tuple[str, ...]) -> HeldOut:
     y = np.array([[name in labels for name in classes] for labels in table["labels"]], np.int8)
     ids, groups = table["image_id"].to_numpy(str), table["group"].to_numpy(str)
-    return HeldOut(Rows(pixels.images, rows), ids, groups, y, _facts("folder", ids, groups, y) | {"name": name})
+    return HeldOut(Rows(pixels.images, rows), ids, groups, y, facts_of("folder", ids, groups, y) | {"name": name})
 
 
-def _facts(kind: str, ids: np.ndarray, groups: np.ndarray, y: np.ndarray) -> dict[str, Any]:
+def facts_of(kind: str, ids: np.ndarray, groups: np.ndarray, y: np.ndarray) -> dict[str, Any]:
+    """What run.json says of held-out images: how many, of how many groups, and the SHA-256 over ids, groups and labels in their order."""
     lines = [f"{name}\0{group}\0{labels.tobytes().hex()}" for name, group, labels in zip(ids, groups, y, strict=True)]
     digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()
     return {"kind": kind, "n_images": len(ids), "n_groups": len(set(groups)), "digest": digest}

@@ -12,6 +12,7 @@ import os
 import secrets
 import socket
 import threading
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from bench.store import RunFolder, StoreError
 _BEAT = 20.0  # seconds between signs of life
 _SILENCE = 300.0  # seconds without one after which an owner on another host is taken for dead
 _TRIES = 20
+_WRITING = 0.2  # seconds
 
 
 class Lock:
@@ -100,12 +102,22 @@ class Lock:
 
     def _take_over(self) -> None:
         """Remove the file of an owner that is gone; refuse to where it lives."""
+        if os.path.lexists(self.path) and (self.path.is_symlink() or not self.path.is_file()):
+            raise StoreError(f"{self.path}: is no file of a run: remove it, or give another --out")
         owner = _read(self.path)
+        if owner == {}:  # it may be being written, where there are no hard links
+            time.sleep(_WRITING)
+            owner = _read(self.path)
         if owner is None:
             return
-        if not self._is_gone(owner):
+        if not owner and self._silence() <= _SILENCE:
             raise StoreError(
-                f"{self.path.parent}: in use by process {owner.get('pid')} on {owner.get('host')} since {owner.get('since')}: "
+                f"{self.path}: is damaged, so that nobody knows whose it is: wait {_SILENCE / 60:g} minutes, after which it counts for nothing, or "
+                "remove it if no other run is at work here"
+            )
+        if owner and not self._is_gone(owner):
+            raise StoreError(
+                f"{self.path.parent}: in use by process {owner['pid']} on {owner['host']} since {owner['since']}: "
                 f"wait for it, or give another --out (if that process is gone, remove {self.path})"
             )
         taken = beside(self.path)
@@ -122,7 +134,7 @@ class Lock:
         taken.unlink(missing_ok=True)
 
     def _is_gone(self, owner: dict[str, Any]) -> bool:
-        if owner.get("host") != socket.gethostname() or "pid" not in owner:
+        if owner["host"] != socket.gethostname():
             return self._silence() > _SILENCE
         return not psutil.pid_exists(owner["pid"]) or _started(owner["pid"]) != owner.get("started")
 
@@ -152,9 +164,16 @@ def _read(path: Path) -> dict[str, Any] | None:
         owner = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
-    return owner if isinstance(owner, dict) else {}
+    return owner if isinstance(owner, dict) and _is_whole(owner) else {}
+
+
+def _is_whole(owner: dict[str, Any]) -> bool:
+    """Whether everything is there that an owner writes, and of its kind."""
+    pid = owner.get("pid")
+    texts = all(isinstance(owner.get(key), str) for key in ("host", "since", "mark"))
+    return texts and type(pid) is int and 0 < pid < 1 << 31
 
 
 def _me() -> dict[str, Any]:

@@ -18,14 +18,28 @@ class Frames(StrEnum):
     each = "each"
 
 
+class Layout(StrEnum):
+    """Where pictures without a table get their labels."""
+
+    folders = "folders"
+    dicom = "dicom"
+
+
 Source = Annotated[str, typer.Argument(metavar="PATH", help="Folder, table, manifest, card, or a known name.")]
 FileColumn = Annotated[str | None, typer.Option(help="Column of a table with the file names.")]
 LabelColumn = Annotated[str | None, typer.Option(help="Column of a table with the labels.")]
 GroupColumn = Annotated[str | None, typer.Option(help="Column of a table with the patients.")]
 LabelSeparator = Annotated[str | None, typer.Option(help="What stands between several labels of an image.")]
 WhichFrames = Annotated[Frames, typer.Option(help="Of DICOM files with several frames.")]
+WhichLayout = Annotated[
+    Layout | None,
+    typer.Option("--layout", help="Labels from the folders or from the DICOM headers. Default: what fits."),
+]
 AllowOutside = Annotated[
     bool, typer.Option("--allow-outside", help="Follow links and paths that lead out of the data folder.")
+]
+MaxSeconds = Annotated[
+    float, typer.Option(min=0.01, help="An image that takes longer to read is given up, and what reads it is ended.")
 ]
 MaxMegapixels = Annotated[float, typer.Option(help="Larger files are not decoded; all frames count.")]
 
@@ -46,6 +60,7 @@ def hints(
     label_separator: str | None,
     frames: Frames,
     *,
+    layout: Layout | None,
     allow_outside: bool,
     max_megapixels: float,
     keep_identifiers: bool,
@@ -63,4 +78,5 @@ def hints(
         allow_outside,
         max_pixels,
         keep_identifiers,
+        layout=layout and layout.value,
     )

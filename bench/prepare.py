@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from radiographs import splits as splitting
+from radiographs.audit.check import studies_of
 from radiographs.audit.duplicates import Pair, known_near_duplicates
+from radiographs.audit.labels import LONGEST, lost_classes, odd_labels, shown
 from radiographs.cards import known_cards
-from radiographs.disk import damaged_file, write_checksums
+from radiographs.disk import damage, write_checksums
 from radiographs.pixels import Pixels, load_pixels, merge_duplicates
 from radiographs.sources import Hints, Listing, SourceError, limited, open_source
 
@@ -20,9 +22,11 @@ from bench import environment
 from bench.cell import Data
 from bench.held_out import hold_out_folder, hold_out_share
 from bench.live import View
-from bench.suite import Suite
+from bench.suite import CrossValidation, Suite
+from reports.provenance import counted
 
 PHANTOM_IMAGES, PHANTOM_SEED = 300, 0
+FOLDERS = "folders"  # what --splits says for the split that the folders of the data are
 MANY = 5000  # images, above which a person should know what takes so long
 
 
@@ -35,6 +39,7 @@ class Prepared:
     manifest: pd.DataFrame
     listing: Listing
     notes: tuple[str, ...]
+    published: bool = False  # whether the splits were given
 
 
 def find_data(name: str | None, hints: Hints, cache: Path, view: View) -> Listing:
@@ -66,9 +71,9 @@ def _phantom(cache: Path, view: View) -> Path:
     from radiographs import phantom
 
     out = cache / "phantom" / f"v{phantom.VERSION}-{PHANTOM_IMAGES}-{PHANTOM_SEED}"
-    damaged = damaged_file(out) if out.exists() else None
+    damaged = damage(out) if out.exists() else None
     if damaged:
-        view.note(f"cache: {damaged} does not fit its checksum: the phantom is made again")
+        view.note(f"cache: phantom: {damaged}: it is made again")
         shutil.rmtree(out)
     if not out.exists():
         with view.counting("simulating radiographs (synthetic)", PHANTOM_IMAGES) as progress:
@@ -116,16 +121,8 @@ def prepare(
         held, kept = hold_out_share(pixels.images, image_ids, groups, y, holdout, seed)
     elif test is not None:
         held, said = hold_out_folder(test[0], classes, suite.preprocessing, pixels.manifest, cache, test[1], view)
-    ids = image_ids[kept].tolist()
-    if splits_file is None:
-        cv = suite.cv
-        table = splitting.make_splits(ids, y[kept], groups[kept], folds=cv.folds, repeats=cv.repeats, seed=seed)
-        splitting.check_splits(table, ids, groups[kept], "the splits made here")
-    else:  # published ones are held against patients and identical pictures alone: near-duplicates are told, not refused
-        table = splitting.read_splits(splits_file)
-        known, _ = merge_duplicates(pixels.manifest)
-        known = known.loc[known["status"] == "ok", "group"].to_numpy(str)
-        splitting.check_splits(table, ids, known, str(splits_file))
+    kept_listed = np.flatnonzero(pixels.manifest["status"] == "ok")[kept]
+    table = _splits(listing, pixels, kept_listed, y[kept], groups[kept], suite.cv, splits_file, seed)
     data = Data(
         image_ids=image_ids,
         images=pixels.images,
@@ -142,8 +139,65 @@ def prepare(
     notes = (*listing.notes, *said, *_notes(listing, manifest, duplicates, changed, classes, y, groups, table))
     leaks = _leaking(near, image_ids.tolist(), table)
     if leaks:
-        notes += (f"D025: {leaks} pairs of near-duplicates stand in two parts of these splits: scores may be too good",)
-    return Prepared(data, pixels, manifest, listing, notes)
+        notes += (
+            f"D025: {counted(leaks, 'pair')} of near-duplicates {'stands' if leaks == 1 else 'stand'} in two parts of these splits: scores may be too good",
+        )
+    return Prepared(data, pixels, manifest, listing, notes, splits_file is not None)
+
+
+def refusal(
+    listing: Listing, pixels: Pixels, near: list[Pair], folds: int, splits_file: Path | None
+) -> tuple[str, pd.DataFrame | None]:
+    """Why ``bench run`` would refuse these data (empty if it would not), and the splits that were given.
+
+    Raises
+    ------
+    SplitsError
+        If a splits file cannot be read at all.
+    """
+    given = splitting.read_splits(splits_file) if splits_file and not _are_folders(splits_file) else None
+    manifest, _ = merge_duplicates(pixels.manifest, near)
+    listed = np.flatnonzero(manifest["status"] == "ok")
+    try:
+        _, y, _ = _labels(listing, manifest.iloc[listed].reset_index(drop=True))
+        groups = manifest["group"].to_numpy(str)[listed]
+        table = _splits(listing, pixels, listed, y, groups, CrossValidation(folds=folds), splits_file, seed=0)
+    except (SourceError, splitting.SplitsError) as error:
+        return str(error).replace(str(listing.root), listing.card.name), given
+    return "", table if splits_file else None
+
+
+def _are_folders(splits_file: Path) -> bool:
+    return str(splits_file) == FOLDERS and not splits_file.is_file()
+
+
+def _splits(
+    listing: Listing,
+    pixels: Pixels,
+    rows: np.ndarray,
+    y: np.ndarray,
+    groups: np.ndarray,
+    cv: CrossValidation,
+    splits_file: Path | None,
+    seed: int,
+) -> pd.DataFrame:
+    """Splits of these rows of the manifest: made here, read from a file, or as the folders of the data are."""
+    ids = pixels.manifest["image_id"].iloc[rows].tolist()
+    if splits_file is None:
+        table = splitting.make_splits(ids, y, groups, folds=cv.folds, repeats=cv.repeats, seed=seed)
+        splitting.check_splits(table, ids, groups, "the splits made here")
+        return table
+    # published ones are held against patients, studies and identical pictures alone: near-duplicates are told, not refused
+    known = merge_duplicates(pixels.manifest)[0]["group"].iloc[rows].to_numpy(str)
+    if _are_folders(splits_file):
+        parts = listing.items["part"].to_numpy(str)[rows]
+        table = splitting.published_parts(ids, y, known, parts, seed=seed)
+    else:
+        table = splitting.read_splits(splits_file)
+    splitting.check_splits(
+        table, ids, known, f"--splits {splits_file}" if _are_folders(splits_file) else str(splits_file)
+    )
+    return table
 
 
 def _leaking(near: list[Pair], ids: list[str], splits: pd.DataFrame) -> int:
@@ -162,8 +216,11 @@ def _labels(listing: Listing, usable: pd.DataFrame) -> tuple[tuple[str, ...], np
     classes = tuple(sorted(found, key=lambda name: (order.get(name, len(order)), name)))
     if len(classes) < 2:
         raise SourceError(
-            f"{listing.root}: {len(classes)} class ({', '.join(classes) or 'none'}) in {len(usable)} images: a comparison needs two or more"
+            f"{listing.root}: {len(classes)} class ({', '.join(map(shown, classes)) or 'none'}) in {len(usable)} images: a comparison needs two or more"
         )
+    longest = max(classes, key=len)
+    if len(longest) > LONGEST:
+        raise SourceError(f"{listing.root}: {shown(longest)!r} is no name of a class: give another --label-column")
     position = {name: k for k, name in enumerate(classes)}
     y = np.zeros((len(usable), len(classes)), np.int8)
     for row, labels in enumerate(usable["labels"]):
@@ -190,18 +247,34 @@ def _notes(
     notes = []
     if listing.card.synthetic:
         notes.append("SYNTHETIC: these images are simulated; no number here says anything about patients")
+    studies = studies_of(listing, manifest)
+    notes += studies.notes
     if not listing.grouped:
+        what = "study" if (studies.groups != listing.items["group"]).any() else "image"
         notes.append(
-            f"D011: no {listing.card.group} is known: each image is its own group; if one {listing.card.group} has several images, the folds leak"
+            f"D011: no patient is known: each {what} is its own group; if a patient has several, the folds leak"
         )
+    usable = manifest[manifest["status"] == "ok"]
+    for name, n in lost_classes(manifest["labels"], usable["labels"]):
+        notes.append(f"D013: {shown(name)}: none of its {n} images can be used")
+    notes += [f"{code}: {words}" for code, words in odd_labels(dict(zip(classes, y.sum(axis=0).tolist(), strict=True)))]
     if duplicates:
-        notes.append(f"D020: {duplicates} images have the same pixels as another one; such images share a group")
+        notes.append(
+            f"D020: {counted(duplicates, 'image')} with the same pixels as another one; such images share a group"
+        )
     if near:
-        notes.append(f"D022: {near} pairs of images are near-duplicates and share a group; bench data check shows them")
+        notes.append(
+            f"D022: near-duplicates: {counted(near, 'pair')} of images that share a group; bench data check shows them"
+        )
     several = _with_frames(manifest)
     if several:
         notes.append(
-            f"D003: {several} files have several frames, of which the first is used; bench data check names them"
+            f"D003: {counted(several, 'file')} with several frames or pages, of which the first is used; bench data check names them"
+        )
+    remarked = int((manifest["remark"].fillna("") != "").sum())
+    if remarked:
+        notes.append(
+            f"D006: {counted(remarked, 'file')} that contradict themselves and are used; bench data check names them"
         )
     for _, row in manifest[manifest["status"] != "ok"].iterrows():
         notes.append(f"D001: excluded: {row['file']}: {row['reason']}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import shlex
 from collections.abc import Callable
@@ -36,6 +37,14 @@ def describe_run(prepared: Prepared, suite: Suite, seed: int, command: str, devi
         f"{digest} {data.splits_digest} {suite.name} {suite.preprocessing.model_dump_json()} {seed}".encode()
     ).hexdigest()[:8]
     models = {name: {"family": family(spec), **spec.as_dict()} for name, spec in suite.models.items()}
+    cv = {"folds": int(data.splits["fold"].nunique()), "repeats": int(data.splits["repeat"].nunique())}
+    recorded = {
+        "name": suite.name,
+        "description": suite.description,
+        "preprocessing": suite.preprocessing.model_dump(),
+        "cv": cv,
+        "models": models,
+    }
     return {
         "schema": SCHEMA,
         "run_id": f"{listing.card.name}-{suite.name}-{mark}",
@@ -44,13 +53,7 @@ def describe_run(prepared: Prepared, suite: Suite, seed: int, command: str, devi
         "command": without_folders(command),
         "seed": seed,
         "device": device,
-        "suite": {
-            "name": suite.name,
-            "digest": suite.digest,
-            "preprocessing": suite.preprocessing.model_dump(),
-            "cv": {"folds": int(data.splits["fold"].nunique()), "repeats": int(data.splits["repeat"].nunique())},
-            "models": models,
-        },
+        "suite": recorded | {"digest": suite_digest(recorded)},
         "data": {
             "name": listing.card.name,
             "title": listing.card.title,
@@ -69,8 +72,8 @@ def describe_run(prepared: Prepared, suite: Suite, seed: int, command: str, devi
         },
         "splits": {
             "digest": data.splits_digest,
-            "folds": int(data.splits["fold"].nunique()),
-            "repeats": int(data.splits["repeat"].nunique()),
+            **cv,
+            "published": prepared.published,
         },
         **({} if data.held_out is None else {"holdout": data.held_out.facts}),
         "pixels": {
@@ -83,6 +86,13 @@ def describe_run(prepared: Prepared, suite: Suite, seed: int, command: str, devi
         "notes": list(prepared.notes),
         "environment": environment.describe(),
     }
+
+
+def suite_digest(suite: dict[str, Any]) -> str:
+    """SHA-256 of a suite as run.json has it: of all that decides a number, and so not of what a model counts as."""
+    models = {name: {k: v for k, v in model.items() if k != "family"} for name, model in suite["models"].items()}
+    known = {key: suite[key] for key in ("name", "description", "preprocessing", "cv")}
+    return hashlib.sha256(json.dumps({**known, "models": models}, sort_keys=True).encode()).hexdigest()
 
 
 def without_folders(command: str) -> str:
@@ -144,8 +154,16 @@ def open_run(
         _write_tables(folder, prepared)
     models = {**before["suite"]["models"], **run["suite"]["models"]}
     if damaged or models != before["suite"]["models"] or before["schema"] < SCHEMA:
-        before = folder.write_run({**before, "suite": {**before["suite"], "models": models}})
+        before = folder.write_run(_with_models(before, models))
     return before
+
+
+def _with_models(run: dict[str, Any], models: dict[str, Any]) -> dict[str, Any]:
+    """Facts of a run that has these models, with the digest of its suite, where its description is known."""
+    run = {**run, "suite": {**run["suite"], "models": models}}
+    if "description" in run["suite"]:
+        run["suite"]["digest"] = suite_digest(run["suite"])
+    return run
 
 
 def _write_tables(folder: RunFolder, prepared: Prepared) -> None:

@@ -73,17 +73,19 @@ def report(
 def verify(
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")],
     table: Annotated[
-        Path | None, typer.Argument(metavar="[TABLE]", help="A .csv or .tex table of bench report.", show_default=False)
+        Path | None,
+        typer.Argument(metavar="[TABLE]", help="A .csv, .md or .tex table of bench report.", show_default=False),
     ] = None,
     reference: Annotated[str | None, typer.Option(help="As it was for the report.", show_default=False)] = None,
     alpha: Annotated[float, typer.Option(help="As it was for the report.")] = 0.05,
     rope: Annotated[float, typer.Option(help="As it was for the report.")] = 0.01,
+    digest: Annotated[str | None, typer.Option(help="Of the folder, as it was published.", show_default=False)] = None,
 ) -> None:
-    """Check a run folder, and compute every number of a published table again. Exit 1 if anything differs."""
+    """Check a run folder, and compute every number of a published table again. Exit 1 if anything differs, or is not there to be checked."""
     from bench.verify import verify as check
     from reports.pairwise import Level
 
-    raise typer.Exit(check(folder, table, Level(alpha, rope, reference), out))
+    raise typer.Exit(check(folder, table, Level(alpha, rope, reference), out, digest))
 
 
 def compare(

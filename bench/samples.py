@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 import pandas as pd
 from radiographs.disk import fresh_folder
-from radiographs.preprocess import to_uint8
-from radiographs.read import read_picture
+from radiographs.preprocess import shrunk, to_uint8
+from radiographs.read import Picture, read_picture
 
 from bench.store import RunFolder
 from bench.suite import Suite
@@ -68,9 +68,7 @@ def _write_samples(
         for k, row in enumerate(rows):
             item = manifest.iloc[row]
             pictures = {
-                f"{k}-before.png": _small(
-                    to_uint8(read_picture(root / files[row], frame=int(item["frame"]), max_pixels=10**12).grey)
-                ),
+                f"{k}-before.png": _small(read_picture(root / files[row], frame=int(item["frame"]), max_pixels=10**12)),
                 f"{k}-after.png": images[row],
             }
             versions = {
@@ -114,9 +112,8 @@ def _one_per_label_set(manifest: pd.DataFrame) -> list[int]:
     return [int(np.flatnonzero(label_sets == name)[0]) for name in frequent]
 
 
-def _small(image: np.ndarray) -> np.ndarray:
-    scale = min(1.0, _SIDE / max(image.shape))
-    return cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+def _small(picture: Picture) -> np.ndarray:
+    return shrunk(to_uint8(picture.grey, picture.padding), _SIDE)
 
 
 def _augmented(images: np.ndarray, suite: Suite, seed: int) -> np.ndarray:

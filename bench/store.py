@@ -126,7 +126,7 @@ class RunFolder:
             raise StoreError(
                 f"{self.run_file}: written with schema {schema}; this version reads up to schema {SCHEMA}: update xraybench"
             )
-        return (run, None) if schema < SCHEMA or is_sealed(run) else (None, "does not fit its seal")
+        return (run, None) if _as_it_was(run, schema) else (None, "does not fit its seal")
 
     def write_run(self, run: dict[str, Any]) -> dict[str, Any]:
         """Write run.json whole, with the checksums of the tables that stand there, and return it."""
@@ -216,7 +216,7 @@ class RunFolder:
         try:
             record = json.loads((folder / "cell.json").read_text(encoding="utf-8"))
             schema = int(record["schema"])
-            whole = schema < SCHEMA or schema > SCHEMA or is_sealed(record)
+            whole = schema > SCHEMA or _as_it_was(record, schema)
             damaged = [name for name, digest in record["checksums"].items() if not _fits(folder, name, digest)]
             place = (record["model"], record["repeat"], record["fold"])
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -239,6 +239,11 @@ class RunFolder:
 
 def _is_inside(path: Path, root: Path) -> bool:
     return path.resolve().is_relative_to(root.resolve())
+
+
+def _as_it_was(record: dict[str, Any], schema: int) -> bool:
+    """Whether a record fits its seal; those of the first schema have none."""
+    return is_sealed(record) or (schema < SCHEMA and "seal" not in record)
 
 
 def _fits(folder: Path, name: str, digest: str) -> bool:

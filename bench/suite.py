@@ -21,6 +21,7 @@ from pydantic import (
     model_validator,
 )
 from radiographs.preprocess import Preprocessing
+from radiographs.text import read_toml
 
 from bench.errors import UserError
 from bench.tuning.space import Dimension, Key, Tuned
@@ -204,7 +205,7 @@ def _read(name: str) -> dict[str, Any]:
             f"suite {name!r} is unknown{did_you_mean(name, suite_names())}; there are {', '.join(suite_names())}, or give a .toml file"
         )
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        raw = read_toml(path)
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UserError(f"{path}: cannot be read as a suite ({error})") from None
     raw.setdefault("name", path.stem)

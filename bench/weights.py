@@ -41,7 +41,8 @@ def list_weights(weights_dir: Path | None, console: Console) -> int:
 
     table = Table(box=None, padding=(0, 2, 0, 0))
     for column in ("backbone", "at hand", "from", "licence", "MB"):
-        table.add_column(column, overflow="fold", justify="right" if column == "MB" else "left")
+        name = column == "backbone"  # is never broken
+        table.add_column(column, overflow="fold", no_wrap=name, justify="right" if column == "MB" else "left")
     suites = [load_suite(name) for name in suite_names()]
     for name in dict.fromkeys([*published(), *(b for suite in suites for b in backbones(suite))]):
         found = at_hand(name, weights_dir)

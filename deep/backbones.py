@@ -19,7 +19,7 @@ class Backbone(nn.Module):
     """A network without its classifier, from grey bytes to a feature map.
 
     ``stages`` is a sequence of modules, so that the first ones can be frozen or their output kept; ``width`` is the number
-    of channels that come out. With `keep_maps` it gives the maps of several stages.
+    of channels that come out, of all maps together. With `keep_maps` it gives the maps of several stages.
     """
 
     def __init__(self, stages: nn.Sequential, mean: tuple[float, ...], sd: tuple[float, ...]) -> None:
@@ -69,6 +69,8 @@ class Backbone(nn.Module):
         if layers:
             self.layers = tuple(layers)
             self.stages = self.stages[: max(layers)]
+            with torch.no_grad():
+                self.width = sum(found.shape[1] for found in self(torch.zeros(1, 1, 224, 224)))
 
     def normalise(self, grey: Tensor) -> Tensor:
         """From (n, 1, h, w) in 0 .. 1 to what the first stage takes: (n, 3, h, w) normalised, or the same where it was folded."""

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 
 from deep.activations import Activations
-from deep.backbones import Backbone
 from deep.classifier import Classifier
 from deep.finetune import FineTune
 from deep.frozen import Frozen
@@ -34,7 +33,7 @@ class Cut:
     first : Module or None
         Stages before the backbone, where they were kept apart from it.
     backbone : Module
-        Gives the feature map (n, width, rows, columns).
+        Gives the feature map (n, width, rows, columns), or those of several stages, of which the last is looked at.
     classifier : Classifier or None
         Holds the backbone and gives logits; None where what follows has no gradient.
     mirror : bool
@@ -82,7 +81,7 @@ def cut(encoders: Sequence[Any], head: Any, *, mirror: bool) -> Cut | None:
         found = Cut(encoders[0].reduced, encoders[0].network(), head.network_.backbone, head.network_, mirror=True)
     elif len(encoders) == 1 and isinstance(encoders[0], Frozen):
         network, classifier = encoders[0].network(), _as_classifier(encoders[0], head)
-        found = Cut(encoders[0].reduced, None, _last_map(network), classifier, mirror and classifier is not None)
+        found = Cut(encoders[0].reduced, None, network, classifier, mirror and classifier is not None)
     return found if found is not None and _has_map(found) else None
 
 
@@ -111,7 +110,9 @@ def eigen_cam(network: Cut, images: np.ndarray) -> np.ndarray:
     Parameters and result are as for `grad_cam`. It asks neither for a class nor for a gradient, and so says nothing of the head.
     """
     with torch.no_grad():
-        return _of_all(network, images, lambda grey: first_component(network.backbone(network.through(grey)).float()))
+        return _of_all(
+            network, images, lambda grey: first_component(_last(network.backbone(network.through(grey))).float())
+        )
 
 
 def first_component(feature_map: Tensor) -> Tensor:
@@ -155,7 +156,7 @@ def redrawn(head: Any, seed: int) -> Any:
 
 
 def _as_classifier(encoder: Frozen, head: Any) -> Classifier | None:
-    if not isinstance(head, LogisticProbe) or not encoder.root or encoder.layers:
+    if not isinstance(head, LogisticProbe) or not encoder.root:
         return None
     network = encoder.network()
     classifier = Classifier(network, head.solution_.shape[1], encoder.pool, 0, 0.0)
@@ -163,19 +164,16 @@ def _as_classifier(encoder: Frozen, head: Any) -> Classifier | None:
     return classifier.to(next(network.parameters()).device)
 
 
-def _last_map(backbone: Backbone) -> Backbone:
-    """The same backbone with the last of its maps alone."""
-    if not backbone.layers:
-        return backbone
-    alone = copy.copy(backbone)
-    alone.layers = ()
-    return alone
+def _last(maps: Tensor | tuple[Tensor, ...]) -> Tensor:
+    """The last feature map, of a backbone that gives those of several stages."""
+    return maps if isinstance(maps, Tensor) else maps[-1]
 
 
 def _has_map(network: Cut) -> bool:
     """Whether the feature map has rows and columns; what transformers give is a list of tokens."""
     with torch.no_grad():
-        rows, columns = network.backbone(network.through(network.inputs(np.zeros((1, 224, 224), np.uint8)))).shape[2:]
+        maps = network.backbone(network.through(network.inputs(np.zeros((1, 224, 224), np.uint8))))
+        rows, columns = _last(maps).shape[2:]
     return min(rows, columns) > 1
 
 
@@ -197,9 +195,11 @@ def _gradient_map(network: Cut, grey: Tensor, label: int) -> Tensor:
         raise ValueError("grad_cam: this model's head has no gradients: use eigen_cam")
     kept: list[Tensor] = []
 
-    def keep(_module: nn.Module, _inputs: object, found: Tensor) -> Tensor:
-        kept.append(found.detach().float().requires_grad_())  # the gradient is wanted down to here and no further
-        return kept[-1]
+    def keep(_module: nn.Module, _inputs: object, found: Tensor | tuple[Tensor, ...]) -> Tensor | tuple[Tensor, ...]:
+        kept.append(
+            _last(found).detach().float().requires_grad_()
+        )  # the gradient is wanted down to here and no further
+        return kept[-1] if isinstance(found, Tensor) else (*found[:-1], kept[-1])
 
     handle = network.backbone.register_forward_hook(keep)
     try:

@@ -35,8 +35,9 @@ class Classifier(nn.Module):
 
     def features(self, grey: Tensor) -> Tensor:
         """Pooled activations (n, width) float32 of grey images (n, 1, h, w) in 0 .. 1, before scaling."""
-        feature_map = self.backbone(grey).float()
-        blocks = [adaptive_avg_pool2d(feature_map, size).flatten(1) for size in self.pool]
+        maps = self.backbone(grey)
+        each = [maps] if isinstance(maps, Tensor) else maps  # (n, channels, rows, columns)
+        blocks = [adaptive_avg_pool2d(found.float(), size).flatten(1) for found in each for size in self.pool]
         return torch.cat([normalize(block.sign() * (block.abs() + _ROOT_FLOOR).sqrt()) for block in blocks], dim=1)
 
     def forward(self, grey: Tensor) -> Tensor:

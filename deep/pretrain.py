@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from deep.backbones import published_state
 from deep.finetune import FineTune
@@ -53,6 +53,6 @@ def pretrain(
     said = {"xraybench": json.dumps({**about, "record": record}, sort_keys=True)}
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name(f".{out.name}.partial")
-    save_file(published_state(head.backbone, head.network_.backbone), partial, metadata=said)
+    partial.write_bytes(save(published_state(head.backbone, head.network_.backbone), metadata=said))
     partial.replace(out)
     return record

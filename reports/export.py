@@ -10,7 +10,7 @@ import pandas as pd
 
 BEST, TIED = r"\textbf{{}}", r"{}$^{\dagger}$"
 STYLES = (BEST, TIED)
-FORMULA_START = ("=", "+", "-", "@", "\t", "\r")
+FORMULA_START = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]+")
 LATEX = {
     "\\": r"\textbackslash{}",
@@ -135,7 +135,7 @@ def _plain(value: object) -> str:
 
 
 def _neutral(value: object) -> object:
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_START) else value
+    return f"'{value}" if isinstance(value, str) and value.lstrip("'").startswith(FORMULA_START) else value
 
 
 def _latex_character(character: str) -> str:

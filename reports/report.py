@@ -3,21 +3,19 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import pandas as pd
-
 from reports.citation import methods
 from reports.citation.bibliography import bibtex
 from reports.citation.checklist import checklist
 from reports.evaluation import evaluate
-from reports.export import csv_text, latex_text, markdown_text, plain
+from reports.export import csv_text, latex_text
 from reports.figures.files import figure_files
 from reports.figures.gallery import gallery
 from reports.page import html as html_text
-from reports.pairwise import Level, pairs_as_text
+from reports.pairwise import Level
 from reports.paper import paper_tables
 from reports.provenance import caption
+from reports.readable import table_as_markdown
 from reports.results import Results
-from reports.summary import as_text, columns, primary_metric
 from reports.tables import all_tables
 from reports.write import write_whole
 
@@ -49,11 +47,10 @@ def write(
         texts[folder / "report.html"] = html_text(evaluation, tables, drawn, level)
     for name, table in tables.items():
         path = folder / "tables" / name
-        readable = _readable(name, table, results)
         if csv:
             texts[path.with_suffix(".csv")] = csv_text(table)
         if md:
-            texts[path.with_suffix(".md")] = markdown_text(readable, _caption(name, results))
+            texts[path.with_suffix(".md")] = table_as_markdown(name, table, results)
     if latex:
         for each in paper_tables(evaluation, tables, level):
             path = folder / "tables" / f"{each.name}.tex"
@@ -76,16 +73,3 @@ def write_citations(results: Results, level: Level) -> list[Path]:
     for name, text in texts.items():
         write_whole(folder / name, text)
     return [folder / name for name in texts]
-
-
-def _readable(name: str, table: pd.DataFrame, results: Results) -> pd.DataFrame:
-    """A table as text for people; of the pairwise comparisons those of the metric that decides."""
-    if name == "summary":
-        return as_text(table, columns(results))
-    if name == "pairwise":
-        return pairs_as_text(table[table["metric"] == primary_metric(results)])
-    return plain(table)
-
-
-def _caption(name: str, results: Results) -> str:
-    return f"{name.replace('_', ' ').capitalize()}. {caption(results)}."

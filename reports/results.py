@@ -139,9 +139,12 @@ def load(run: Path) -> Results:
     _require(description["suite"], ("name", "models"), "run.json, suite")
     _require(description["data"], ("name", "task", "classes", "at_least_one", "n_images", "n_groups"), "run.json, data")
     _require(description["splits"], ("digest", "folds", "repeats"), "run.json, splits")
+    if description["schema"] > 1:
+        _require(description, ("files",), "run.json")
+        _require(description["files"], ("manifest.parquet", "splits.parquet"), "run.json, files")
     for model in description["suite"]["models"].values():
         model["family"] = _FAMILIES.get(model["family"], model["family"])
-    files = description.get("files", {})
+    files = description.get("files")
     splits = _table(root, "splits.parquet", SPLIT_COLUMNS, files)
     cells, predictions = _cells(root, description, splits)
     return Results(
@@ -151,7 +154,7 @@ def load(run: Path) -> Results:
         splits=splits,
         cells=cells,
         predictions=predictions,
-        samples=tuple(_samples(root, _pictures(root))),
+        samples=tuple(_samples(root, _pictures(root, description["schema"]))),
         held_out=dict(_held_out(root, description)),
         looks=tuple(_json(root, _LOOKS)["looks"]) if _inside(root, _LOOKS).is_file() else (),
     )
@@ -167,7 +170,9 @@ def thumbnails(results: Results) -> dict[str, bytes]:
     """
     if not _inside(results.path, "thumbnails.parquet").is_file():
         return {}
-    table = _table(results.path, "thumbnails.parquet", ("image_id", "webp"), _pictures(results.path))
+    table = _table(
+        results.path, "thumbnails.parquet", ("image_id", "webp"), _pictures(results.path, results.run["schema"])
+    )
     return {
         image: picture
         for image, picture in zip(table["image_id"], table["webp"], strict=True)
@@ -216,8 +221,9 @@ def _held_out(root: Path, run: dict[str, Any]) -> Iterator[tuple[str, tuple[dict
 
 def _check_origin(cell: dict[str, Any], run: dict[str, Any], name: str) -> None:
     """Refuse a cell that was made of other splits, pixels, parameters or another seed than the run; schema 1 does not say."""
-    if "made_of" not in cell:
+    if cell["schema"] == 1:
         return
+    _require(cell, ("made_of",), name)
     spec = {
         key: value
         for key, value in run["suite"]["models"][cell["model"]].items()
@@ -252,30 +258,42 @@ def _predictions(
         raise ResultsError(f"{name} does not match its checksum; {RECOMPUTE}")
     columns = [f"{kind}/{label}" for kind in ("truth", "probability") for label in classes]
     frame = _parquet(content, name, ("image_id", "part", *columns))
-    tested = frame.loc[frame["part"] == "test", "image_id"]
-    if parts is None or sorted(tested) != sorted(parts.index[parts == "test"]):
-        raise ResultsError(f"{name} is not for the test part in splits.parquet; remove {folder} and {RECOMPUTE}")
+    for part in ("test", "valid"):
+        named = frame.loc[frame["part"] == part, "image_id"]
+        if parts is None or sorted(named) != sorted(parts.index[parts == part]):
+            raise ResultsError(f"{name} is not for the {part} part in splits.parquet; remove {folder} and {RECOMPUTE}")
+    if not frame["part"].isin(("test", "valid")).all():
+        raise ResultsError(f"{name} has rows of neither test nor valid part; remove {folder} and {RECOMPUTE}")
     if not np.isfinite(frame[columns].to_numpy(dtype=float)).all():
         raise ResultsError(f"{name} has a probability that is not a number; remove {folder} and {RECOMPUTE}")
     return frame
 
 
-def _pictures(root: Path) -> dict[str, str]:
-    """SHA-256 of each picture file; nothing where the run does not say."""
-    return _json(root, "pictures.json").get("files", {}) if _inside(root, "pictures.json").is_file() else {}
+def _pictures(root: Path, schema: int) -> dict[str, str] | None:
+    """SHA-256 of each picture file; None where the first schema does not say."""
+    if _inside(root, "pictures.json").is_file():
+        content = _json(root, "pictures.json")
+        _require(content, ("files",), "pictures.json")
+        return content["files"]
+    if schema > 1 and any(_inside(root, name).exists() for name in ("samples", "thumbnails.parquet")):
+        raise ResultsError(
+            f"{root / 'pictures.json'}: is not there, so that nobody knows whose pictures these are; "
+            "run the same `bench run` again: it makes them again, or remove samples and thumbnails.parquet"
+        )
+    return {} if schema > 1 else None
 
 
-def _samples(root: Path, known: dict[str, str]) -> Iterator[Sample]:
+def _samples(root: Path, known: dict[str, str] | None) -> Iterator[Sample]:
     if not _inside(root, "samples/samples.json").is_file():
         return
-    for name in known:
-        if name.startswith("samples/"):
-            _checked(_bytes(root, name), name, known)
+    _checked(_bytes(root, "samples/samples.json"), "samples/samples.json", known)
     for entry in _json(root, "samples/samples.json", versioned=False):
         _require(entry, ("image_id", "labels", "before", "after", "augmented"), "samples/samples.json")
         before, after, *augmented = (
             _inside(root, f"samples/{name}") for name in (entry["before"], entry["after"], *entry["augmented"])
         )
+        for path in (before, after, *augmented):
+            _checked(_bytes(root, f"samples/{path.name}"), f"samples/{path.name}", known)
         yield Sample(entry["image_id"], tuple(entry["labels"]), before, after, tuple(augmented))
 
 
@@ -291,24 +309,24 @@ def _json(root: Path, name: str, *, versioned: bool = True) -> Any:
                 f"{name} has schema {content['schema']!r} and this xraybench reads schemas up to {SCHEMAS[-1]}; "
                 "use the version of xraybench that made the run, or a later one"
             )
-        if content["schema"] > 1 and content.get("seal") != _seal(content):
+        if (content["schema"] > 1 or "seal" in content) and content.get("seal") != seal(content):
             raise ResultsError(f"{name} does not fit its seal: it was changed or damaged; {RECOMPUTE}")
     return content
 
 
-def _seal(content: dict[str, Any]) -> str:
+def seal(content: dict[str, Any]) -> str:
     """SHA-256 of everything in a file but its seal, from schema 2 on."""
     rest = {key: value for key, value in content.items() if key != "seal"}
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
-def _table(root: Path, name: str, columns: tuple[str, ...], known: dict[str, str]) -> pd.DataFrame:
+def _table(root: Path, name: str, columns: tuple[str, ...], known: dict[str, str] | None) -> pd.DataFrame:
     return _parquet(_checked(_bytes(root, name), name, known), name, columns)
 
 
-def _checked(content: bytes, name: str, known: dict[str, str]) -> bytes:
-    """Return the content of a file if it fits the checksum that is known of it, if one is."""
-    if name in known and hashlib.sha256(content).hexdigest() != known[name]:
+def _checked(content: bytes, name: str, known: dict[str, str] | None) -> bytes:
+    """Return the content of a file if it fits its checksum; where some are known, of a file that is not among them there is none to fit."""
+    if known is not None and hashlib.sha256(content).hexdigest() != known.get(name):
         raise ResultsError(
             f"{name} does not match its checksum; {RECOMPUTE.replace('recomputes the cell', 'makes it again')}"
         )

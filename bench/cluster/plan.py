@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from radiographs.text import read_toml
 
 from bench.errors import UserError
 
@@ -117,7 +118,7 @@ def read_queue(path: Path) -> Queue:
         If there is no such file, it is no TOML, or a key is missing or wrong.
     """
     try:
-        return Queue.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        return Queue.model_validate(read_toml(path))
     except OSError as error:
         raise UserError(f"--cluster {path}: cannot be read ({error.strerror})") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

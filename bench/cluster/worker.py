@@ -88,7 +88,8 @@ async def hire(run: str, job: Job, dask_worker: Any) -> Hired:
     """Make ready for the cells of a run."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     folder = Path(dask_worker.local_directory) / f"xraybench-{run}"
-    (folder / "modules").mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # pixels of patients are sent there
+    (folder / "modules").mkdir(exist_ok=True)
     for name, text in job.modules.items():
         (folder / "modules" / name).write_text(text, encoding="utf-8")
     if job.modules:

@@ -24,7 +24,7 @@ def answer(model: Model, images: Sequence[Seen]) -> pd.DataFrame:
     -------
     DataFrame
         A row for each, in order: file, frame, status ("ok" or "failed"), verdict ("sure", "not sure", "strange", or empty where failed),
-        labels (joined by "|"), confidence, strangeness, reason (of a failure, or of a strange verdict), instance (SOPInstanceUID of a DICOM
+        labels (joined by "|"), confidence, strangeness, reason (of a failure, of a strange verdict, or in what a file contradicts itself), instance (SOPInstanceUID of a DICOM
         file), and probability/CLASS.
     """
     rows = [k for k, each in enumerate(images) if each.pixels is not None]
@@ -47,7 +47,7 @@ def answer(model: Model, images: Sequence[Seen]) -> pd.DataFrame:
         for place, k in enumerate(rows):
             columns["labels"][k] = SEPARATOR.join(np.array(model.classes)[look.decision.labels[place]])
             verdict, reason = verdict_of(images[k], look.strangeness[place], sure=bool(look.decision.sure[place]))
-            columns["verdict"][k], columns["reason"][k] = verdict, reason
+            columns["verdict"][k], columns["reason"][k] = verdict, reason or images[k].reason
     return pd.DataFrame(columns | {f"probability/{name}": probability[:, k] for k, name in enumerate(model.classes)})
 
 

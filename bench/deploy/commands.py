@@ -14,7 +14,7 @@ from rich.markup import escape
 
 from bench.console import out
 from bench.errors import UserError
-from bench.options import AllowOutside, Frames, MaxMegapixels, WhichFrames
+from bench.options import AllowOutside, Frames, MaxMegapixels, MaxSeconds, WhichFrames
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,6 +81,7 @@ def predict(
     frames: WhichFrames = Frames.first,
     allow_outside: AllowOutside = False,
     max_megapixels: MaxMegapixels = 100,
+    max_seconds: MaxSeconds = 30,
     trust_code: TrustCode = False,
     scheduler: Annotated[
         str | None, typer.Option(help="Answer on the workers of a Dask scheduler, such as tcp://HOST:8786.")
@@ -89,6 +90,8 @@ def predict(
     part: Annotated[int, typer.Option(min=1, help="Files whose answers are kept together.")] = 512,
 ) -> None:
     """Name the body parts in images: labels, confidence, and when the model is not sure. The same command goes on where it was stopped."""
+    from radiographs.readers import readers
+
     from bench import environment
     from bench.cluster.plan import parse_plan
     from bench.deploy.inputs import list_files
@@ -110,11 +113,12 @@ def predict(
     plan = parse_plan(scheduler, cluster, jobs=1, cores=environment.threads())
     if plan and not output:
         raise UserError("--scheduler, --cluster: give --out too, where the answers are kept")
+    readers(started=0 if plan else 1)  # loads its libraries while the model is opened
     loaded = load_model(model, engine, device, trusted=trust_code)
     numbers = class_numbers(loaded.classes) if kaggle else {}
     passed_over: Counter[str] = Counter()
     items = list_files(paths, sys.stdin, passed_over, outside=allow_outside)
-    settings = Settings(environment.threads(), frames is Frames.each, int(max_megapixels * 1e6), part)
+    settings = Settings(environment.threads(), frames is Frames.each, int(max_megapixels * 1e6), part, max_seconds)
     compute = None
     if plan:
         from bench.deploy.elsewhere import Predicting
@@ -159,6 +163,8 @@ def _write(
     n, seconds = sum(tally.counts.values()), time.perf_counter() - begun
     said = ", ".join(f"{tally.counts[key]} {key}" for key in ("sure", "not sure", "strange", "failed"))
     kept = f"; {tally.kept} files had been answered before" if tally.kept else ""
+    if tally.damaged:
+        out.print(f"damaged parts of what had been answered before, answered again: {tally.damaged}")
     out.print(escape(f"wrote {output}: {n} images in {seconds:.1f} s ({n / seconds:.1f} per second): {said}{kept}"))
     return tally.counts
 

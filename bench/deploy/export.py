@@ -158,7 +158,7 @@ def _copied(tested: Path, out: Path) -> dict[str, Any]:
 
     facts = read_facts(tested)
     with fresh_folder(out, durable=True) as fresh:
-        shutil.copytree(tested, fresh, dirs_exist_ok=True)
+        shutil.copytree(tested, fresh, dirs_exist_ok=True, copy_function=shutil.copyfile)
     return facts
 
 

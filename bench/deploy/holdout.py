@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from radiographs.disk import fresh_folder, sha256, write_whole
+from radiographs.disk import damage, fresh_folder, sha256, write_whole
 
 from bench.cell import Data, HeldOut
 from bench.deploy.assemble import seal
@@ -132,6 +132,7 @@ def _kept(folder: RunFolder, name: str) -> str | None:
     try:
         record = json.loads((place / "holdout.json").read_text(encoding="utf-8"))
         whole = is_sealed(record) and all(sha256(place / file) == d for file, d in record["checksums"].items())
+        whole = whole and (record["status"] != "done" or damage(place / "model") is None)
         return record["key"] if whole else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None

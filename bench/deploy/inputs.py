@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import glob
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from radiographs.pixels import in_order
 from radiographs.preprocess import Preprocessing
-from radiographs.read import MAX_PIXELS, Picture, UnreadableImageError, read_picture
+from radiographs.read import MAX_PIXELS, Picture, UnreadableImageError, read_bytes, read_picture
+from radiographs.readers import SECONDS, CutOffError, in_order, readers
 from radiographs.walk import each_picture
 
 from bench.errors import UserError
@@ -44,6 +45,7 @@ class Seen:
     coloured : bool
         Whether the picture has colours, which no radiograph has.
     reason : str
+        Why there are no pixels; or, where there are, in what the file contradicts itself.
     """
 
     file: str
@@ -98,20 +100,26 @@ def see(
     workers: int,
     every_frame: bool = False,
     max_pixels: int = MAX_PIXELS,
+    seconds: float = SECONDS,
 ) -> Iterator[list[Seen]]:
-    """Decode and preprocess files by threads, in order, with a bounded number begun; for each file its images, or why there are none."""
+    """Decode and preprocess files in processes, in order, with a bounded number begun; for each file its images, or why there are none.
+
+    Parameters
+    ----------
+    seconds
+        That an image may take, after which it is given up and its process is ended.
+    """
+
+    def look(file: str, frame: int) -> tuple[Seen, int]:
+        return readers().do(_look, file, frame, preprocessing, max_pixels, seconds=seconds)
 
     def one(item: Item) -> list[Seen]:
         if item.reason:
             return [Seen(item.file, 0, None, reason=item.reason)]
         try:
-            first = read_picture(Path(item.file), item.file, max_pixels=max_pixels)
-            seen = [seen_of(item.file, 0, first, preprocessing)]
-            for frame in range(1, first.frames if every_frame else 1):
-                picture = read_picture(Path(item.file), item.file, frame=frame, max_pixels=max_pixels)
-                seen.append(seen_of(item.file, frame, picture, preprocessing))
-            return seen
-        except UnreadableImageError as error:
+            first, frames = look(item.file, 0)
+            return [first, *(look(item.file, frame)[0] for frame in range(1, frames if every_frame else 1))]
+        except (UnreadableImageError, CutOffError) as error:
             return [Seen(item.file, 0, None, reason=str(error).removeprefix(f"{item.file}: "))]
 
     with ThreadPoolExecutor(workers) as pool:
@@ -121,7 +129,45 @@ def see(
             pool.shutdown(cancel_futures=True)
 
 
+def _look(file: str, frame: int, preprocessing: Preprocessing, max_pixels: int) -> tuple[Seen, int]:
+    """One frame of a file, and how many the file has."""
+    picture = read_picture(Path(file), file, frame=frame, max_pixels=max_pixels)
+    return seen_of(file, frame, picture, preprocessing), picture.frames
+
+
+def look_into(
+    data: bytes, frame: int, wanted: Sequence[Preprocessing], max_pixels: int, seconds: float
+) -> tuple[list[Seen], dict[str, Any]]:
+    """Decode a file's content in a process, for several models.
+
+    Returns
+    -------
+    What each model gets to see, and the file's frames, kind and modality.
+
+    Raises
+    ------
+    UnreadableImageError
+        If it is no picture that can be used, or takes too long.
+    """
+    try:
+        return readers().do(_look_into, data, frame, tuple(wanted), max_pixels, seconds=seconds)
+    except CutOffError as error:
+        raise UnreadableImageError(f"the file: {error}") from None
+
+
+def _look_into(
+    data: bytes, frame: int, wanted: Sequence[Preprocessing], max_pixels: int
+) -> tuple[list[Seen], dict[str, Any]]:
+    try:
+        picture = read_bytes(data, "the file", frame=frame, max_pixels=max_pixels)
+    except MemoryError:
+        raise UnreadableImageError("the file: needs more memory than there is") from None
+    facts = {"frames": picture.frames, "kind": picture.mode, "modality": picture.tags.get("modality", "")}
+    return [seen_of("", frame, picture, settings) for settings in wanted], facts
+
+
 def seen_of(file: str, frame: int, picture: Picture, preprocessing: Preprocessing) -> Seen:
     """Preprocess a picture for a model."""
-    pixels = preprocessing.apply(picture.grey)
-    return Seen(file, frame, pixels, dict(picture.tags), picture.coloured > _COLOURED)
+    pixels = preprocessing.apply(picture.grey, picture.padding)
+    coloured = picture.coloured > _COLOURED
+    return Seen(file, frame, pixels, dict(picture.tags), coloured, "; ".join(picture.remarks))

@@ -20,14 +20,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from radiographs.disk import damaged_file
+from radiographs.disk import damage
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from bench.errors import UserError
 from bench.store import is_sealed, sealed
 
 SCHEMA = 1
+_FIELDS = ("name", "family", "task", "classes", "mirror", "preprocessing", "encoders", "head", "decision")
 FACTS, CARD, ONNX = "model.json", "README.md", "model.onnx"
 
 
@@ -61,7 +62,7 @@ def read_facts(folder: Path) -> dict[str, Any]:
     Raises
     ------
     PackageError
-        If there is no model, it is of a newer schema, or a file was changed or damaged.
+        If there is no model, it is of a newer schema, or a file was changed, damaged, added or taken away.
     """
     path = folder / FACTS
     try:
@@ -76,15 +77,18 @@ def read_facts(folder: Path) -> dict[str, Any]:
         raise PackageError(f"{path}: damaged: export the model again") from None
     if schema > SCHEMA:
         raise PackageError(f"{path}: written with schema {schema}; this version reads up to {SCHEMA}: update xraybench")
-    damaged = damaged_file(folder, others=True) if is_sealed(facts) else FACTS
+    damaged = damage(folder) if is_sealed(facts) else f"{FACTS}: is not as it was written"
     if damaged:
-        raise PackageError(f"{folder / damaged}: is not as it was written: export or copy the model again")
+        raise PackageError(f"{folder / damaged}: export or copy the model again")
+    lacking = next((key for key in _FIELDS if key not in facts), None)
+    if lacking:
+        raise PackageError(f"{path}: lacks {lacking!r}: export the model again")
     return facts
 
 
 def write_arrays(file: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write arrays as safetensors."""
-    save_file({name: np.ascontiguousarray(value) for name, value in arrays.items()}, file)
+    """Write arrays as safetensors; its own `save_file` makes files that nobody but their owner can read."""
+    file.write_bytes(save({name: np.ascontiguousarray(value) for name, value in arrays.items()}))
 
 
 def read_arrays(file: Path) -> dict[str, np.ndarray]:

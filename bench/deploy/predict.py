@@ -15,15 +15,19 @@ from typing import Any
 import pandas as pd
 import pyarrow.parquet as pq
 from radiographs.disk import write_file, write_whole
+from radiographs.formulas import neutral, original
+from radiographs.readers import SECONDS
 
 from bench.deploy.answers import answer
 from bench.deploy.inputs import Item, Seen, see
 from bench.deploy.model import Model
 from bench.errors import UserError
+from bench.store import is_sealed, sealed
 
 PART = 512  # files whose answers are kept together
 _BLOCK = 64  # images that a model looks at together
 _PLAN, _WHOLE = "_plan.json", "_SUCCESS"  # readers of a folder of Parquet files pass over names with _
+_TEXTS = ("file", "labels", "reason", "instance")  # in a CSV file a spreadsheet would run what begins with =
 FORMATS = (".csv", ".parquet", ".jsonl")
 
 
@@ -35,11 +39,12 @@ class Settings:
     every_frame: bool = False
     max_pixels: int = 100_000_000
     part: int = PART  # files whose answers are kept together
+    seconds: float = SECONDS  # that an image may take
 
 
 @dataclass(frozen=True)
 class Part:
-    """Files that are answered together, and where their answers are kept."""
+    """Files that are answered together, and what the name of the file with their answers begins with; their SHA-256 follows."""
 
     files: list[Item]
     path: Path
@@ -47,10 +52,11 @@ class Part:
 
 @dataclass(frozen=True)
 class Tally:
-    """What became of the files: images by verdict or status, and how many files were answered before."""
+    """What became of the files: images by verdict or status, how many files were answered before, and how many parts of those were damaged."""
 
     counts: Counter[str]
     kept: int
+    damaged: int = 0
 
     @property
     def failed(self) -> int:
@@ -70,6 +76,7 @@ def answers(model: Model, items: Iterable[Item], settings: Settings) -> Iterator
         workers=settings.workers,
         every_frame=settings.every_frame,
         max_pixels=settings.max_pixels,
+        seconds=settings.seconds,
     )
     for images in found:
         waiting += images
@@ -92,7 +99,8 @@ def predict_to(
 ) -> Tally:
     """Answer files into a table, a part at a time; parts that are there already are kept.
 
-    Parts stand in a folder beside the table until it is whole. A part is known by its files' names, sizes and times.
+    Parts stand in a folder beside the table until it is whole. A part is known by its files' names, sizes and times, and called by the
+    beginning of its own SHA-256 as well: one that is not what its name says is answered again.
 
     Parameters
     ----------
@@ -113,24 +121,30 @@ def predict_to(
     folder = parts_folder(out)
     was_whole = folder == out and (out / _WHOLE).is_file() and not overwrite
     is_new = _begin(folder, model, settings, overwrite=overwrite)
+    there = _parts_there(folder)
     counts: Counter[str] = Counter()
-    names: list[Path] = []
-    kept = done = 0
+    names: dict[Path, Path] = {}
+    kept = done = damaged = 0
 
     def lacking() -> Iterator[Part]:
-        """Parts that are not there; those that are are counted on the way."""
-        nonlocal counts, kept, done
+        """Parts that are not there, or damaged; the others are counted on the way."""
+        nonlocal counts, kept, done, damaged
         for number, files in enumerate(_in_parts(items, settings.part)):
-            path = folder / f"part-{number:08d}-{_key(files)}.parquet"
-            names.append(path)
-            verdicts = _verdicts(path)
-            if verdicts is None:
-                if was_whole and any(other != path for other in folder.glob(f"part-{number:08d}-*.parquet")):
-                    raise _other_files(out)
+            path = folder / f"part-{number:08d}-{_key(files)}"
+            before = there.get(number, [])
+            if was_whole and any(not file.name.startswith(path.name) for file in before):
+                raise _other_files(out)
+            own = [file for file in before if file.name.startswith(f"{path.name}-")]
+            whole = next((file for file in own if _is_whole(file)), None)
+            if whole is None:
                 (folder / _WHOLE).unlink(missing_ok=True)
+                damaged += len(own)
+                for file in own:
+                    file.unlink()
                 yield Part(files, path)
                 continue
-            counts += verdicts
+            names[path] = whole
+            counts += _count(pd.read_parquet(whole, columns=["status", "verdict"]))
             kept += len(files)
             done += len(files)
             progress(done)
@@ -140,7 +154,9 @@ def predict_to(
             yield part, pd.concat(answers(model, part.files, settings), ignore_index=True)
 
     for part, table in (compute or here)(lacking()):
-        write_file(part.path, lambda fresh, table=table: table.to_parquet(fresh, index=False))
+        content = table.to_parquet(index=False)
+        names[part.path] = part.path.with_name(f"{part.path.name}-{_digest(content)}.parquet")
+        write_whole(names[part.path], content)
         counts += _count(table)
         done += len(part.files)
         progress(done)
@@ -151,16 +167,16 @@ def predict_to(
             (folder / _PLAN).unlink()
         raise UserError(f"{out}: there is no picture to look at below what was named")
     if folder == out:
-        others = set(folder.glob("part-*.parquet")) - set(names)
+        others = set(folder.glob("part-*.parquet")) - set(names.values())
         if others and was_whole:
             raise _other_files(out)
         for part in others:
             part.unlink()
         write_whole(folder / _WHOLE, "")
     else:
-        write_file(out, lambda fresh: _join(names, fresh, out.suffix))
+        write_file(out, lambda fresh: _join([names[path] for path in sorted(names)], fresh, out.suffix))
         shutil.rmtree(folder)
-    return Tally(counts, kept)
+    return Tally(counts, kept, damaged)
 
 
 def is_partitioned(out: Path) -> bool:
@@ -191,7 +207,8 @@ def rows_of(out: Path) -> Iterator[pd.DataFrame]:
         for table in pd.read_json(out, lines=True, chunksize=10_000, dtype=False):
             yield table[columns]
     else:
-        yield from pd.read_csv(out, usecols=columns, dtype=str, keep_default_na=False, chunksize=10_000)
+        for table in pd.read_csv(out, usecols=columns, dtype=str, keep_default_na=False, chunksize=10_000):
+            yield table.map(original)
 
 
 def _begin(folder: Path, model: Model, settings: Settings, *, overwrite: bool) -> bool:
@@ -203,14 +220,14 @@ def _begin(folder: Path, model: Model, settings: Settings, *, overwrite: bool) -
         "every_frame": settings.every_frame,
         "max_pixels": settings.max_pixels,
         "part": settings.part,
+        "seconds": settings.seconds,
     }
-    try:
-        before = json.loads((folder / _PLAN).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    before = _read_plan(folder / _PLAN)
+    if before is None:
         if folder.suffix == ".parts" or (folder / _PLAN).exists():  # nobody knows what made these
             for part in folder.glob("part-*.parquet"):
                 part.unlink()
-        write_whole(folder / _PLAN, json.dumps(plan))
+        write_whole(folder / _PLAN, json.dumps(sealed(plan)))
         return True
     other = next((key for key, value in plan.items() if before.get(key) != value), None)
     if other and not overwrite:
@@ -218,8 +235,17 @@ def _begin(folder: Path, model: Model, settings: Settings, *, overwrite: bool) -
     if other:
         for part in folder.glob("part-*.parquet"):
             part.unlink()
-        write_whole(folder / _PLAN, json.dumps(plan))
+        write_whole(folder / _PLAN, json.dumps(sealed(plan)))
     return False
+
+
+def _read_plan(file: Path) -> dict[str, Any] | None:
+    """What made the parts of a folder, or None if that is not known."""
+    try:
+        plan = json.loads(file.read_text(encoding="utf-8"))
+        return plan if is_sealed(plan) else None
+    except (OSError, ValueError, AttributeError):
+        return None
 
 
 def _in_parts(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
@@ -244,14 +270,22 @@ def _key(files: Sequence[Item]) -> str:
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:20]
 
 
-def _verdicts(path: Path) -> Counter[str] | None:
-    """Counts of a part, or None if it is not there or not whole."""
-    try:
-        return _count(pd.read_parquet(path, columns=["status", "verdict"]))
-    except FileNotFoundError:
-        return None
-    except Exception:  # noqa: BLE001 - pyarrow raises what it pleases on damaged files; the part is made again
-        return None
+def _parts_there(folder: Path) -> dict[int, list[Path]]:
+    """Files of parts by the number of the part."""
+    found: dict[int, list[Path]] = {}
+    for file in sorted(folder.glob("part-*-*.parquet")):
+        number = file.name.split("-")[1]
+        found.setdefault(int(number) if number.isdecimal() else -1, []).append(file)
+    return found
+
+
+def _is_whole(part: Path) -> bool:
+    """Whether a part is what its name says."""
+    return part.stem.rpartition("-")[2] == _digest(part.read_bytes())
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:20]
 
 
 def _count(table: pd.DataFrame) -> Counter[str]:
@@ -269,6 +303,7 @@ def _join(parts: Sequence[Path], fresh: Path, suffix: str) -> None:
         for number, part in enumerate(parts):
             table = pq.read_table(part).to_pandas()
             if suffix == ".csv":
+                table = table.assign(**{name: table[name].map(neutral) for name in _TEXTS})
                 table.to_csv(stream, index=False, header=number == 0, lineterminator="\n")
             else:
                 table.to_json(stream, orient="records", lines=True, force_ascii=False, double_precision=15)

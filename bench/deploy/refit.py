@@ -89,14 +89,19 @@ def choices(folder: RunFolder, model: str) -> list[Facts]:
     Raises
     ------
     PackageError
-        If no fold is finished.
+        If no fold is finished, or one is damaged.
     """
     found = []
     for path in sorted((folder.root / "cells" / model).glob("r*-f*")):
         repeat, fold = (int(word[1:]) for word in path.name.split("-"))
-        record, _ = folder.read_cell(Cell(model, repeat, fold))
+        record, wrong = folder.read_cell(Cell(model, repeat, fold))
+        if wrong:
+            raise PackageError(f"{path}: {wrong}: give the same `bench run` again, which computes it again")
         if record is not None and record["status"] == "done":
-            found.append(record["chosen"] | _said(path / "model"))
+            files = [
+                path / name for name in record["checksums"] if name.startswith("model/") and name.endswith(".json")
+            ]
+            found.append(record["chosen"] | _said(files))
     if not found:
         raise PackageError(f"{folder.root}: no fold of {model} is finished: run it first")
     return found
@@ -114,9 +119,9 @@ def typical(spec: ModelSpec) -> ModelSpec:
     return spec.with_values(common).model_copy(update={"tuned": None})
 
 
-def _said(folder: Path) -> Facts:
+def _said(files: Sequence[Path]) -> Facts:
     facts: Facts = {}
-    for path in sorted(folder.glob("*.json")):
+    for path in sorted(files):
         content = json.loads(path.read_text(encoding="utf-8"))
         facts |= content if isinstance(content, dict) else {}
     return facts

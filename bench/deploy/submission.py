@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 from radiographs.cards import known_cards
 from radiographs.disk import write_file
+from radiographs.formulas import neutral
 
 from bench.deploy.answers import SEPARATOR
 from bench.deploy.package import PackageError
@@ -45,7 +46,7 @@ def write_submission(path: Path, tables: Iterable[pd.DataFrame], numbers: dict[s
                 for row in table.itertuples():
                     target = " ".join(sorted((numbers[name] for name in row.labels.split(SEPARATOR) if name), key=int))
                     empty += not target
-                    writer.writerow([row.instance or _instance(row.file), target])
+                    writer.writerow([neutral(row.instance or _instance(row.file)), target])
 
     write_file(path, write)
     return empty

@@ -12,7 +12,7 @@ from bench.model import NotInstalledError, Resources, build, skip_reasons
 from bench.suite import Part
 
 WATCH = "watch.safetensors"
-_WATCH = {"class": "deep.frozen:Frozen", "backbone": "squeezenet1_0", "pool": [1], "side": 160}
+_WATCH = {"class": "deep.frozen:Frozen", "backbone": "tf_efficientnet_lite0", "pool": [1], "side": 160}
 _CLASSICAL = (
     {"class": "baselines.hog:HOG", "cell": 32},
     {"class": "baselines.lbp:LBP", "points": 8, "radius": 1},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+from radiographs.preprocess import shrunk
 
 from bench.explaining.scores import enlarged
 
@@ -14,8 +15,7 @@ _STRONGEST = 0.75  # share of the colour where the map is 1
 
 def picture(image: np.ndarray, heat: np.ndarray | None = None) -> bytes:
     """PNG file of an image (h, w) uint8, with its map (rows, columns) in 0 .. 1 laid over it, if there is one."""
-    scale = min(1.0, _SIDE / max(image.shape))
-    small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    small = shrunk(image, _SIDE)
     if heat is None:
         return cv2.imencode(".png", small)[1].tobytes()
     share = np.clip(enlarged(heat, small.shape), 0, 1)

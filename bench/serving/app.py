@@ -20,7 +20,7 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 import bench
 from bench.deploy.model import Model
 from bench.serving.limits import BusyError, Guard, Limits, Turns, refusal
-from bench.serving.looking import explain, look_at
+from bench.serving.looking import decoded, explain, look_at
 
 _POLICY = "default-src 'none'; img-src 'self' data:; style-src 'nonce-{n}'; script-src 'nonce-{n}'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 _HOW = "send one file as the multipart field 'file'"
@@ -89,7 +89,8 @@ def make_app(models: Sequence[Model], limits: Limits) -> Any:
     async def answer(route: Callable[..., dict[str, Any]], request: Request, frame: int) -> dict[str, Any]:
         with turns.place():
             data = await _uploaded(request, limits)
-            return await turns.take(lambda: route(models, data, frame, limits.max_pixels))
+            file = await turns.read(lambda: decoded(models, data, frame, limits))
+            return await turns.take(lambda: route(models, file))
 
     @app.post("/v1/predict", openapi_extra=_UPLOAD)
     async def predict(request: Request, frame: Annotated[int, Query(ge=0, le=100_000)] = 0) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from rich.markup import escape
 
 from bench.console import out
 from bench.errors import UserError
+from bench.options import MaxSeconds
 
 
 def serve(
@@ -27,21 +28,26 @@ def serve(
     max_megapixels: Annotated[
         float, typer.Option(min=0.001, help="Larger pictures are refused; all frames count.")
     ] = 100,
+    max_seconds: MaxSeconds = 10,
 ) -> None:
     """Serve a page where an image or DICOM file is dropped and every model's answer is seen, and an HTTP API. Nothing is stored."""
     try:
         import uvicorn
 
         from bench.serving.app import make_app
+        from bench.serving.connections import Impatient
     except ModuleNotFoundError as error:
         raise UserError(f"bench serve needs {error.name}: pip install 'xraybench[serve]'") from None
+    from radiographs.readers import readers
+
     from bench.deploy.model import load_model
     from bench.serving.limits import Limits
     from bench.serving.looking import told_apart
 
     _check_free(host, port)
+    readers(started=1)  # loads its libraries while the models are opened
     models = told_apart([load_model(folder, engine, device) for folder in folders])
-    limits = Limits(int(max_megabytes * 1e6), int(max_megapixels * 1e6), hosts=(host,))
+    limits = Limits(int(max_megabytes * 1e6), int(max_megapixels * 1e6), image_seconds=max_seconds, hosts=(host,))
     if not _is_loopback(host):
         out.print(
             escape(
@@ -59,6 +65,7 @@ def serve(
             make_app(models, limits),
             host=host,
             port=port,
+            http=Impatient,
             log_level="warning",
             access_log=False,
             timeout_keep_alive=5,

@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _OWN_NAMES = ("localhost", "127.0.0.1", "[::1]")
+_HARMLESS = ("GET", "HEAD", "OPTIONS")
 _EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - what a user may have asked for
 
 
@@ -29,10 +30,14 @@ class Limits:
         Of an image, all frames together.
     at_once : int
         Images that are looked at at the same time.
+    reading : int
+        Files that are decoded at the same time, so that one that takes long holds up no other.
     waiting : int
         Requests that may wait for that; further ones are sent away with 503.
     seconds : float
         In which a request must have come whole.
+    image_seconds : float
+        Seconds in which an image must have been read; what reads a longer one is ended.
     hosts : tuple of str
         Names that requests may be addressed to, besides those of this machine: a page on the internet that has its name resolve to this machine
         (DNS rebinding) is not among them.
@@ -41,8 +46,10 @@ class Limits:
     max_bytes: int = 64_000_000
     max_pixels: int = 100_000_000
     at_once: int = 1
+    reading: int = 4
     waiting: int = 16
     seconds: float = 60
+    image_seconds: float = 10
     hosts: tuple[str, ...] = ()
 
     def knows(self, host: str) -> bool:
@@ -54,7 +61,7 @@ class Limits:
 
 
 class Guard:
-    """Refuses what is not addressed to this server, and what is too large, before anything of it is read or while it is."""
+    """Refuses what is not addressed to this server, what another site's page sends, and what is too large, before it is read or while it is."""
 
     def __init__(self, app: ASGIApp, limits: Limits, count: Callable[[int], None]) -> None:
         self.app = app
@@ -68,6 +75,9 @@ class Guard:
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         if not self.limits.knows(headers.get("host", "")):
             await self._refuse(refusal(403, "this server does not answer to that name"), scope, receive, send)
+            return
+        if scope["method"] not in _HARMLESS and not _is_own_page(headers):
+            await self._refuse(refusal(403, "this server does not answer to other sites' pages"), scope, receive, send)
             return
         told = headers.get("content-length", "0")
         if not told.isdigit() or int(told) > self.limits.max_bytes:
@@ -126,8 +136,14 @@ class Turns:
     """Lets so many in at a time and so many wait."""
 
     def __init__(self, limits: Limits) -> None:
+        self.reading = asyncio.Semaphore(limits.reading)
         self.inside = asyncio.Semaphore(limits.at_once)
         self.free = limits.at_once + limits.waiting
+
+    async def read(self, do: Callable[[], Any]) -> Any:
+        """Decode something in a thread, beside others."""
+        async with self.reading:
+            return await asyncio.to_thread(do)
 
     async def take(self, do: Callable[[], Any]) -> Any:
         """Do something in a thread when it is its turn."""
@@ -164,6 +180,15 @@ def refusal(status: int, words: str) -> JSONResponse:
     """One line that says what is wrong."""
     headers = {"Retry-After": "2"} if status == 503 else None
     return JSONResponse({"error": words}, status_code=status, headers=headers)
+
+
+def _is_own_page(headers: dict[str, str]) -> bool:
+    """Whether a request comes from this server's page or from no page at all: browsers say so, and no page can make them say otherwise."""
+    site = headers.get("sec-fetch-site")
+    if site is not None:
+        return site in ("same-origin", "none")
+    origin = headers.get("origin")
+    return origin is None or origin.lower().partition("://")[2] == headers.get("host", "").lower()
 
 
 def _is_address(name: str) -> bool:

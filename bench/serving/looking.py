@@ -6,20 +6,28 @@ import base64
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import cv2
 import numpy as np
-from radiographs.read import Picture, UnreadableImageError, read_bytes
 
 from bench.deploy.answers import verdict_of
-from bench.deploy.inputs import Seen, seen_of
+from bench.deploy.inputs import Seen, look_into
 from bench.deploy.model import Model
 from bench.explaining.occlusion import occlusion
+from bench.serving.limits import Limits
 
 _GRID = 10  # places down and across
 _MOST = 5  # most probable classes that are told
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What each model gets to see of a file, and the file's frames, kind and modality."""
+
+    images: list[Seen]
+    facts: dict[str, Any]
 
 
 def told_apart(models: Sequence[Model]) -> list[Model]:
@@ -31,39 +39,35 @@ def told_apart(models: Sequence[Model]) -> list[Model]:
     return [replace(m, facts={**m.facts, "name": name}) for m, name in zip(models, numbered, strict=True)]
 
 
-def look_at(models: Sequence[Model], data: bytes, frame: int, max_pixels: int) -> dict[str, Any]:
-    """Answers of every model to one file.
+def decoded(models: Sequence[Model], data: bytes, frame: int, limits: Limits) -> Decoded:
+    """Read one file, for every model.
 
     Raises
     ------
     radiographs.read.UnreadableImageError
-        If it is no picture that can be used.
+        If it is no picture that can be used, or takes too long.
     """
-    picture = _picture(data, frame, max_pixels)
-    answers = [_answer(model, seen_of("", frame, picture, model.preprocessing)) for model in models]
-    facts = {"frames": picture.frames, "kind": picture.mode, "modality": picture.tags.get("modality", "")}
-    return {**facts, "models": answers}
+    wanted = [model.preprocessing for model in models]
+    return Decoded(*look_into(data, frame, wanted, limits.max_pixels, limits.image_seconds))
 
 
-def explain(models: Sequence[Model], data: bytes, frame: int, max_pixels: int) -> dict[str, Any]:
+def look_at(models: Sequence[Model], file: Decoded) -> dict[str, Any]:
+    """Answers of every model to one file."""
+    answers = [_answer(model, image) for model, image in zip(models, file.images, strict=True)]
+    return {**file.facts, "models": answers}
+
+
+def explain(models: Sequence[Model], file: Decoded) -> dict[str, Any]:
     """Heat maps of the most probable class: `bench.explaining.occlusion` on a coarser grid than that of ``bench explain``, for its speed."""
-    picture = _picture(data, frame, max_pixels)
     maps = []
-    for model in models:
-        pixels = seen_of("", frame, picture, model.preprocessing).pixels
+    for model, image in zip(models, file.images, strict=True):
+        pixels = image.pixels
         if pixels is None:
             raise ValueError("no pixels")
         best = int(model.probabilities(pixels[None])[0].argmax())
         heat = occlusion(lambda images, m=model, k=best: m.probabilities(images)[:, k], pixels, _GRID)
         maps.append({"model": model.name, "class": model.classes[best], "png": _png(_overlay(pixels, heat))})
     return {"models": maps}
-
-
-def _picture(data: bytes, frame: int, max_pixels: int) -> Picture:
-    picture = read_bytes(data, "the file", frame=frame, max_pixels=max_pixels)
-    if frame >= picture.frames:
-        raise UnreadableImageError(f"frame {frame}: the file has {picture.frames}, counted from 0")
-    return picture
 
 
 def _answer(model: Model, image: Seen) -> dict[str, Any]:
@@ -79,7 +83,7 @@ def _answer(model: Model, image: Seen) -> dict[str, Any]:
         "family": model.facts["family"],
         "labels": [name for name, given in zip(model.classes, look.decision.labels[0], strict=True) if given],
         "verdict": verdict,
-        "reason": reason,
+        "reason": reason or image.reason,
         "confidence": round(float(look.decision.confidence[0]), 4),
         "strangeness": round(float(look.strangeness[0]), 3),
         "most_probable": [[model.classes[k], round(float(probability[k]), 4)] for k in order[:_MOST]],

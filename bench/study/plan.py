@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from radiographs.sources import Hints
+from radiographs.text import read_toml
 
 from bench.errors import UserError
 
@@ -28,6 +29,7 @@ class DataSet(BaseModel):
     group_column: str | None = None
     label_separator: str | None = None
     allow_outside: bool = False
+    layout: Literal["folders", "dicom"] | None = None
     classes: dict[str, str] = Field(default_factory=dict)
 
     @model_validator(mode="before")
@@ -48,6 +50,7 @@ class DataSet(BaseModel):
             self.label_separator,
             allow_outside=self.allow_outside,
             classes=self.classes or None,
+            layout=self.layout,
         )
 
 
@@ -112,7 +115,7 @@ def read_study(path: Path) -> Study:
         If the file cannot be read, or a key is unknown, missing or of the wrong kind.
     """
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        raw = read_toml(path)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}): give a study file, see docs/studies.md") from None
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from radiographs.sources import Hints, Listing, open_source
 from bench.errors import UserError
 from bench.study.plan import DataSet
 
+_log = logging.getLogger(__name__)
 _SEPARATOR, _TABLE = "|", "images.csv"
 
 
@@ -60,7 +62,11 @@ def _card(cards: Sequence[Card], data: Sequence[DataSet], name: str) -> str:
 
 
 def _rows(data: DataSet, listing: Listing) -> pd.DataFrame:
-    items = listing.items
+    refused = listing.items["refused"]
+    if (refused != "").any():
+        left = refused[refused != ""]
+        _log.warning("%s: %d images are left out of the pool: %s", data.name, len(left), left.iloc[0])
+    items = listing.items[refused == ""]
     for name in {label for labels in items["labels"] for label in labels}:
         if _SEPARATOR in name or name != name.strip():
             raise UserError(f"{data.path}: class {name!r}: give it another name below classes, without {_SEPARATOR!r}")
@@ -68,6 +74,6 @@ def _rows(data: DataSet, listing: Listing) -> pd.DataFrame:
         {
             "file": [str((listing.root / file).resolve()) for file in items["file"]],
             "labels": items["labels"].map(_SEPARATOR.join),
-            "patient": f"{data.name} " + items["group"],
+            "patient": (f"{data.name} " + items["group"]).where(items["known"], ""),
         }
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import UserError
+from bench.model import check_families
 from bench.study.plan import BASE, DataSet, Study
 from bench.suite import ModelSpec, Suite, load_suite
 
@@ -67,7 +68,7 @@ def expand(study: Study, folder: Path) -> list[Planned]:
     Raises
     ------
     UserError
-        If a model or a key of a variant is in none of the suites.
+        If a model or a key of a variant is in none of the suites, or a model of the runs has no family.
     """
     suites = {name: _suites(study, name, folder) for name in study.suites}
     known = {model for variants in suites.values() for model in variants[BASE].models}
@@ -81,6 +82,8 @@ def expand(study: Study, folder: Path) -> list[Planned]:
                     f"variants.{variant}: model {model!r} is in none of the suites {', '.join(study.suites)}"
                 )
     runs = [run for data in study.data for name in study.suites for run in _runs(study, data, suites[name])]
+    for run in runs:
+        check_families(run.suite)
     if study.leave_one_out:
         runs += [_left_out(study, data, suites[name][BASE]) for data in study.data for name in study.suites]
     names = Counter(run.name for run in runs)

@@ -26,6 +26,7 @@ from bench.console import say_error
 from bench.errors import DiskError, UserError
 from bench.own_classes import find_beside, write_beside
 from bench.session import DONE, INTERRUPTED, Request, run_session
+from bench.store import sealed
 from bench.study.plan import read_study
 from bench.study.pool import source
 from bench.study.runs import Planned, expand, suite_file
@@ -33,7 +34,7 @@ from bench.suite import load_suite
 from bench.tuning.toml import suite_as_toml
 from reports.results import ResultsError
 
-SCHEMA = 1
+SCHEMA = 2  # the first had no seal
 WRONG = 2  # exit code of a run that was refused
 
 
@@ -73,7 +74,7 @@ def run_study(path: Path, out: Path | None, base: Request, console: Console, *, 
     facts = {"schema": SCHEMA, "name": study.name, "runs": [run.facts() for run in planned]}
     _refuse_other(folder, facts["runs"])
     write_whole(folder / "study.toml", path.read_text(encoding="utf-8"))
-    write_whole(folder / "study.json", json.dumps(facts, indent=1))
+    write_whole(folder / "study.json", json.dumps(sealed(facts), indent=1))
     worst = DONE
     for number, run in enumerate(planned, 1):
         console.print(Text(f"\n{run.name}: run {number} of {len(planned)}", style="bold"))

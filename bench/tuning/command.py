@@ -22,6 +22,7 @@ from bench.options import (
     LabelSeparator,
     MaxMegapixels,
     WhichFrames,
+    WhichLayout,
     hints,
 )
 
@@ -50,7 +51,12 @@ def tune(
     folds: Annotated[int | None, typer.Option(help="Folds of the cross-validation (the suites have 5).")] = None,
     repeats: Annotated[int | None, typer.Option(help="Repeats with other folds (the suites have 1).")] = None,
     seed: Annotated[int, typer.Option(help="Decides splits, initial weights, and what is tried.")] = 0,
-    splits: Annotated[Path | None, typer.Option(help="Use a published splits file (.parquet, .csv, .json).")] = None,
+    splits: Annotated[
+        Path | None,
+        typer.Option(
+            help="Use a published splits file (.parquet, .csv, .json), or folders: the train, val and test folders of the data."
+        ),
+    ] = None,
     holdout: Annotated[
         float | None,
         typer.Option(help="Share of the patients that no fold sees, as the run that follows will hold out."),
@@ -70,6 +76,7 @@ def tune(
     label_column: LabelColumn = None,
     group_column: GroupColumn = None,
     label_separator: LabelSeparator = None,
+    layout: WhichLayout = None,
     frames: WhichFrames = Frames.first,
     allow_outside: AllowOutside = False,
     max_megapixels: MaxMegapixels = 100,
@@ -113,6 +120,7 @@ def tune(
             group_column,
             label_separator,
             frames,
+            layout=layout,
             allow_outside=allow_outside,
             max_megapixels=max_megapixels,
             keep_identifiers=keep_identifiers,

@@ -30,6 +30,7 @@ from bench.tuning.journal import NAME, open_journal
 from bench.tuning.result import fairness, overview, stability, trials_table, tuned_suite
 from bench.tuning.study import Budget, Study, Tuner
 from bench.tuning.toml import suite_as_toml
+from reports.export import csv_text
 
 SUITE = "tuned.toml"
 
@@ -157,8 +158,8 @@ def _tune(
     facts |= {"trials": budget.trials, "seconds": budget.seconds}
     write_whole(folder / SUITE, suite_as_toml(_with_cv(tuned_suite(suite, studies, facts), data)))
     write_beside(folder / SUITE, suite.models)
-    write_whole(folder / "stability.csv", stability(suite, studies).to_csv(index=False))
-    write_whole(folder / "trials.csv", trials_table(studies).to_csv(index=False))
+    write_whole(folder / "stability.csv", csv_text(stability(suite, studies)))
+    write_whole(folder / "trials.csv", csv_text(trials_table(studies)))
     view.console.print(overview(suite, studies))
     said = fairness(suite, studies, skipped, budget)
     view.note(said)

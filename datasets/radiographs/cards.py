@@ -10,6 +10,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from radiographs.text import read_toml
+
 
 class CardError(ValueError):
     """A card that cannot be read; one line that names the file and the key."""
@@ -75,7 +77,7 @@ def read_card(path: Path) -> Card:
         If the file cannot be read, is not TOML, or a key is unknown, missing or of the wrong kind.
     """
     try:
-        return Card.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+        return Card.model_validate(read_toml(path))
     except OSError as error:
         raise CardError(f"{path}: cannot be read ({error.strerror})") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

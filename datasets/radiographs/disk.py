@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import secrets
 import shutil
 import socket
@@ -20,6 +21,7 @@ import psutil
 
 _MARK = ".tmp"
 _SUMS = "SHA256SUMS"
+_LINE = re.compile(r"(?P<digest>[0-9a-fA-F]{64}) [ *](?:\./)?(?P<name>.+)")  # as sha256sum writes it
 _FORGOTTEN = 24 * 3600  # seconds after which what another host left is taken for dead
 
 
@@ -35,17 +37,21 @@ def naming(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def fresh_folder(place: Path, *, durable: bool = False) -> Iterator[Path]:
+def fresh_folder(place: Path, *, durable: bool = False, private: bool = False) -> Iterator[Path]:
     """Give a folder to fill, which takes its place when it is whole and is gone when it is not; what stood there is replaced.
 
-    `durable` folders are on the disk before they get their name; others must have checksums, as those of a cache do.
+    `durable` folders are on the disk before they get their name; others must have checksums, as those of a cache do. What is `private` only
+    its owner can read, whatever the umask.
     """
     with naming(place):
         place.parent.mkdir(parents=True, exist_ok=True)
         fresh = beside(place)
         try:
-            fresh.mkdir()
+            fresh.mkdir(mode=0o700 if private else 0o777)
             yield fresh
+            if private:
+                for path in fresh.rglob("*"):
+                    path.chmod(0o700 if path.is_dir() else 0o600)
             if durable:
                 _sync(fresh)
             if place.exists():
@@ -106,21 +112,43 @@ def write_checksums(folder: Path) -> None:
     write_whole(folder / _SUMS, "".join(f"{digest}  {name}\n" for name, digest in _digests(folder).items()))
 
 
-def damaged_file(folder: Path, *, others: bool = False) -> str | None:
-    """Name of a file that is not as SHA256SUMS says, is not there, or (unless `others` are allowed) is not named in it; None if all is well."""
-    try:
-        lines = (folder / _SUMS).read_text(encoding="utf-8").splitlines()
-    except (OSError, ValueError):
-        return _SUMS
-    known = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+def damage(folder: Path) -> str | None:
+    """Say which file of a folder is not as SHA256SUMS says, and why; None if every file is named there, once, and is as it was.
+
+    What file managers leave (hidden files and the like) is passed over. A link to a folder is damage: nobody looked at what it leads to.
+    """
+    known = _named(folder / _SUMS)
+    if not known:
+        return f"{_SUMS}: is not there, or is no list of checksums"
     found = _digests(folder)
-    names = known if others else {*known, *found}
-    return next((name for name in sorted(names) if known.get(name) != found.get(name)), None)
+    name = next((name for name in sorted({*known, *found}) if known.get(name) != found.get(name)), None)
+    if name is None:
+        return None
+    if name not in known:
+        return f"{name}: is not named in {_SUMS}"
+    return f"{name}: is not as it was written" if name in found else f"{name}: is not there"
+
+
+def _named(sums: Path) -> dict[str, str]:
+    """Checksums by the names of their files; none where a single line says something else, or names a file again."""
+    try:
+        lines = sums.read_text(encoding="utf-8").splitlines()
+    except (OSError, ValueError):
+        return {}
+    found = [_LINE.fullmatch(line) for line in lines]
+    known = {match["name"]: match["digest"].lower() for match in found if match}
+    return known if len(known) == len(lines) else {}
 
 
 def _digests(folder: Path) -> dict[str, str]:
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {name: sha256(path) for path in files if (name := path.relative_to(folder).as_posix()) != _SUMS}
+    """SHA-256 of every file by its name; nothing for a link that leads to no file."""
+    files = (path for path in folder.rglob("*") if path.is_file() or path.is_symlink())
+    found = {path.relative_to(folder): sha256(path) if path.is_file() else "" for path in sorted(files)}
+    return {name.as_posix(): digest for name, digest in found.items() if name != Path(_SUMS) and not _is_litter(name)}
+
+
+def _is_litter(name: Path) -> bool:
+    return name.name in ("Thumbs.db", "desktop.ini") or any(part.startswith(".") for part in name.parts)
 
 
 def _is_dead(path: Path) -> bool:

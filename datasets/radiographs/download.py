@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tarfile
-import tempfile
 import urllib.error
 import urllib.request
 import zipfile
 from collections.abc import Callable
+from http.client import HTTPException
 from pathlib import Path
 
+from radiographs.disk import beside
 from radiographs.listing import SourceError
 
 FEWEST_DIGITS = 8  # of a checksum: PyTorch's names of files carry no more
@@ -47,9 +48,14 @@ def fetch(url: str, target: Path, checksum: str, progress: Callable[[int, int], 
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         _receive(url, part, progress)
-    except (urllib.error.URLError, OSError) as error:
+    except (
+        OSError,
+        HTTPException,
+        ValueError,
+    ) as error:  # ValueError: of an answer that is no HTTP, such as a length that is no number
         reason = getattr(error, "reason", None) or error
-        raise SourceError(f"{url}: the download failed ({reason}); the same command goes on where it stopped") from None
+        said = " ".join(str(reason).split())[:150] or type(error).__name__
+        raise SourceError(f"{url}: the download failed ({said}); the same command goes on where it stopped") from None
     found = _hash(part, kind)
     if not found.startswith(wanted):
         part.unlink()
@@ -69,7 +75,8 @@ def unpack(archive: Path, folder: Path) -> Path:
         If it is no archive, is damaged, or holds a path that leads out of the folder.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    fresh = beside(folder)
+    fresh.mkdir()
     try:
         if zipfile.is_zipfile(archive):
             with zipfile.ZipFile(archive) as file:
@@ -83,14 +90,21 @@ def unpack(archive: Path, folder: Path) -> Path:
             with tarfile.open(archive) as file:
                 file.extractall(fresh, filter="data")  # refuses what leads out, links and devices included
         inner = [path for path in fresh.iterdir() if not path.name.startswith(".")]
+        if not inner:
+            raise SourceError(f"{archive}: holds no file")
         whole = inner[0] if len(inner) == 1 and inner[0].is_dir() else fresh
         whole.rename(folder)
     except tarfile.FilterError as error:
         raise SourceError(
             f"{archive}: {type(error).__name__}: a path leads out of the folder; nothing was unpacked"
         ) from None
-    except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as error:
-        raise SourceError(f"{archive}: cannot be unpacked ({' '.join(str(error).split())[:150]})") from None
+    except SourceError:
+        raise
+    except Exception as error:  # noqa: BLE001 - of passwords, methods and damage the archives' modules raise what they please
+        said = " ".join(str(error).split())[:150] or type(error).__name__
+        raise SourceError(
+            f"{archive}: cannot be unpacked ({said}): unpack it by other means into {folder}, or remove it to fetch it again"
+        ) from None
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
     return folder
@@ -104,7 +118,7 @@ def _receive(url: str, part: Path, progress: Callable[[int, int], object]) -> No
     try:
         answer = urllib.request.urlopen(request, timeout=TIMEOUT)  # noqa: S310 - as above
     except urllib.error.HTTPError as error:
-        if error.code == 416:  # nothing is left to send
+        if error.code == 416 and have:  # nothing is left to send
             return
         raise
     with answer, part.open("ab" if answer.status == PARTIAL else "wb") as stream:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from radiographs.dicom import PREAMBLE, DicomError, is_dicom
+from radiographs.part10 import PREAMBLE, DicomError, has_preamble
 
 Tag = tuple[int, int]
 PIXELS = (0x7FE0, 0x0010)
@@ -66,7 +66,7 @@ def outline(data: bytes) -> tuple[list[Element], list[Element], Encoding]:
     DicomError
         If the file is none, is truncated or damaged, or is written in a way that cannot be walked over.
     """
-    if not is_dicom(data):
+    if not has_preamble(data):
         raise DicomError("is no DICOM file with a preamble")
     meta = []
     place = PREAMBLE + 4

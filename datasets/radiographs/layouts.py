@@ -1,19 +1,24 @@
-"""The layouts of data sets: Kaggle's UNIFESP, a folder per class, labels in paths, a tree of DICOM files, a table, a manifest."""
+"""The layouts of data sets whose labels stand in a table or in paths: Kaggle's UNIFESP, a table, a manifest, a pattern."""
 
 from __future__ import annotations
 
+import posixpath
 import re
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from radiographs.cards import Card
-from radiographs.dicom import DicomError, read_tags
+from radiographs.class_folders import find_class_folders
+from radiographs.disk import sha256
+from radiographs.headers import Header, read_headers
 from radiographs.listing import PSEUDONYM, Hints, Listing, SourceError, finish
-from radiographs.read import SUFFIXES
-from radiographs.tables import label_sets, read_table, refuse_outside, refuse_repeats, require
-from radiographs.walk import Found, find_pictures
+from radiographs.read import DICOM_SUFFIXES, SUFFIXES
+from radiographs.tables import label_sets, read_table, refuse_outside, refuse_repeats, require, table_notes
+from radiographs.walk import find_pictures
 
 KAGGLE_COLUMNS = ("SOPInstanceUID", "Target")
 MANIFEST_COLUMNS = ("image_id", "file", "labels", "group")
@@ -25,47 +30,57 @@ def kaggle(root: Path, card: Card, hints: Hints) -> Listing:
     table = read_table(table_path)
     require(table, list(KAGGLE_COLUMNS), table_path)
     found = find_pictures(root, allow_outside=hints.allow_outside)
-    by_uid = {f.stem.removesuffix("-c"): f.relative_to(root).as_posix() for f in found.files}
     uids = table["SOPInstanceUID"].str.strip()
     refuse_repeats(uids, table_path)
-    labels = label_sets(table["Target"], " ", card, table_path)
-    items = pd.DataFrame({"image_id": uids, "file": uids.map(by_uid), "labels": labels})
+    by_uid: dict[str, list[Path]] = defaultdict(list)
+    for file in found.files:
+        by_uid[_uid(file)].append(file)
+    chosen, notes = _one_each({uid: by_uid[uid] for uid in uids if uid in by_uid})
+    items = pd.DataFrame({"image_id": uids, "labels": label_sets(table["Target"], " ", card, table_path)})
+    items["file"] = uids.map({uid: file.relative_to(root).as_posix() for uid, (file, _) in chosen.items()})
+    items["refused"] = uids.map({uid: refused for uid, (_, refused) in chosen.items()})
     absent = items["file"].isna()
     if absent.all():
         raise SourceError(
             f"{root}: none of the {len(items)} images of train.csv is there as <SOPInstanceUID>-c.png or -c.dcm"
         )
     patients = _patients(root / "metadata.csv")
-    items["group"] = uids.map(patients) if patients else _header_patients(root, items["file"])
-    notes = found.notes
+    if not patients.empty:
+        items = items.assign(**{name: uids.map(values) for name, values in patients.items()})
+    items = with_headers(root, items, hints)
+    notes = [*table_notes(table), *passed_over(found.notes), *notes]
     if absent.any():
-        items.loc[absent, "file"] = uids[absent] + "-c.png"
-        notes.append(f"{absent.sum()} images of train.csv have no file (such as {items['file'][absent].iloc[0]})")
-    unlabelled = len(by_uid) - int((~absent).sum())
+        items["file"] = items["file"].fillna(items["image_id"] + "-c.png")
+        notes.append(f"D002: {absent.sum()} images of train.csv have no file (such as {uids[absent].iloc[0]}-c.png)")
+    unlabelled = sum(len(files) for uid, files in by_uid.items() if uid not in chosen)
     if unlabelled:
-        notes.append(f"{unlabelled} image files are not in train.csv and are left alone")
+        notes.append(f"D002: {unlabelled} image files are not in train.csv and are left alone")
     return finish(root, card, "kaggle", items, notes, hints)
 
 
-def folders(root: Path, card: Card, hints: Hints) -> Listing:
-    """One sub-folder per class, images anywhere below it."""
-    found = find_pictures(root, allow_outside=hints.allow_outside)
-    paths = [f.relative_to(root) for f in found.files]
-    rows = [(f.as_posix(), [card.classes.get(f.parts[0], f.parts[0])]) for f in paths if len(f.parts) > 1]
-    loose = len(paths) - len(rows)
-    if not rows:
-        what = (
-            f"holds {loose} images but no sub-folder per class"
-            if loose
-            else f"holds no image ({', '.join(SUFFIXES)}, DICOM)"
-        )
-        raise SourceError(
-            f"{root}: {what} and no table of labels: give a .csv as --data, or sort the images into one folder per class"
-        )
-    notes = found.notes + ([f"{loose} images lie in no class folder and are left alone"] if loose else [])
-    items = pd.DataFrame(rows, columns=["file", "labels"])
-    items = items.assign(image_id=items["file"], group=_header_patients(root, items["file"]))
-    return finish(root, card, "folders", items, notes, hints)
+def _uid(file: Path) -> str:
+    """SOPInstanceUID in the name of a file; the last part of one without ending is no ending."""
+    known = file.suffix.lower() in (*SUFFIXES, *DICOM_SUFFIXES)
+    return (file.stem if known else file.name).removesuffix("-c")
+
+
+def _one_each(files: dict[str, list[Path]]) -> tuple[dict[str, tuple[Path, str]], list[str]]:
+    """Return the file of each image, with why it must not be used if another file could be meant too; and what a person must know."""
+    kinds = Counter(each.suffix.lower() in SUFFIXES for several in files.values() for each in several)
+    plain, chosen, twice, copies = kinds[True] > kinds[False], {}, 0, 0
+    for uid, several in files.items():
+        same_kind = [each for each in several if (each.suffix.lower() in SUFFIXES) == plain] or several
+        twice += len(several) > len(same_kind)
+        other = len(same_kind) > 1 and len({sha256(each) for each in same_kind}) > 1
+        copies += len(same_kind) > 1 and not other
+        refused = f"{len(same_kind)} files of this name hold different pictures: take all but one away" if other else ""
+        chosen[uid] = (same_kind[0], refused)
+    notes = (
+        [f"D002: {twice} images are there as DICOM and in another format, of which the commoner is used"]
+        if twice
+        else []
+    )
+    return chosen, notes + ([f"D002: {copies} images are there several times, as the same file"] if copies else [])
 
 
 def paths(root: Path, card: Card, hints: Hints) -> Listing:
@@ -82,36 +97,12 @@ def paths(root: Path, card: Card, hints: Hints) -> Listing:
         )
     items = pd.DataFrame(rows, columns=["file", "label", "group"])
     items["labels"] = label_sets(items["label"], "", card, root)
+    folders = find_class_folders([tuple(file.split("/")) for file in items["file"]])
+    items = with_headers(root, items.assign(image_id=items["file"], part=folders.parts), hints)
     left = len(matches) - len(rows)
-    notes = found.notes + ([f"{left} images have another kind of path and are left alone"] if left else [])
-    return finish(root, card, "paths", items.assign(image_id=items["file"]), notes, hints)
-
-
-def dicom_tree(root: Path, card: Card, hints: Hints, found: Found) -> Listing:
-    """DICOM files anywhere below, labelled by BodyPartExamined, grouped by patient; what has no body part is counted and left out."""
-    rows, unlabelled, broken = [], 0, []
-    for path in found.files:
-        name = path.relative_to(root).as_posix()
-        tags, frames = _tags(path)
-        if tags is None or not tags["instance"]:  # every sound file has a SOPInstanceUID
-            broken.append(name)
-            continue
-        part = card.classes.get(tags["body_part"].upper(), tags["body_part"].upper())
-        if not part:
-            unlabelled += 1
-            continue
-        numbers = range(frames) if hints.frames == "each" else (0,)
-        rows += [(f"{name}#{k}" if len(numbers) > 1 else name, name, [part], tags["patient"], k) for k in numbers]
-    if not rows:
-        raise SourceError(
-            f"{root}: none of its {len(found.files)} DICOM files has a BodyPartExamined: give a .csv table with file and label as --data"
-        )
-    notes = found.notes
-    if unlabelled:
-        notes.append(f"{unlabelled} DICOM files have no BodyPartExamined and are left alone")
-    rows += [(name, name, [rows[0][2][0]], "", 0) for name in broken]  # listed, so that reading them says what is wrong
-    items = pd.DataFrame(rows, columns=["image_id", "file", "labels", "group", "frame"])
-    return finish(root, card, "dicom", items, notes, hints)
+    notes = [*(folders.notes if any(folders.parts) else ()), *passed_over(found.notes)]
+    notes += [f"D002: {left} images have another kind of path and are left alone"] if left else []
+    return finish(root, card, "paths", items, notes, hints)
 
 
 def table(root: Path, path: Path, card: Card, hints: Hints) -> Listing:
@@ -124,12 +115,13 @@ def table(root: Path, path: Path, card: Card, hints: Hints) -> Listing:
     file = rows[columns.file].str.strip()
     if not hints.allow_outside:
         refuse_outside(file, path, root)
-    refuse_repeats(file, path)
+    refuse_repeats(file.map(posixpath.normpath), path)
     items = pd.DataFrame({"image_id": file, "file": file})
     items["labels"] = label_sets(rows[columns.label], columns.separator, card, path)
-    items["group"] = rows[columns.group].str.strip() if columns.group else _header_patients(root, file)
     items["expected"] = rows["sha256"].str.strip().str.lower() if "sha256" in rows else ""
-    return finish(root, card, "table", items, [], hints)
+    if columns.group:
+        items["group"] = rows[columns.group].str.strip()
+    return finish(root, card, "table", with_headers(root, items, hints), table_notes(rows), hints)
 
 
 def manifest(path: Path, card: Card, hints: Hints) -> Listing:
@@ -151,36 +143,58 @@ def manifest(path: Path, card: Card, hints: Hints) -> Listing:
     items["expected"] = used["sha256"].fillna("") if "sha256" in used else ""
     items["frame"] = used.get("frame", 0)
     left = len(rows) - len(used)
-    notes = [f"{left} rows of the manifest were excluded when it was written"] if left else []
+    notes = [f"D002: {left} rows of the manifest were excluded when it was written, and are left alone"] if left else []
+    if hints.frames == "each":
+        notes.append("D005: the manifest says which frames are images, not --frames")
     return finish(path.parent, card, "manifest", items, notes, hints)
 
 
-def _patients(path: Path) -> dict[str, str]:
+def _patients(path: Path) -> pd.DataFrame:
+    """Group and, where the table has it, study of each image, by SOPInstanceUID; empty without a table."""
     if not path.is_file():
-        return {}
+        return pd.DataFrame()
     rows = read_table(path)
     require(rows, ["SOPInstanceUID", "PatientID"], path)
-    return dict(zip(rows["SOPInstanceUID"].str.strip(), rows["PatientID"].str.strip(), strict=True))
+    named = {"SOPInstanceUID": "image", "PatientID": "group", "StudyInstanceUID": "study"}
+    known = rows[[name for name in named if name in rows]].rename(columns=named).apply(lambda each: each.str.strip())
+    known = known.drop_duplicates()
+    again = known["image"].duplicated()
+    if again.any():
+        row = int(known.index[again][0]) + 2
+        raise SourceError(f"{path}: row {row}: gives an image another patient or study than an earlier row")
+    return known.set_index("image")
 
 
-def _header_patients(root: Path, files: Iterable[object]) -> list[str]:
-    """Patient of each file that is DICOM, from its header; empty for the others."""
-    return [_patient(root / file) if isinstance(file, str) else "" for file in files]
+def with_headers(
+    root: Path, items: pd.DataFrame, hints: Hints, headers: Sequence[Header] | None = None
+) -> pd.DataFrame:
+    """Fill in what only headers say: the patients, where no table names them, and the frames, where each is to be an image.
+
+    Parameters
+    ----------
+    items : DataFrame
+        image_id, file, and group where a table names the patients.
+    headers
+        Of each item's file, where they were read already.
+    """
+    each = hints.frames == "each"
+    if "group" in items and not each:
+        return items
+    headers = read_headers(root, items["file"]) if headers is None else headers
+    if "group" not in items:
+        items = items.assign(group=[header.patient for header in headers])
+    return _with_frames(items, np.array([max(header.frames, 1) for header in headers])) if each else items
 
 
-def _patient(path: Path) -> str:
-    if path.suffix.lower() in SUFFIXES or not path.is_file():
-        return ""
-    tags, _ = _tags(path)
-    return tags["patient"] if tags else ""
+def _with_frames(items: pd.DataFrame, frames: np.ndarray) -> pd.DataFrame:
+    """Give each file a row for each of its frames (n,); images of several are called NAME#0, NAME#1, ..."""
+    items = items.reset_index(drop=True)
+    out = items.loc[items.index.repeat(frames)]
+    frame = out.groupby(level=0).cumcount()
+    named = out["image_id"].where(np.repeat(frames, frames) == 1, out["image_id"] + "#" + frame.astype(str))
+    return out.assign(frame=frame, image_id=named).reset_index(drop=True)
 
 
-def _tags(path: Path) -> tuple[dict[str, str] | None, int]:
-    """Header entries and number of frames of a DICOM file; None for what is none, or is damaged."""
-    try:
-        with path.open("rb") as stream:
-            return read_tags(stream) or (None, 0)
-    except (OSError, DicomError):
-        return None, 0
-    except ModuleNotFoundError:
-        raise SourceError(f"{path}: is DICOM, which needs: pip install 'xraybench[dicom]'") from None
+def passed_over(notes: Sequence[str]) -> list[str]:
+    """Return what a walk passed over, as findings."""
+    return [f"D002: {note}" for note in notes]

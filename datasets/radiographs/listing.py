@@ -11,10 +11,13 @@ import numpy as np
 import pandas as pd
 
 from radiographs.cards import Card, Columns
+from radiographs.patients import identify, join_studies
 from radiographs.read import MAX_PIXELS
 
 PSEUDONYM = r"x[0-9a-f]{20}"  # what an image is called whose file's name may identify somebody
-COLUMNS = ("image_id", "file", "labels", "group", "frame", "expected")
+_DEFAULTS = {"frame": 0, "expected": "", "part": "", "refused": ""}
+COLUMNS = ("image_id", "file", "labels", "group", "frame", "expected", "known", "part", "refused")
+SOURCE_ONLY = ("expected", "known", "part", "refused")  # of no use to results
 
 
 class SourceError(ValueError):
@@ -33,10 +36,13 @@ class Listing:
     layout : str
     items : DataFrame
         image_id; file (relative to root); labels (list of str, as shown); group (a pseudonym); frame (of a DICOM file, from 0);
-        expected (the file's SHA-256 where the source states one, else empty).
+        expected (the file's SHA-256 where the source states one, else empty); known (whether the group is a patient that the source
+        names); part ("train", "valid" or "test" of a split that the folders are, else empty); refused (why the image must not be used
+        though it may be readable, else empty).
     grouped : bool
         Whether the groups are known, or each image had to be its own.
     notes : tuple of str
+        What a person must know; findings of `radiographs.audit` begin with their code.
     allow_outside : bool
         Whether files may lie outside of root.
     max_pixels : int
@@ -64,6 +70,8 @@ class Hints:
     ----------
     file, label, group, separator
         Columns of a table, and what stands between several labels.
+    layout : {"folders", "dicom"} or None
+        Where pictures without a table get their labels: from the folders they lie in, or from their DICOM headers.
     frames : {"first", "each"}
         Of DICOM files with several frames: the first one, or an image for each.
     allow_outside : bool
@@ -85,6 +93,7 @@ class Hints:
     max_pixels: int = MAX_PIXELS
     keep_identifiers: bool = False
     classes: Mapping[str, str] | None = None
+    layout: str | None = None
 
     def columns(self, default: Columns) -> Columns:
         """Return the columns of a card with the user's words put over them."""
@@ -95,28 +104,35 @@ class Hints:
 
 
 def finish(root: Path, card: Card, layout: str, items: pd.DataFrame, notes: Iterable[str], hints: Hints) -> Listing:
-    """Sort by id, or by its hash where names are private, and give every group a number in that order, which says nothing of the patient.
+    """Sort by id, or by its hash where names are private, and give every patient a number in that order, which says nothing of them.
 
     Parameters
     ----------
     items : DataFrame
-        image_id, file, labels, group (a patient, or empty); frame and expected where they are known.
+        image_id, file, labels, group (a patient, or empty); study where a table names it; frame, expected, part and refused where they are known.
     """
     private = not (card.public or hints.keep_identifiers)
     items = items.sort_values("image_id", ignore_index=True, key=_hashes if private else None)
-    known = items["group"].notna() & (items["group"] != "")
-    own = items["group"].where(known, "image " + items["image_id"])
-    codes, _ = pd.factorize(own)
+    patients = identify(items["group"], card.group)
+    notes = [*notes, *patients.notes]
+    known = patients.keys != ""
+    groups = patients.keys.where(known, "image\0" + items["image_id"])
+    if "study" in items:
+        studies = join_studies(groups, items["study"].fillna(""), known)
+        groups, notes = studies.groups, [*notes, *studies.notes]
+    codes, _ = pd.factorize(groups)
     items["group"] = "g" + pd.Series(codes + 1).astype(str).str.zfill(6)
-    for name, default in (("frame", 0), ("expected", "")):
+    items["known"] = known
+    for name, default in _DEFAULTS.items():
         items[name] = items[name].fillna(default) if name in items else default
-    notes = list(notes)
     if hints.classes:
         items, said = _renamed(items, hints.classes, root)
-        known = known[items.index]
         items, notes = items.reset_index(drop=True), notes + said
-    if known.any() and not known.all():
-        notes.append(f"{(~known).sum()} images have no {card.group} and are each a group of their own")
+    known, used = items["known"], items["refused"] == ""
+    if known.any() and not known[used].all():
+        notes.append(
+            f"D011: {int((~known & used).sum())} images have no {card.group}, each a group of their own or of their study"
+        )
     return Listing(
         root,
         card,

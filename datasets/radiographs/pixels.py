@@ -11,9 +11,8 @@ import json
 import logging
 import os
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -24,13 +23,16 @@ import pandas as pd
 from radiographs import preprocess
 from radiographs.audit.duplicates import Pair, merge_groups
 from radiographs.disk import fresh_folder, sha256
-from radiographs.listing import Listing, SourceError
+from radiographs.listing import SOURCE_ONLY, Listing, SourceError
+from radiographs.lookup import Lookup
+from radiographs.patients import join_studies
 from radiographs.preprocess import Preprocessing
 from radiographs.read import Picture, UnreadableImageError, read_picture
+from radiographs.readers import in_order
 
-_FORMAT = 7
+_FORMAT = 8
 _log = logging.getLogger(__name__)
-_AHEAD = 64  # images begun and not yet written
+_READ = ("file", "frame", "expected", "refused")  # of an item of a listing, what decides what is read
 _KEPT = ("body_part", "view", "laterality", "modality", "photometric")  # of a DICOM header, as they stand there
 _CODED = {"study": "s", "series": "r", "accession": "a"}  # identifiers, of which only which are equal is kept
 
@@ -40,9 +42,9 @@ class Pixels:
     """Preprocessed images and the manifest they belong to.
 
     `images` is (n, side, side) uint8, mapped from disk; row i belongs to row i of `manifest` where status is "ok".
-    `manifest` has every image that was listed: image_id, file, frame, labels, group, sha256, pixels_sha256, width, height, mode; of
+    `manifest` has every image that was listed: image_id, file, frame, labels, group (of a patient with all studies), sha256, pixels_sha256, width, height, mode; of
     DICOM files body_part, view, laterality, modality, photometric, and study, series, accession as pseudonyms; frames; coloured (share of the
-    pixels); status, reason.
+    pixels); remark (what a person should know of a file that is used); status, reason.
     """
 
     images: np.ndarray
@@ -87,7 +89,7 @@ def load_pixels(
     if found is not None:
         return found
     start = time.perf_counter()
-    with fresh_folder(folder) as fresh:
+    with fresh_folder(folder, private=True) as fresh:
         manifest, share = _decode(listing, settings, fresh / "pixels.u8", workers, progress)
         facts = {
             "format": _FORMAT,
@@ -107,10 +109,11 @@ def load_pixels(
 def _key(listing: Listing, settings: Preprocessing) -> str:
     """Key of the cache: file names, sizes and times, and everything that decides the pixels."""
     rows = []
-    for file, frame, expected in zip(*(listing.items[name] for name in ("file", "frame", "expected")), strict=True):
+    for file, frame, expected, refused in zip(*(listing.items[name] for name in _READ), strict=True):
         try:
             facts = (listing.root / file).stat()
-            rows.append(f"{file}\0{frame}\0{expected}\0{facts.st_size}\0{facts.st_mtime_ns}")
+            row = f"{file}\0{frame}\0{expected}\0{facts.st_size}\0{facts.st_mtime_ns}"
+            rows.append(f"{row}\0{refused}" if refused else row)
         except OSError:
             rows.append(f"{file}\0absent")
     recipe = json.dumps(
@@ -131,24 +134,26 @@ def _decode(
     """
     inside = None if listing.allow_outside else listing.root.resolve()
 
-    def one(item: tuple[str, int, str]) -> tuple[dict[str, object], bytes, tuple[float, float]]:
-        file, frame, expected = item
+    def one(item: tuple[str, int, str, str]) -> tuple[dict[str, object], bytes, tuple[float, float]]:
+        file, frame, expected, refused = item
         begun = time.perf_counter()
         try:
             path = listing.root / file
             if inside is not None and not _within(path, inside):
                 raise UnreadableImageError(f"{file}: leads out of the data folder (--allow-outside)")
             picture = read_picture(path, file, frame=frame, max_pixels=listing.max_pixels)
+            if refused:
+                raise UnreadableImageError(f"{file}: {refused}")
             if expected and picture.sha256 != expected:
                 raise UnreadableImageError(f"{file}: was changed since its manifest was written (other SHA-256)")
-            pixels = settings.apply(picture.grey).tobytes()
+            pixels = settings.apply(picture.grey, picture.padding).tobytes()
             done = time.perf_counter()
             return _facts(picture), pixels, (done - begun, time.perf_counter() - done)
         except UnreadableImageError as error:
             reason = str(error).removeprefix(f"{file}: ")
             return {**_NOTHING, "status": "excluded", "reason": reason}, b"", (time.perf_counter() - begun, 0.0)
 
-    items = list(zip(*(listing.items[name] for name in ("file", "frame", "expected")), strict=True))
+    items = list(zip(*(listing.items[name] for name in _READ), strict=True))
     facts, spent = [], np.zeros(2)  # seconds in preprocessing, and in facts
     with target.open("wb") as stream, ThreadPoolExecutor(workers) as pool:
         try:
@@ -163,6 +168,7 @@ def _decode(
         stream.flush()
         os.fsync(stream.fileno())
     manifest = pd.DataFrame(facts)
+    manifest["reason"] = _with_hints(listing, manifest)
     for name, letter in _CODED.items():
         manifest[name] = _coded(manifest[name], letter)
     if not (manifest["status"] == "ok").any():
@@ -170,6 +176,16 @@ def _decode(
             f"{listing.root}: none of the {len(manifest)} images can be read; the first: {manifest['reason'].iloc[0]}"
         )
     return manifest, float(spent[0] / max(spent.sum(), 1e-9))
+
+
+def _with_hints(listing: Listing, manifest: pd.DataFrame) -> list[str]:
+    """Reasons, with how the file is called where one that is named otherwise is there."""
+    lookup, reasons = Lookup(listing.root), []
+    for file, status, reason in zip(listing.items["file"], manifest["status"], manifest["reason"], strict=True):
+        absent = status != "ok" and not (listing.root / file).exists()
+        hint = lookup.why_missing(file) if absent else ""
+        reasons.append(f"{reason}: {hint}" if hint else reason)
+    return reasons
 
 
 def _within(path: Path, folder: Path) -> bool:
@@ -186,20 +202,10 @@ def _resolved(folder: Path) -> Path:
 _NOTHING = {
     "width": 0,
     "height": 0,
+    "frames": 0,
     "coloured": 0.0,
-    **dict.fromkeys(("sha256", "pixels_sha256", "mode", *_KEPT, *_CODED), ""),
+    **dict.fromkeys(("sha256", "pixels_sha256", "mode", "remark", *_KEPT, *_CODED), ""),
 }
-
-
-def in_order(pool: ThreadPoolExecutor, one: Callable, items: Iterable) -> Iterator:
-    """Map in order with a bounded number begun, so that finished pictures do not pile up in memory behind a slow one."""
-    begun: deque[Future] = deque()
-    for item in items:
-        begun.append(pool.submit(one, item))
-        if len(begun) >= _AHEAD:
-            yield begun.popleft().result()
-    while begun:
-        yield begun.popleft().result()
 
 
 def _facts(picture: Picture) -> dict[str, object]:
@@ -216,6 +222,7 @@ def _facts(picture: Picture) -> dict[str, object]:
         "pixels_sha256": pixels.hexdigest(),
         "frames": picture.frames,
         "coloured": picture.coloured,
+        "remark": "; ".join(picture.remarks),
         **{name: picture.tags.get(name, "") for name in (*_KEPT, *_CODED)},
         "status": "ok",
         "reason": None,
@@ -239,9 +246,9 @@ def _read_cache(folder: Path, listing: Listing) -> Pixels | None:
             sha256(folder / "pixels.u8"),
         ):
             raise ValueError("other checksums")
-        manifest = pd.concat(
-            [listing.items.drop(columns="expected"), pd.read_parquet(folder / "manifest.parquet")], axis=1
-        )
+        items = listing.items.drop(columns=list(SOURCE_ONLY))
+        manifest = pd.concat([items, pd.read_parquet(folder / "manifest.parquet")], axis=1)
+        manifest["group"] = join_studies(manifest["group"], manifest["study"], listing.items["known"]).groups
         side, n = facts["side"], int((manifest["status"] == "ok").sum())
         images = np.memmap(folder / "pixels.u8", np.uint8, "r", shape=(n, side, side))
     except (OSError, ValueError, KeyError, TypeError):

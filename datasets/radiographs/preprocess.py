@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-VERSION = 2  # goes into the cache key: raise it when the same settings give other pixels
+VERSION = 3  # goes into the cache key: raise it when the same settings give other pixels
 
 
 class Preprocessing(BaseModel):
@@ -26,19 +26,21 @@ class Preprocessing(BaseModel):
     clahe: bool = False
     normalise: bool = True
 
-    def apply(self, grey: np.ndarray) -> np.ndarray:
+    def apply(self, grey: np.ndarray, padding: np.ndarray | None = None) -> np.ndarray:
         """Preprocess one image.
 
         Parameters
         ----------
         grey
             (h, w) uint8, uint16 or float32; larger is brighter.
+        padding
+            (h, w) bool: pixels that only fill the rectangle.
 
         Returns
         -------
         (side, side) uint8.
         """
-        image = to_uint8(grey) if self.normalise or grey.dtype != np.uint8 else grey
+        image = to_uint8(grey, padding) if self.normalise or grey.dtype != np.uint8 else grey
         if self.crop:
             top, bottom, left, right = exposed_field(image)
             image = image[top:bottom, left:right]
@@ -47,13 +49,16 @@ class Preprocessing(BaseModel):
         return cv2.createCLAHE(clipLimit=2.0, tileGridSize=(8, 8)).apply(image) if self.clahe else image
 
 
-def to_uint8(grey: np.ndarray, low: float = 0.1, high: float = 99.9) -> np.ndarray:
+def to_uint8(grey: np.ndarray, padding: np.ndarray | None = None, low: float = 0.1, high: float = 99.9) -> np.ndarray:
     """Grey levels stretched so that the `low` and `high` percentiles become 0 and 255.
 
     Percentiles of the full picture rather than its extremes: one dead pixel or a lead marker must not set the window.
-    A picture with one value only becomes black.
+    A picture with one value only becomes black. Pixels of `padding` do not count.
     """
-    thinned = grey[:: max(1, grey.shape[0] // 512), :: max(1, grey.shape[1] // 512)]
+    every = slice(None, None, max(1, grey.shape[0] // 512)), slice(None, None, max(1, grey.shape[1] // 512))
+    thinned = grey[every]
+    if padding is not None and not padding[every].all():
+        thinned = thinned[~padding[every]][None]  # (1, n)
     counted = grey.dtype in (np.uint8, np.uint16)
     floor, ceiling = _percentiles(thinned, low, high) if counted else np.percentile(thinned, (low, high))
     if ceiling <= floor:
@@ -78,7 +83,8 @@ def _percentiles(grey: np.ndarray, *shares: float) -> list[float]:
 
 
 def _stretched(grey: np.ndarray, floor: float, ceiling: float) -> np.ndarray:
-    scaled = (grey.astype(np.float32) - np.float32(floor)) * np.float32(255 / (ceiling - floor))
+    with np.errstate(over="ignore"):  # of numbers as large as float32 holds
+        scaled = (grey.astype(np.float32) - np.float32(floor)) * np.float32(255 / (ceiling - floor))
     return np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
 
 
@@ -159,6 +165,15 @@ def _square(image: np.ndarray, side: int, shape: str) -> np.ndarray:
     top, left = (side - new_height) // 2, (side - new_width) // 2
     square[top : top + new_height, left : left + new_width] = _resize(image, new_height, new_width)
     return square
+
+
+def shrunk(image: np.ndarray, longest: int) -> np.ndarray:
+    """The image with at most so many pixels along its longer side, and at least one along the other, however long and thin it is."""
+    height, width = image.shape[:2]
+    scale = min(1.0, longest / max(height, width))
+    if scale == 1:
+        return image
+    return cv2.resize(image, None, fx=max(scale, 1 / width), fy=max(scale, 1 / height), interpolation=cv2.INTER_AREA)
 
 
 def _resize(image: np.ndarray, height: int, width: int) -> np.ndarray:

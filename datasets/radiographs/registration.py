@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from radiographs.dicom import PREAMBLE, DicomError, is_dicom, quiet_pydicom
+from radiographs.parse import parsed
+from radiographs.part10 import PREAMBLE, is_dicom
 from radiographs.terms import Parts, parts_of, parts_of_body_part, parts_of_codes
 
 if TYPE_CHECKING:
@@ -95,12 +96,7 @@ def read_registration(stream: BinaryIO) -> Registration | None:
     if not is_dicom(stream.read(PREAMBLE + 4)):
         return None
     stream.seek(0)
-    pydicom = quiet_pydicom()
-    wanted = [*TEXTS.values(), *_ORDERED, *_LISTS]
-    try:
-        dataset = pydicom.dcmread(stream, stop_before_pixels=True, specific_tags=wanted)
-    except Exception as error:  # noqa: BLE001 - whatever a damaged header does to the parser, the file is refused
-        raise DicomError(f"damaged DICOM header ({type(error).__name__})") from None
+    dataset = parsed(stream, wanted=[*TEXTS.values(), *_ORDERED, *_LISTS])
     return registration_of(dataset)
 
 

@@ -1,23 +1,28 @@
 """From a folder, a table, a manifest or a card to a listing: which images there are, what they show, and whose they are.
 
-Layouts are recognised by themselves; a card.toml in the folder decides where it is there. Nothing outside of the data folder is
+Layouts are recognised by themselves; a card.toml in the folder, or `Hints.layout`, decides where it is there. Nothing outside of the data folder is
 opened unless `Hints.allow_outside` says so.
 """
 
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from radiographs import layouts
+from radiographs import layouts, splits
 from radiographs.cards import Card, known_cards, read_card
 from radiographs.listing import Hints, Listing, SourceError, limited
-from radiographs.read import SUFFIXES
 from radiographs.tables import read_table
-from radiographs.walk import find_pictures
+from radiographs.trees import open_tree
+from radiographs.walk import find_pictures, is_side_folder, output_of
 
 __all__ = ["Hints", "Listing", "SourceError", "limited", "open_source"]
 
+_ANSWERS = frozenset(
+    {"file", "frame", "status", "verdict", "labels", "confidence"}
+)  # columns of what bench predict writes
 SYNTHETIC_MARK = "SYNTHETIC.txt"  # stands in folders that the phantom wrote
 
 
@@ -42,33 +47,107 @@ def open_source(path: Path, hints: Hints | None = None) -> Listing:
         raise SourceError(f"{path}: cannot be listed ({error.strerror})") from None
     if not entries:
         raise SourceError(f"{path}: the folder is empty")
+    if "bench" in (what := output_of(entry.name for entry in entries)):
+        raise SourceError(f"{path}: is {what}, and no data: give the folder of the images, or a manifest.parquet")
     if (path / "card.toml").is_file():
         return _open_card(path / "card.toml", hints)
-    if (path / "train.csv").is_file() and set(read_table(path / "train.csv").columns) >= set(layouts.KAGGLE_COLUMNS):
-        card = known_cards()["phantom" if (path / SYNTHETIC_MARK).is_file() else "unifesp"]
-        return layouts.kaggle(path, card, hints)
+    card = known_cards().get(path.resolve().name.lower(), _plain_card(path))
+    if hints.layout:
+        return open_tree(path, card, hints, hints.layout)
+    if _is_kaggle(path):
+        name = "phantom" if (path / SYNTHETIC_MARK).is_file() else "unifesp"
+        return layouts.kaggle(path, known_cards()[name], hints)
     if any(path.glob("*/XR_*/patient*")) or any(path.glob("XR_*/patient*")):
         return layouts.paths(path, known_cards()["mura"], hints)
+    tables = _tables(entries)
+    if tables:
+        return _open_tables(path, tables, card, hints)
+    inner = _described_below(entries)
+    return open_source(inner, hints) if inner else open_tree(path, card, hints)
+
+
+def _is_kaggle(path: Path) -> bool:
+    table = path / "train.csv"
+    return table.is_file() and set(read_table(table).columns) >= set(layouts.KAGGLE_COLUMNS)
+
+
+def _tables(entries: Sequence[Path]) -> list[Path]:
+    """Tables among the entries of a folder, without those that this program wrote there."""
     tables = [e for e in entries if e.suffix.lower() in (".csv", ".tsv") and e.is_file() and not e.name.startswith(".")]
-    if len(tables) == 1:
-        return layouts.table(path, tables[0], _plain_card(path), hints)
-    if len(tables) > 1:
-        raise SourceError(
-            f"{path}: holds {len(tables)} tables ({', '.join(t.name for t in tables[:4])}): give one of them as --data"
-        )
-    return _pictures(path, known_cards().get(path.name.lower(), _plain_card(path)), hints)
+    return [table for table in tables if not _is_output(table)]
 
 
-def _pictures(path: Path, card: Card, hints: Hints) -> Listing:
-    """A folder of pictures alone: labelled by their DICOM headers where all are DICOM, else by their folders."""
-    found = find_pictures(path, allow_outside=hints.allow_outside)
-    if found.files and not any(file.suffix.lower() in SUFFIXES for file in found.files):
-        return layouts.dicom_tree(path, card.model_copy(update={"at_least_one": True}), hints, found)
-    return layouts.folders(path, card, hints)
+def _is_output(table: Path) -> bool:
+    """Whether a table holds splits, or answers of a model, which must not become labels."""
+    try:
+        with table.open("rb") as stream:
+            header = stream.readline(10_000).decode("utf-8-sig", "replace").replace('"', "").strip().split(",")
+    except OSError:  # reading it will say why
+        return False
+    return set(header) >= set(splits.COLUMNS) or set(header) >= _ANSWERS
+
+
+def _open_tables(path: Path, tables: Sequence[Path], card: Card, hints: Hints) -> Listing:
+    """List the folder by its one table of images, or by its class folders where no table speaks of an image."""
+    plain = _plain_card(path)
+    wanted = {hints.columns(plain.columns).file, hints.columns(plain.columns).label}
+    described = [table for table in tables if set(read_table(table).columns) >= wanted]
+    chosen = described or tables
+    if len(described) != 1 and not (hints.file or hints.label or hints.group):
+        listing = None if described else _beside_tables(path, tables, card, hints)
+        if listing is not None:
+            return listing
+    otherwise = "" if described else "; if the folders are the classes: --layout folders"
+    if len(chosen) > 1:
+        names = ", ".join(table.name for table in chosen[:4])
+        raise SourceError(f"{path}: holds {len(chosen)} tables ({names}): give one of them as --data{otherwise}")
+    try:
+        listing = layouts.table(path, chosen[0], plain, hints)
+    except SourceError as error:
+        raise SourceError(f"{error}{otherwise}") from None
+    said = f"D005: labels come from {chosen[0].name}, not from the other tables; otherwise: give one of them as --data"
+    return listing if len(tables) == 1 else replace(listing, notes=(said, *listing.notes))
+
+
+def _beside_tables(path: Path, tables: Sequence[Path], card: Card, hints: Hints) -> Listing | None:
+    """List the class folders, or the DICOM tree, beside tables in which no picture is named; None where one is, or there are no classes."""
+    files = find_pictures(path).files
+    names, stems = {file.name for file in files}, {file.stem for file in files}
+    for table in tables:
+        rows = read_table(table)
+        for column in rows:
+            said = rows[column].str.replace("\\", "/").str.rpartition("/")[2].str.strip()
+            numbered = said[said.isin(stems)]
+            if said.isin(names).any() or (numbered.nunique() > 1 and 2 * len(numbered) >= len(said)):
+                return None
+    try:
+        listing = open_tree(path, card, hints)
+    except SourceError:
+        return None
+    names = ", ".join(table.name for table in tables[:4])
+    return replace(listing, notes=(*listing.notes, f"D002: tables that name no image are left alone: {names}"))
+
+
+def _described_below(entries: Sequence[Path]) -> Path | None:
+    """Return the folder with a card or a table that folders with nothing else in them wrap; None where there is no such folder."""
+    while True:
+        real = [e for e in entries if not is_side_folder(e.name) and e.name.lower() not in ("desktop.ini", "thumbs.db")]
+        if len(real) != 1 or not real[0].is_dir() or real[0].is_symlink():
+            return None
+        try:
+            entries = sorted(real[0].iterdir())
+        except OSError:
+            return None
+        if (real[0] / "card.toml").is_file() or _tables(entries):
+            return real[0]
 
 
 def _open_file(path: Path, hints: Hints) -> Listing:
     kind = path.suffix.lower()
+    if hints.layout and kind != ".toml":
+        raise SourceError(
+            f"--layout {hints.layout}: {path.name} says what its images show: give the folder, or leave it out"
+        )
     if kind == ".toml":
         return _open_card(path, hints)
     if kind in (".csv", ".tsv"):
@@ -80,21 +159,19 @@ def _open_file(path: Path, hints: Hints) -> Listing:
 
 def _open_card(path: Path, hints: Hints) -> Listing:
     card, root = read_card(path), path.parent
-    if card.layout == "table":
+    if card.layout == "table" and not hints.layout:
         if not card.table:
             raise SourceError(f"{path}: table: a card with the layout 'table' names its CSV file")
         if not (root / card.table).resolve().is_relative_to(root.resolve()):
             raise SourceError(f"{path}: table: {card.table!r} is not a path inside {root}")
         return layouts.table(root, root / card.table, card, hints)
-    if card.layout == "dicom":
-        return layouts.dicom_tree(root, card, hints, find_pictures(root, allow_outside=hints.allow_outside))
+    if hints.layout or card.layout in ("dicom", "folders"):
+        return open_tree(root, card, hints, hints.layout or card.layout)
     if card.layout == "paths" and not card.pattern:
         raise SourceError(
             f"{path}: pattern: a card with the layout 'paths' gives one with (?P<label>...) and (?P<group>...)"
         )
-    return {"kaggle": layouts.kaggle, "folders": layouts.folders, "paths": layouts.paths}[card.layout](
-        root, card, hints
-    )
+    return {"kaggle": layouts.kaggle, "paths": layouts.paths}[card.layout](root, card, hints)
 
 
 def _plain_card(path: Path) -> Card:

@@ -7,11 +7,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+
+from radiographs.formulas import neutral, original
+from radiographs.listing import PSEUDONYM
+from radiographs.tables import read_table
 
 PARTS = ("train", "valid", "test")
 COLUMNS = ("image_id", "repeat", "fold", "part")
@@ -76,6 +81,10 @@ class GroupedMultilabelKFold:
         if self.n_splits < 2:
             raise SplitsError(f"{self.n_splits} fold(s) cannot be split into training and test parts: give 2 or more")
         member, names = pd.factorize(np.asarray(groups).astype(str), sort=True)
+        if len(names) < 2:
+            raise SplitsError(
+                "all images are of one group, so that none can be held out for a test: name the patients (--group-column), or give images of more"
+            )
         if len(names) < self.n_splits:
             raise SplitsError(f"{len(names)} groups cannot fill {self.n_splits} folds: give at most {len(names)} folds")
         counts = _group_counts(np.asarray(y), member, len(names), self.n_splits)  # (n_groups, n_columns)
@@ -194,6 +203,37 @@ def make_splits(
     return pd.concat(tables, ignore_index=True)
 
 
+def published_parts(
+    image_ids: list[str], y: np.ndarray, groups: np.ndarray, parts: np.ndarray, *, seed: int
+) -> pd.DataFrame:
+    """Splits that folders called train, val and test are, as one fold.
+
+    Without a test part the validation part is the test part; a validation part that is missing is cut from the training part by group.
+
+    Parameters
+    ----------
+    image_ids, y, groups, parts
+        n names, (n, n_classes) of 0 and 1, (n,) group names, (n,) of "train", "valid", "test".
+
+    Raises
+    ------
+    SplitsError
+        If the folders are no such split, or an image is in none of them.
+    """
+    part = np.asarray(parts, dtype=object).copy()
+    if not (part != "").any():
+        raise SplitsError("--splits folders: the data have no folders called train, val and test")
+    if (part == "").any():
+        raise SplitsError(f"--splits folders: {int((part == '').sum())} images lie outside of train, val and test")
+    if not (part == "test").any():
+        part[part == "valid"] = "test"
+    if not (part == "valid").any() and (part == "train").any():
+        rows = np.flatnonzero(part == "train")
+        shares = min(7, len(np.unique(groups[rows])))
+        part[rows[GroupedMultilabelKFold(shares, seed=seed).assign(y[rows], groups[rows]) == 0]] = "valid"
+    return pd.DataFrame({"image_id": np.asarray(image_ids, dtype=object), "repeat": 0, "fold": 0, "part": part})
+
+
 def held_out(y: np.ndarray, groups: np.ndarray, share: float, seed: int) -> np.ndarray:
     """Which images are held out of everything for a last test: a share of the groups, stratified, as folds are.
 
@@ -268,9 +308,13 @@ def read_splits(path: Path) -> pd.DataFrame:
 
 _READERS = {
     ".parquet": pd.read_parquet,
-    ".csv": lambda path: pd.read_csv(path, dtype=str, keep_default_na=False, index_col=False),
-    ".json": lambda path: pd.DataFrame(json.loads(path.read_text(encoding="utf-8"))),
+    ".csv": lambda path: _with_ids(read_table(path), original),
+    ".json": lambda path: pd.DataFrame(json.loads(path.read_text(encoding="utf-8-sig"))),
 }
+
+
+def _with_ids(table: pd.DataFrame, change: Callable[[object], object]) -> pd.DataFrame:
+    return table.assign(image_id=table["image_id"].map(change)) if "image_id" in table else table
 
 
 def write_splits(splits: pd.DataFrame, path: Path) -> None:
@@ -283,7 +327,7 @@ def write_splits(splits: pd.DataFrame, path: Path) -> None:
     """
     writers = {
         ".parquet": lambda: splits.to_parquet(path, index=False),
-        ".csv": lambda: splits.to_csv(path, index=False, lineterminator="\n"),
+        ".csv": lambda: _with_ids(splits, neutral).to_csv(path, index=False, lineterminator="\n"),
         ".json": lambda: splits.to_json(path, orient="records", indent=0),
     }
     if path.suffix.lower() not in writers:
@@ -292,6 +336,18 @@ def write_splits(splits: pd.DataFrame, path: Path) -> None:
         writers[path.suffix.lower()]()
     except OSError as error:
         raise SplitsError(f"{path}: cannot be written ({error.strerror or error})") from None
+
+
+def _other_names(strange: list[str], absent: list[str]) -> str:
+    """What to do where one side calls images by their files' names and the other by their SHA-256."""
+    theirs, ours = ({bool(re.fullmatch(PSEUDONYM, image)) for image in each} for each in (strange, absent))
+    if (theirs, ours) == ({False}, {True}):
+        return (
+            "; images here are called by their SHA-256: if the file calls them by their names, give --keep-identifiers"
+        )
+    if (theirs, ours) == ({True}, {False}):
+        return "; the file calls images by their SHA-256: leave out --keep-identifiers"
+    return ""
 
 
 def check_splits(splits: pd.DataFrame, image_ids: list[str], groups: np.ndarray, name: str) -> None:
@@ -311,6 +367,7 @@ def check_splits(splits: pd.DataFrame, image_ids: list[str], groups: np.ndarray,
         example = (strange or absent)[0]
         raise SplitsError(
             f"{name}: made for another data set: {len(strange)} of its images are not here and {len(absent)} images here are not in it (such as {example!r})"
+            f"{_other_names(strange, absent)}"
         )
     wrong = sorted(set(splits["part"]) - set(PARTS))
     if wrong:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import warnings
 from pathlib import Path
 
@@ -10,30 +11,46 @@ import pandas as pd
 
 from radiographs.cards import Card
 from radiographs.listing import SourceError
+from radiographs.text import encoding_of, guessed
 
 _SEPARATORS = (";", "\t", ",")
+_STATED = re.compile(r"sep=(.|\t)", re.IGNORECASE)
 _OUTSIDE = r"^(?:$|/|\\|[A-Za-z]:)|(?:^|[/\\])\.\.(?:[/\\]|$)|\x00"
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """Read a CSV or TSV as text: UTF-8 with or without a mark, else Latin-1; the separator is the commonest of the header."""
-    for encoding in ("utf-8-sig", "latin-1"):
-        try:
-            with path.open(encoding=encoding) as stream:
-                header = stream.readline()
-            separator = max(_SEPARATORS, key=header.count)
-            with warnings.catch_warnings():
-                warnings.simplefilter("error", pd.errors.ParserWarning)
-                return pd.read_csv(
-                    path, sep=separator, dtype=str, keep_default_na=False, encoding=encoding, index_col=False
-                )
-        except UnicodeDecodeError:
-            continue
-        except pd.errors.ParserWarning:
-            raise SourceError(f"{path}: has rows with more fields than its header") from None
-        except (OSError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-            raise SourceError(f"{path}: cannot be read as a table ({' '.join(str(error).split())[:150]})") from None
-    raise SourceError(f"{path}: neither UTF-8 nor Latin-1 text")
+    """Read a CSV or TSV as text, in the encoding that `radiographs.text.encoding_of` finds.
+
+    The separator is the one of a first line ``sep=;``, as Excel knows it, else the commonest of the header. Where the encoding had to
+    be guessed, ``attrs["note"]`` of the table says so.
+    """
+    encoding = "utf-8"
+    try:
+        encoding = encoding_of(path.read_bytes())
+        with path.open(encoding=encoding) as stream:
+            header = stream.readline()
+            stated = _STATED.fullmatch(header.rstrip("\r\n").strip('"'))
+            separator = stated.group(1) if stated else max(_SEPARATORS, key=header.count)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            how = {"dtype": str, "keep_default_na": False, "index_col": False, "skiprows": 1 if stated else 0}
+            table = pd.read_csv(path, sep=separator, encoding=encoding, **how)
+    except UnicodeDecodeError:
+        raise SourceError(f"{path}: is no text in {encoding}: save it as UTF-8") from None
+    except pd.errors.ParserWarning:
+        raise SourceError(f"{path}: has rows with more fields than its header") from None
+    except (OSError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise SourceError(f"{path}: cannot be read as a table ({' '.join(str(error).split())[:150]})") from None
+    if name := guessed(encoding):
+        table.attrs["note"] = (
+            f"D005: {path.name} is not UTF-8 and was read as {name}; if names look wrong: save it as UTF-8"
+        )
+    return table
+
+
+def table_notes(table: pd.DataFrame) -> list[str]:
+    """What a user must know of how a table was read."""
+    return [table.attrs["note"]] if "note" in table.attrs else []
 
 
 def label_sets(values: pd.Series, separator: str, card: Card, path: Path) -> list[list[str]]:

@@ -5,15 +5,33 @@ from __future__ import annotations
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from radiographs.dicom import PREAMBLE, is_dicom
-from radiographs.read import DICOM_SUFFIXES, SUFFIXES
+from radiographs.part10 import PREAMBLE
+from radiographs.read import DICOM_SUFFIXES, SUFFIXES, looks_like_picture
 
 _SIDE_FILES = frozenset({".csv", ".tsv", ".toml", ".json", ".txt", ".md", ".parquet", ".npz", ".html", ".pdf"})
+_SYSTEM_FOLDERS = frozenset(
+    {"__macosx", "@eadir", "#recycle", "$recycle.bin", "system volume information", "lost+found", "__pycache__"}
+)
+_OUTPUTS = {  # files by which a folder of results is known, and what it is then; none of these is ever input
+    ("run.json", "splits.parquet"): "a run of bench",
+    ("splits.parquet", "cells"): "a run of bench",
+    ("model.json", "SHA256SUMS"): "a model that bench exported",
+    ("study.json", "study.toml"): "a study of bench",
+    ("trials.journal",): "what bench tune wrote",
+    ("explanations.json", "explanations.html"): "what bench explain wrote",
+    ("worklist.csv", "audit.html"): "what bench audit wrote",
+    ("_plan.json",): "answers of bench predict",
+    ("report.html", "figures"): "a report of bench",
+    ("tables", "figures"): "a report of bench",
+    ("CACHEDIR.TAG",): "a cache",
+    ("pyvenv.cfg",): "a Python environment",
+}
 _CHECKSUMS = frozenset({"SHA256SUMS", "SHA512SUMS", "SHA1SUMS", "MD5SUMS"})  # as sha256sum and its like write them
+_LEFTOVERS = frozenset({".bak", ".tmp", ".temp", ".old", ".orig", ".part", ".partial", ".crdownload"})
 
 
 @dataclass(frozen=True)
@@ -23,7 +41,7 @@ class Found:
     Attributes
     ----------
     files : tuple of Path
-        Pictures by name (or, without an ending, by content), in the order of their names.
+        Pictures by name or, where their ending says nothing of the kind, by content, in the order of their names.
     passed_over : Counter
         How many others there are, by reason.
     """
@@ -34,13 +52,15 @@ class Found:
     @property
     def notes(self) -> list[str]:
         """A line for each kind of file that was passed over."""
-        return [f"{n} files passed over: {reason}" for reason, n in sorted(self.passed_over.items())]
+        counts = sorted(self.passed_over.items())
+        return [f"{n} {'file' if n == 1 else 'files'} passed over: {reason}" for reason, n in counts]
 
 
 def find_pictures(root: Path, *, allow_outside: bool = False) -> Found:
     """List the pictures below a folder; nothing but a regular file inside of it is opened.
 
-    Links to folders are not followed; links to files only where they lead inside, or where `allow_outside` says so.
+    Links are followed where they lead inside, or where `allow_outside` says so; not to folders that are listed at their own place.
+    Results of this program, caches and folders of operating systems are passed over.
     """
     passed_over: Counter[str] = Counter()
     return Found(tuple(each_picture(root, passed_over, allow_outside=allow_outside)), passed_over)
@@ -49,7 +69,7 @@ def find_pictures(root: Path, *, allow_outside: bool = False) -> Found:
 def each_picture(root: Path, passed_over: Counter[str], *, allow_outside: bool = False) -> Iterator[Path]:
     """Give the pictures below a folder one after another, as `find_pictures` lists them; others are counted in `passed_over`."""
     inside = root.resolve()
-    for path in _walk(root, passed_over):
+    for path in _walk(root, passed_over, allow_outside=allow_outside):
         reason = _refusal(path, inside, allow_outside=allow_outside)
         if reason is None:
             yield path
@@ -57,15 +77,63 @@ def each_picture(root: Path, passed_over: Counter[str], *, allow_outside: bool =
             passed_over[reason] += 1
 
 
-def _walk(root: Path, passed_over: Counter[str]) -> Iterator[Path]:
-    for folder, folders, names in os.walk(root):
-        hidden = [name for name in folders if name.startswith(".")]
-        passed_over["hidden folder"] += len(hidden)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            yield Path(folder) / name
-    for reason in [reason for reason, n in passed_over.items() if not n]:
-        del passed_over[reason]
+def output_of(names: Iterable[str]) -> str:
+    """What a folder with these entries is where it holds results and no data, in words; empty for any other folder."""
+    there = set(names)
+    return next((what for marks, what in _OUTPUTS.items() if there.issuperset(marks)), "")
+
+
+def is_side_folder(name: str) -> bool:
+    """Whether a folder of this name is hidden, or an operating system's own."""
+    return name.startswith(".") or name.casefold() in _SYSTEM_FOLDERS
+
+
+def _walk(root: Path, passed_over: Counter[str], *, allow_outside: bool) -> Iterator[Path]:
+    """Every file, folder by folder; what lies in a folder comes before what lies below it."""
+    inside = root.resolve()
+    todo: list[tuple[Path, tuple[Path, ...]]] = [(root, ())]  # a folder, and where links led to on the way to it
+    while todo:
+        folder, through = todo.pop()
+        try:
+            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        except OSError as error:
+            passed_over[f"a folder that cannot be listed ({error.strerror})"] += 1
+            continue
+        if folder != root and (what := output_of(entry.name for entry in entries)):
+            passed_over[f"in {what}, which is never input"] += len(entries)
+            continue
+        below = []
+        for entry in entries:
+            if not _is_folder(entry):
+                yield Path(entry.path)
+            elif reason := _folder_refusal(Path(entry.path), inside, through, allow_outside=allow_outside):
+                passed_over[reason] += 1
+            else:
+                place = Path(entry.path)
+                below.append((place, (*through, place.resolve()) if entry.is_symlink() else through))
+        todo += reversed(below)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+def _folder_refusal(folder: Path, inside: Path, through: tuple[Path, ...], *, allow_outside: bool) -> str:
+    """Why nothing below a folder is listed; empty if it is."""
+    if is_side_folder(folder.name):
+        return "hidden folder" if folder.name.startswith(".") else "folder of the operating system"
+    if not folder.is_symlink():
+        return ""
+    target = folder.resolve()
+    if any(place.is_relative_to(target) for place in (inside, folder.parent.resolve(), *through)):
+        return "a link to a folder that holds it"
+    if not target.is_relative_to(inside):
+        return "" if allow_outside else "a link to a folder outside (--allow-outside)"
+    hidden = any(is_side_folder(name) for name in target.relative_to(inside).parts)
+    return "" if hidden else "a link to a folder that is listed at its own place"
 
 
 def _refusal(path: Path, inside: Path, *, allow_outside: bool) -> str | None:
@@ -75,12 +143,10 @@ def _refusal(path: Path, inside: Path, *, allow_outside: bool) -> str | None:
     if path.name.upper() == "DICOMDIR":
         return "DICOMDIR"
     suffix = path.suffix.lower()
-    if suffix in _SIDE_FILES or path.name in _CHECKSUMS:
+    if path.name in _CHECKSUMS:
         return ""
-    if (
-        suffix not in SUFFIXES and suffix not in DICOM_SUFFIXES and not suffix[1:].isdigit()
-    ):  # 1.2.840.113 has the suffix .113
-        return "no picture by their ending"
+    if suffix in _LEFTOVERS or suffix.endswith("~"):
+        return "backups, and halves of files"
     try:
         if path.is_symlink() and not (allow_outside or path.resolve().is_relative_to(inside)):
             return "a link that leads out of the folder (--allow-outside)"
@@ -88,7 +154,12 @@ def _refusal(path: Path, inside: Path, *, allow_outside: bool) -> str | None:
             return "not a regular file"
         if suffix not in SUFFIXES and suffix not in DICOM_SUFFIXES[:-1]:
             with path.open("rb") as stream:
-                return None if is_dicom(stream.read(PREAMBLE + 4)) else "no ending, and not DICOM"
+                if looks_like_picture(stream.read(PREAMBLE + 4)):
+                    return None
+            named = suffix not in DICOM_SUFFIXES and not suffix[1:].isdigit()  # 1.2.840.113 has the suffix .113
+            if suffix in _SIDE_FILES:
+                return ""
+            return "no picture by their ending and content" if named else "no ending, and no picture"
     except OSError as error:
         return f"cannot be opened ({error.strerror})"
     return None

@@ -13,7 +13,7 @@ import pandas as pd
 
 from reports.across import Across, across
 from reports.evaluation import Evaluation, evaluate
-from reports.results import Results, ResultsError, load
+from reports.results import Results, ResultsError, load, seal
 from reports.summary import primary_metric
 
 BASE = "base"
@@ -111,9 +111,11 @@ def load_study(folder: Path) -> StudyResults:
     path = folder / FILE
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
+        if (content.get("schema", 1) != 1 or "seal" in content) and content.get("seal") != seal(content):
+            raise ValueError("it does not fit its seal")
         facts = [{key: each[key] for key in _FIELDS} for each in content["runs"]]
         name = str(content["name"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ResultsError(f"{path}: cannot be read as a study ({error}): give the same `bench study` again") from None
     runs, absent = [], []
     for each in facts:
@@ -124,7 +126,12 @@ def load_study(folder: Path) -> StudyResults:
             raise ResultsError(f"{path}: {each['name']}: data, suite and variant must be text")
         root = folder / "runs" / each["name"]
         if (root / "run.json").is_file():
-            runs.append(StudyRun(**each | {"data": tuple(each["data"]), "evaluation": evaluate(load(root))}))
+            results = load(root)
+            if results.run["seed"] != each["seed"] or results.run["suite"]["name"] != each["suite"]:
+                raise ResultsError(
+                    f"{root}: is of another suite or seed than {path} says: give the same `bench study` again"
+                )
+            runs.append(StudyRun(**each | {"data": tuple(each["data"]), "evaluation": evaluate(results)}))
         else:
             absent.append(each["name"])
     if not runs:

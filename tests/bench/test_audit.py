@@ -439,3 +439,23 @@ def test_an_image_that_hardly_can_be_what_it_is_registered_as_is_judged_though_t
         )
         statuses.append(row["status"])
     assert statuses == ["not sure", "judged"]
+
+
+def test_a_file_that_takes_too_long_costs_its_own_row_and_no_other(tree: Path, tmp_path: Path) -> None:
+    from pydicom.encaps import encapsulate
+
+    from tests.bench.deploy.made import endless_jpeg
+
+    data = pydicom.dcmread(tree / "a/1.dcm")
+    data.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.50"
+    data.Rows = data.Columns = 9000
+    data.PixelData = encapsulate([endless_jpeg()])
+    data["PixelData"].is_undefined_length = True
+    data.save_as(tree / "a/4.dcm")
+    *_, before = run(tree, tmp_path / "whole")
+    *_, images = run(tree, tmp_path / "cut", seconds=2)
+    row = images.loc["a/4.dcm"]
+    assert row["reason"] == "took longer than 2 seconds"
+    assert row["exam"] == "ACC-1"
+    others = [table.drop("a/4.dcm")["status"].tolist() for table in (before, images)]
+    assert others[0] == others[1]

@@ -63,12 +63,16 @@ head = { class = "baselines.svm:SVM", C = [1], gamma = [1] }
 encoders = [{ class = "baselines.thumbnail:Thumbnail", side = 8 }]
 head = { class = "baselines.boosting:XGBoost", rounds = 5 }
 [models.pixels]
+family = "classical"
 head = { class = "looks:Looks" }
 [models.once]
+family = "classical"
 head = { class = "deadly:Once" }
 [models.deadly]
+family = "classical"
 head = { class = "deadly:Deadly" }
 [models.slow]
+family = "classical"
 head = { class = "deadly:Slow" }
 """
 # A head that reads the pixels themselves; it stands beside the suite, where no worker finds it.

@@ -255,7 +255,7 @@ def test_a_failing_cell_is_a_row_with_its_reason_and_is_tried_again(
         "        if os.path.exists('broken'): raise ArithmeticError('my own\\nmistake')\n"
         "    def predict_proba(self, X):\n        import numpy as np\n        return np.full((len(X), self.n), 1 / self.n)\n"
     )
-    (tmp_path / "own.toml").write_text('[models.own]\nhead = { class = "own:Head" }\n')
+    (tmp_path / "own.toml").write_text('[models.own]\nfamily = "classical"\nhead = { class = "own:Head" }\n')
     (tmp_path / "broken").touch()
     arguments = ("run", "--all", "--suite", "own.toml", "--data", phantom_folder, "--folds", 3, "--out", "run")
     first = bench_command(*arguments)

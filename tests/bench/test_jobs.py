@@ -31,8 +31,10 @@ name = "mine"
 [models.prior]
 head = { class = "baselines.prior:Prior" }
 [models.deadly]
+family = "classical"
 head = { class = "deadly:Deadly" }
 [models.slow]
+family = "classical"
 head = { class = "deadly:Slow" }
 """
 

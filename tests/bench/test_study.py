@@ -41,9 +41,11 @@ side = 64
 [models.prior]
 head = { class = "baselines.prior:Prior" }
 [models.thumbnail-svm]
+family = "classical"
 encoders = [{ class = "baselines.thumbnail:Thumbnail", side = 16 }]
 head = { class = "baselines.svm:SVM" }
 [models.pixels]
+family = "classical"
 encoders = [{ class = "baselines.thumbnail:Thumbnail", side = 8 }]
 head = { class = "baselines.svm:SVM", C = [1], gamma = [1] }
 """
@@ -105,6 +107,17 @@ def test_a_study_is_one_plan_one_store_and_one_report(hospitals: Path, bench_com
     text = (root / "report" / "report.html").read_text()
     assert "median: " in text
     assert "SYNTHETIC" in text
+    plan = root / "study.json"
+    content = plan.read_text()
+    for old, new in (
+        ('"seed": 1', '"seed": 3'),
+        ('"variant": "median"', '"variant": "mediam"'),
+        ('"seal": "', '"seal": "0'),
+    ):
+        plan.write_text(content.replace(old, new, 1))
+        damaged = bench_command("report", root)
+        assert damaged.returncode == 2
+        assert "study.json: cannot be read as a study (it does not fit its seal)" in damaged.stderr
 
 
 @pytest.mark.parametrize(
@@ -164,7 +177,7 @@ def test_suites_whose_own_classes_have_one_name_are_not_run_with_the_same_class(
     for folder, value in (("one", 0.25), ("other", 0.75)):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "constant.py").write_text(CONSTANT.replace("VALUE", str(value)))
-        own = f'name = "{folder}"\n[models.constant]\nhead = {{ class = "constant:Constant" }}\n'
+        own = f'name = "{folder}"\n[models.constant]\nfamily = "classical"\nhead = {{ class = "constant:Constant" }}\n'
         (tmp_path / folder / "own.toml").write_text(own)
     lines = ["folds = 2", 'suite = ["one/own.toml", "other/own.toml"]', "[[data]]", f'path = "{hospitals / "a"}"']
     (tmp_path / "study.toml").write_text("\n".join(lines))
@@ -200,3 +213,22 @@ def test_classes_get_other_names_and_images_without_any_are_left_out(hospitals: 
     assert f"{skulls} images have only classes that are left out" in mapped.notes
     with pytest.raises(SourceError, match="'Skul'"):
         open_source(hospitals / "a", Hints(classes={"Skul": "Skull"}))
+
+
+def test_a_pool_of_data_without_patients_has_none_and_leaves_refused_images_out(tmp_path: Path) -> None:
+    from PIL import Image
+
+    from bench.study.plan import DataSet
+    from bench.study.pool import source
+
+    for name in ("a", "b"):
+        for k in range(4):
+            place = tmp_path / name / "images" / ("x", "y")[k % 2] / f"1.{k}-c.png"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.full((8, 8), 40 * k, np.uint8)).save(place)
+    (tmp_path / "b" / "train.csv").write_text("SOPInstanceUID,Target\n" + "".join(f"1.{k},{k % 2}\n" for k in range(4)))
+    Image.fromarray(np.full((8, 8), 9, np.uint8)).save(tmp_path / "b" / "images" / "1.3-c.png")
+    card, hints = source([DataSet(path=str(tmp_path / name)) for name in ("a", "b")], "pool", tmp_path / "cache")
+    listing = open_source(Path(card), hints)
+    assert len(listing.items) == 4 + 3
+    assert not listing.grouped

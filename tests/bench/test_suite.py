@@ -29,6 +29,7 @@ STANDARD = [
     "squeezenet-probe",
     "squeezenet-svm",
     "squeezenet-finetune",
+    "squeezenet-last-stage",
     "two-networks-svm",
     "resnet18-probe",
     "resnet18-finetune",

@@ -1,6 +1,6 @@
 """Models at work on UNIFESP: what predict, audit and the verdicts are worth on patients that no fold saw.
 
-    bench run hog-lbp-svm hog-lbp-xgboost squeezenet-svm squeezenet-finetune --suite quick --data UNIFESP --holdout 0.2 --out RUN
+    bench run hog-lbp-svm hog-lbp-xgboost squeezenet-svm squeezenet-last-stage --suite standard --data UNIFESP --holdout 0.2 --out RUN
     python tests/benchmarks/at_work.py RUN UNIFESP MEDNIST
 
 prints, for each model of the run: whether `bench predict` gives the numbers of the last test; how many of 5 % wrong BodyPartExamined `bench
@@ -54,7 +54,7 @@ def main(run: Path, unifesp: Path, mednist: Path) -> None:
                 looked_at_strangers(loaded, model, strangers)
             small = sorted((unifesp / "images" / "train").iterdir())[:400]
             rate(loaded, model, small, "PNG of 512 pixels")
-            if model in ("hog-xgboost", "squeezenet-svm", "squeezenet-finetune"):
+            if model in ("hog-xgboost", "squeezenet-svm", "squeezenet-last-stage"):
                 compiled = load_model(package, "openvino")
                 looked_at_strangers(compiled, f"{model}, OpenVINO", strangers)
                 rate(compiled, f"{model}, OpenVINO", small, "PNG of 512 pixels")

@@ -2,7 +2,7 @@
 
 It imports nothing of this project, reads the manifest and the splits of a finished run folder, and trains the ten models of the quick
 suite on the same folds: ``python tests/benchmarks/peer_script.py RUN --data FOLDER --weights FILE --out peer.json``. Its seconds stand
-beside those of ``bench run --all --suite quick``. A cell's seconds hold no features: these are stages, HOG and LBP made once before the
+beside those of the same models in the suite ``standard`` (its ``squeezenet-last-stage`` beside the script's ``squeezenet-finetune``). A cell's seconds hold no features: these are stages, HOG and LBP made once before the
 folds, SqueezeNet's once in each fold, as tutorials do.
 """
 

@@ -1,6 +1,6 @@
 """Where the two slowest stages of the suite `quick` spend their time.
 
-python tests/benchmarks/profiles.py finetune UNIFESP WEIGHTS     torch's profiler on one fold of squeezenet-finetune
+python tests/benchmarks/profiles.py finetune UNIFESP WEIGHTS     torch's profiler on one fold of squeezenet-last-stage
 py-spy record --native --format raw -o xgboost.txt -- python tests/benchmarks/profiles.py xgboost UNIFESP
 python tests/benchmarks/profiles.py shares xgboost.txt           native functions by their share of the samples
 """

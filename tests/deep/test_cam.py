@@ -118,6 +118,21 @@ def test_tokens_are_no_map(monkeypatch: pytest.MonkeyPatch) -> None:
     assert cut([Frozen("squeezenet1_0", **START)], object(), mirror=False) is None
 
 
+def test_a_probe_on_several_layers_has_gradients_down_to_the_last_of_them(radiographs: np.ndarray) -> None:
+    encoder = Frozen("squeezenet1_1", layers=[10, 12], **START)
+    X = encoder.encode(radiographs)
+    y = np.eye(2, dtype=np.int8)[np.arange(len(X)) % 2]
+    head = LogisticProbe(C=[1e-2], task="multiclass", device="cpu").fit(X, y, X, y, 0)
+    network = cut([encoder], head, mirror=False)
+    assert network is not None
+    assert network.classifier is not None
+    with torch.inference_mode():
+        logits = network.classifier(network.inputs(radiographs))
+    assert np.allclose(logits.softmax(1).numpy(), head.predict_proba(X), atol=0.05)  # the encoder rounds to bfloat16
+    assert grad_cam(network, radiographs[:2], 0).shape == (2, 13, 13)
+    assert eigen_cam(network, radiographs[:2]).shape == (2, 13, 13)
+
+
 def test_random_weights_change_the_copy_alone(images: np.ndarray) -> None:
     network = made(Linear(torch.tensor([[3.0, 1.0], [1.0, 3.0]])))
     before = grad_cam(network, images, 0)

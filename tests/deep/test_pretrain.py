@@ -37,7 +37,7 @@ def test_the_command_writes_weights_that_a_model_starts_from(tmp_path: Path) -> 
         str(tmp_path),
     ]
     assert invoke(arguments) == 0
-    path = find_weights("squeezenet1_0", "phantom", weights_dir=tmp_path, offline=True)
+    path = find_weights("squeezenet1_0", "phantom", weights_dir=tmp_path, offline=True).file
     assert path.name == "squeezenet1_0-phantom.safetensors"
     build_backbone("squeezenet1_0", read_weights(path))
     assert invoke(arguments) == 2  # nothing is written over

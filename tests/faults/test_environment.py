@@ -136,7 +136,7 @@ def test_a_signal_ends_the_run_at_once_and_says_how_to_go_on(
         "import time\nfrom baselines.prior import Prior\nclass Slow(Prior):\n"
         "    def fit(self, *a):\n        print('fitting', flush=True)\n        time.sleep(60)\n"
     )
-    (tmp_path / "slow.toml").write_text('[models.slow]\nhead = { class = "slow:Slow" }\n')
+    (tmp_path / "slow.toml").write_text('[models.slow]\nfamily = "classical"\nhead = { class = "slow:Slow" }\n')
     command = (
         *BENCH,
         "run",
@@ -190,7 +190,7 @@ def test_a_run_folder_that_vanishes_is_one_line(place: tuple[Path, dict[str, byt
         "import shutil\nfrom baselines.prior import Prior\nclass Gone(Prior):\n"
         "    def fit(self, *a):\n        shutil.rmtree('run')\n        return super().fit(*a)\n"
     )
-    (tmp_path / "gone.toml").write_text('[models.gone]\nhead = { class = "gone:Gone" }\n')
+    (tmp_path / "gone.toml").write_text('[models.gone]\nfamily = "classical"\nhead = { class = "gone:Gone" }\n')
     command = (
         *BENCH,
         "run",

@@ -46,7 +46,7 @@ class Unsaved(Prior):
 def own(tmp_path: Path) -> Path:
     (tmp_path / "own_models.py").write_text(OWN)
     lines = [
-        f'[models.{name.lower()}]\nhead = {{ class = "own_models:{name}" }}'
+        f'[models.{name.lower()}]\nfamily = "classical"\nhead = {{ class = "own_models:{name}" }}'
         for name in ("Hungry", "Batched", "NotANumber", "Slow", "Unsaved")
     ]
     (tmp_path / "own.toml").write_text(

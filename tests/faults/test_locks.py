@@ -6,6 +6,7 @@ import shutil
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -32,9 +33,11 @@ except StoreError as error:
 """
 
 
+WHOLE = {"host": socket.gethostname(), "pid": 2**22 - 1, "started": "1", "since": "2026-01-01", "mark": "dead"}
+
+
 def dead_owner(folder: Path, **changes: object) -> None:
-    owner = {"host": socket.gethostname(), "pid": 2**22 - 1, "started": "1", "since": "2026-01-01", "mark": "dead"}
-    (folder / "lock").write_text(json.dumps({**owner, **changes}))
+    (folder / "lock").write_text(json.dumps({**WHOLE, **changes}))
 
 
 def test_of_four_runs_at_once_one_works_and_the_others_name_it(phantom_folder: Path, tmp_path: Path) -> None:
@@ -103,6 +106,37 @@ def test_a_damaged_lock_that_nobody_touches_is_replaced(tmp_path: Path) -> None:
     os.utime(tmp_path / "lock", (0, 0))
     with Lock(RunFolder(tmp_path)) as lock:
         assert lock.is_mine()
+
+
+DAMAGED = (
+    *("", "{", "[]", "null", "7", "{}", '{"pid": 1}', "\0\0\0", "[" * 100_000),
+    *(json.dumps({**WHOLE, "pid": pid}) for pid in ("12", 12.5, None, True, [1], {}, -1, 0, 1 << 40, 10**30)),
+    *(json.dumps({**WHOLE, key: value}) for key in ("host", "since", "mark") for value in (None, 5, ["x"])),
+)
+
+
+@pytest.mark.parametrize("content", DAMAGED)
+def test_a_damaged_lock_is_said_to_be_damaged_and_replaced_later(tmp_path: Path, content: str) -> None:
+    (tmp_path / "lock").write_text(content)
+    with (
+        pytest.raises(StoreError, match="lock: is damaged, so that nobody knows whose it is: wait 5 minutes"),
+        Lock(RunFolder(tmp_path)),
+    ):
+        pass
+    os.utime(tmp_path / "lock", (0, 0))
+    with Lock(RunFolder(tmp_path)) as lock:
+        assert lock.is_mine()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [Path.mkdir, os.mkfifo, lambda path: path.symlink_to("/nowhere"), lambda path: path.symlink_to("/etc/passwd")],
+)
+def test_what_is_no_file_in_the_place_of_a_lock_is_named(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    make(tmp_path / "lock")
+    with pytest.raises(StoreError, match="lock: is no file of a run: remove it"), Lock(RunFolder(tmp_path)):
+        pass
+    assert os.path.lexists(tmp_path / "lock")
 
 
 def test_an_owner_that_was_taken_for_dead_writes_nothing_more(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from radiographs.disk import sha256
 
 from bench.store import sealed
 
@@ -88,8 +89,6 @@ def test_nothing_in_a_run_folder_or_a_cache_is_run(
 def test_an_encoding_that_would_run_code_is_made_again(
     bench_command: Command, run: Path, went_off: Path, phantom_folder: Path, tmp_path: Path
 ) -> None:
-    from radiographs.disk import sha256
-
     for folder in (tmp_path / "cache/encodings").iterdir():
         np.save(folder / "values.npy", np.array([Bomb(went_off)], dtype=object), allow_pickle=True)
         facts = {"seconds": 1.0, "n_parameters": 0, "sha256": sha256(folder / "values.npy")}
@@ -148,7 +147,9 @@ def test_no_path_leads_out_of_the_run_folder(
     entries = json.loads(samples.read_text())
     entries[0]["before"] = "../../secret"
     samples.write_text(json.dumps(entries))
-    (run / "pictures.json").unlink()
+    (run / "pictures.json").write_text(
+        json.dumps(sealed({"schema": 2, "files": {"samples/samples.json": sha256(samples)}}))
+    )
     done = bench_command("report", "run", "--html")
     assert done.returncode == 2
     assert "outside of the run folder" in done.stderr

@@ -1,6 +1,7 @@
 """The pixel cache: whole, checked, and keyed by what decides the pixels."""
 
 import io
+import os
 import shutil
 from pathlib import Path
 
@@ -140,3 +141,23 @@ def test_bad_files_are_named_one_by_one_and_change_nothing_for_the_good_ones(
     assert all(reason and "\n" not in reason for reason in excluded["reason"])
     assert mixed.usable["image_id"].tolist() == clean.usable["image_id"].tolist()
     np.testing.assert_array_equal(mixed.images, clean.images)
+
+
+def test_only_its_owner_can_read_what_was_decoded(folder: Path, tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        load_pixels(open_source(folder), Preprocessing(), tmp_path / "cache", workers=2)
+    finally:
+        os.umask(before)
+    (place,) = (tmp_path / "cache" / "pixels").iterdir()
+    assert place.stat().st_mode & 0o777 == 0o700
+    for file in place.iterdir():
+        assert file.stat().st_mode & 0o777 == 0o600
+    assert load_pixels(open_source(folder), Preprocessing(), tmp_path / "cache", workers=2).cached
+
+
+def test_a_file_without_a_picture_does_not_make_fractions_of_frames(folder: Path, tmp_path: Path) -> None:
+    manifest = load_pixels(open_source(folder), Preprocessing(), tmp_path / "cache", workers=2).manifest
+    assert manifest["frames"].dtype.kind == "i"
+    assert set(manifest["frames"]) == {0, 1}
+    assert set(manifest["remark"]) == {""}

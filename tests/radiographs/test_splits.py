@@ -15,7 +15,9 @@ from radiographs.splits import (
     digest,
     make_splits,
     nested_share,
+    published_parts,
     read_splits,
+    write_splits,
 )
 from sklearn.model_selection import GroupKFold
 
@@ -209,3 +211,42 @@ def test_splits_are_published_as_a_run_would_make_them(bench_command, phantom_fo
     )
     assert again.returncode == 0, again.stderr
     assert bench_command("splits", phantom_folder, "--out", tmp_path / "s.xlsx").returncode == 2
+
+
+def test_folders_that_are_a_split_become_one_fold() -> None:
+    ids, groups = [f"i{k}" for k in range(40)], np.array([f"g{k // 2}" for k in range(40)])
+    y = np.eye(2, dtype=np.int8)[np.arange(40) // 2 % 2]
+    parts = np.array(["train"] * 30 + ["test"] * 10)
+    found = published_parts(ids, y, groups, parts, seed=0)
+    check_splits(found, ids, groups, "folders")
+    assert (found["part"][30:] == "test").all()
+    assert found["part"][:30].value_counts().to_dict() == {"train": 26, "valid": 4}
+    as_test = published_parts(ids, y, groups, np.where(parts == "test", "valid", parts), seed=0)
+    assert as_test.equals(found)
+    whole = np.where(np.arange(40) < 20, "train", np.where(np.arange(40) < 30, "valid", "test"))
+    assert published_parts(ids, y, groups, whole, seed=0)["part"].tolist() == whole.tolist()
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"), [([""] * 4, "have no folders called train"), (["train", "", "test", ""], "2 images lie")]
+)
+def test_folders_that_are_no_split_are_refused(parts: list[str], said: str) -> None:
+    y, groups = np.eye(2, dtype=np.int8)[[0, 1, 0, 1]], np.array(list("abcd"))
+    with pytest.raises(SplitsError, match=said):
+        published_parts(list("abcd"), y, groups, np.array(parts), seed=0)
+
+
+def test_images_of_one_group_are_refused_with_a_way_out() -> None:
+    with pytest.raises(SplitsError, match=r"all images are of one group.*--group-column"):
+        GroupedMultilabelKFold(5).assign(np.ones((4, 1)), np.array(["g"] * 4))
+
+
+def test_a_spreadsheet_runs_nothing_of_published_splits_and_they_are_read_as_they_were(tmp_path: Path) -> None:
+    ids = ["=1+1.dcm", "'=1", "+a", "-b", "@c", "＝d", "plain", "'quoted'", '=HYPERLINK("http://x")', "\ttab"]
+    splits = pd.DataFrame({"image_id": ids, "repeat": 0, "fold": 0, "part": "train"})
+    write_splits(splits, tmp_path / "splits.csv")
+    written = pd.read_csv(tmp_path / "splits.csv", keep_default_na=False)["image_id"]
+    assert not written.str.match(r"[=+\-@\t\r\n＝]").any()
+    assert written[6] == "plain"
+    assert read_splits(tmp_path / "splits.csv")["image_id"].tolist() == ids
+    assert digest(read_splits(tmp_path / "splits.csv")) == digest(splits)

@@ -139,10 +139,21 @@ def test_shared_fits_and_approximations_are_named(results: Results) -> None:
 
 
 def test_a_spreadsheet_runs_nothing() -> None:
-    names = ["=1+1", "+1", "-1", "@x", "\t=1", "plain", "a,b"]
-    rows = list(csv.reader(io.StringIO(csv_text(pd.DataFrame({"=name": names, "n": [-1.5] * 7})))))
+    names = ["=1+1", "+1", "-1", "@x", "\t=1", "plain", "a,b", "\n=1", "＝1", "'=1", "'a'"]
+    rows = list(csv.reader(io.StringIO(csv_text(pd.DataFrame({"=name": names, "n": [-1.5] * len(names)})))))
     assert rows[0] == ["'=name", "n"]
-    assert [row[0] for row in rows[1:]] == ["'=1+1", "'+1", "'-1", "'@x", "'\t=1", "plain", "a,b"]
+    assert [row[0] for row in rows[1:]] == [
+        "'=1+1",
+        "'+1",
+        "'-1",
+        "'@x",
+        "'\t=1",
+        *names[5:7],
+        "'\n=1",
+        "'＝1",
+        "''=1",
+        "'a'",
+    ]
     assert {row[1] for row in rows[1:]} == {"-1.5"}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,10 +13,13 @@ import pandas as pd
 
 from radiographs.audit.duplicates import Pair
 from radiographs.audit.findings import LEVELS, Finding, Row
+from radiographs.audit.labels import lost_classes, odd_labels, shown
 from radiographs.audit.pictures import suspicious
 from radiographs.audit.shortcuts import EXCESS, facts, shortcut_accuracies
 from radiographs.listing import Listing
+from radiographs.patients import Studies, join_studies
 
+_CODED = re.compile(r"(D\d{3}): (.*)", re.DOTALL)  # a note of a listing that is a finding
 MAX_PER_SET = 12  # identical files whose pairs are all looked at
 
 
@@ -70,6 +74,7 @@ def check(
     *,
     folds: int = 5,
     splits: pd.DataFrame | None = None,
+    refusal: str = "",
 ) -> Audit:
     """Look for everything that codes.toml names.
 
@@ -77,7 +82,7 @@ def check(
     ----------
     listing : Listing
     manifest : DataFrame
-        Of every listed image, as `radiographs.pixels.load_pixels` gives it, groups as the source has them.
+        Of every listed image, as `radiographs.pixels.load_pixels` gives it: groups hold a patient's studies, duplicates are not joined.
     images : array, shape (n_usable, side, side)
         uint8, preprocessed.
     near : list of Pair
@@ -86,9 +91,13 @@ def check(
         That the classes should fill.
     splits : DataFrame, optional
         Published splits, to be searched for duplicates in two parts.
+    refusal : str
+        Why a run on these data would be refused; empty if it would not.
     """
     usable = manifest[manifest["status"] == "ok"].reset_index(drop=True)
     cases: dict[str, list[Row]] = defaultdict(list)
+    if refusal:
+        cases["D004"].append(Row((), refusal))
     for find in (_files, _labels, _pictures):
         for code, row in find(listing, manifest, usable, images, folds):
             cases[code].append(row)
@@ -96,14 +105,14 @@ def check(
         if code != "D023" or listing.grouped:
             cases[code].append(row)
     findings = [Finding(code, tuple(rows)) for code, rows in sorted(cases.items())]
-    sets = usable["labels"].map(lambda labels: "; ".join(labels)).value_counts()
+    sets = usable["labels"].map(_words).value_counts()
     return Audit(
         name=listing.card.title or listing.card.name,
         layout=listing.layout,
         n_images=len(usable),
         n_groups=int(usable["group"].nunique()),
         n_excluded=int((manifest["status"] != "ok").sum()),
-        classes=_classes(usable),
+        classes=_classes(usable).assign(**{"class": lambda table: table["class"].map(shown)}),
         label_sets={str(name): int(n) for name, n in sets.items()},
         findings=tuple(sorted(findings, key=lambda finding: (LEVELS.index(finding.level), finding.code))),
     )
@@ -124,33 +133,49 @@ def _files(listing: Listing, manifest: pd.DataFrame, usable: pd.DataFrame, _imag
     first = usable[(usable["frames"] > 1) & (usable["frame"] == 0) & ~usable["image_id"].str.contains("#")]
     for file, frames in zip(first["file"], first["frames"], strict=True):
         yield "D003", Row((), f"{file}: {frames} frames")
+    for file, remark in zip(usable["file"], usable["remark"], strict=True):
+        if remark:
+            yield "D006", Row((), f"{file}: {remark}")
     for note in listing.notes:
-        if "passed over" in note or "left alone" in note or "have no file" in note:
-            yield "D002", Row((), note)
+        if found := _CODED.fullmatch(note):
+            yield found[1], Row((), found[2])
 
 
-def _labels(listing: Listing, _manifest: pd.DataFrame, usable: pd.DataFrame, _images: np.ndarray, folds: int) -> Found:
-    for row in _classes(usable).to_dict("records"):
+def _labels(listing: Listing, manifest: pd.DataFrame, usable: pd.DataFrame, _images: np.ndarray, folds: int) -> Found:
+    classes = _classes(usable)
+    for row in classes.to_dict("records"):
         if row["n_groups"] < folds:
-            yield (
-                "D010",
-                Row((), f"{row['class']}: {row['n_images']} images of {row['n_groups']} groups for {folds} folds"),
-            )
+            text = f"{shown(row['class'])}: {row['n_images']} images of {row['n_groups']} groups for {folds} folds"
+            yield "D010", Row((), text)
+    for name, n in lost_classes(manifest["labels"], usable["labels"]):
+        yield "D013", Row((), f"{shown(name)}: none of its {n} images can be used")
+    for code, words in odd_labels(dict(zip(classes["class"], classes["n_images"], strict=True))):
+        yield code, Row((), words)
+    studies = studies_of(listing, manifest)
+    for note in studies.notes:
+        yield "D026", Row((), note.removeprefix("D026: "))
     if not listing.grouped:
-        yield "D011", Row((), f"{len(usable)} images, each its own group")
+        joined = (studies.groups != listing.items["group"]).any()
+        whose = "the images of a study share a group" if joined else "each its own group"
+        yield "D011", Row((), f"{len(usable)} images, {whose}")
         return
     parts = usable.explode("labels").groupby("group")["labels"].nunique()
     if (parts > 1).any():
         yield "D012", Row((), f"{(parts > 1).sum()} of {len(parts)}, with up to {parts.max()} classes")
 
 
+def studies_of(listing: Listing, manifest: pd.DataFrame) -> Studies:
+    """Join the studies that headers name to the patients that the source names."""
+    return join_studies(listing.items["group"], manifest["study"], listing.items["known"])
+
+
 def _pictures(
     _listing: Listing, _manifest: pd.DataFrame, usable: pd.DataFrame, images: np.ndarray, _folds: int
 ) -> Found:
     for code, row, words in suspicious(usable, images):
-        labels = "; ".join(usable["labels"].iloc[row])
+        labels = _words(usable["labels"].iloc[row])
         yield code, Row((usable["image_id"].iloc[row],), f"{usable['file'].iloc[row]} ({labels}): {words}")
-    labels = usable["labels"].map(lambda each: "; ".join(each))
+    labels = usable["labels"].map("; ".join)
     for name, (accuracy, base) in shortcut_accuracies(facts(usable), labels, usable["group"]).items():
         if accuracy > base + EXCESS:
             yield "D030", Row((), f"{name}: accuracy {accuracy:.2f}, against {base:.2f} for always the commonest label")
@@ -174,7 +199,7 @@ def _pair(
     usable: pd.DataFrame, a: int, b: int, words: str, codes: tuple[str, str], parts: Callable[[str], list[str]]
 ) -> Found:
     one, other = usable.iloc[a], usable.iloc[b]
-    labels = ["; ".join(row["labels"]) for row in (one, other)]
+    labels = [_words(row["labels"]) for row in (one, other)]
     row = Row(
         (one["image_id"], other["image_id"]), f"{one['file']} ({labels[0]}) and {other['file']} ({labels[1]}): {words}"
     )
@@ -185,6 +210,10 @@ def _pair(
         yield "D023", row
     if any(x != y for x, y in zip(parts(one["image_id"]), parts(other["image_id"]), strict=False)):
         yield "D025", row
+
+
+def _words(labels: list[str]) -> str:
+    return "; ".join(map(shown, labels))
 
 
 def _parts(splits: pd.DataFrame | None) -> Callable[[str], list[str]]:

@@ -12,6 +12,7 @@ import numpy as np
 from radiographs.audit.kept import kept
 from radiographs.listing import Listing
 from radiographs.pixels import Pixels
+from radiographs.preprocess import shrunk
 from radiographs.read import UnreadableImageError, read_picture
 
 VERSION = 1  # raise it when the same picture gives another number
@@ -48,13 +49,12 @@ def letters(grey: np.ndarray) -> int:
     grey : array (h, w)
         Of any kind, at full size.
     """
-    scale = min(1.0, READ_AT / max(grey.shape))
     low, high = float(grey.min()), float(grey.max())
     if high <= low:
         return 0
-    levels = ((grey.astype(np.float32) - low) * (255 / (high - low))).astype(np.uint8)
-    if scale < 1:
-        levels = cv2.resize(levels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+    wide = grey.astype(np.float32 if high - low < 1e38 else np.float64)
+    levels = ((wide - low) * (255 / (high - low))).astype(np.uint8)
+    levels = shrunk(levels, READ_AT)
     stroke = cv2.morphologyEx(levels, cv2.MORPH_TOPHAT, np.ones((STROKE, STROKE), np.uint8))
     return _longest_row((stroke > CONTRAST * 255).astype(np.uint8))
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
 
+from PIL import Image
+
 from bench.cli import invoke
 
 
@@ -46,3 +48,12 @@ class Made:
         ):
             code = invoke(words)
         return Finished(code, out.getvalue(), err.getvalue())
+
+
+def endless_jpeg(scans: int = 90, side: int = 9000) -> bytes:
+    """A small progressive JPEG that takes seconds to decode: its last scan stands there again and again."""
+    buffer = io.BytesIO()
+    Image.new("L", (side, side), 120).save(buffer, "JPEG", progressive=True)
+    data = buffer.getvalue()
+    scan, end = data.rfind(b"\xff\xda"), data.rfind(b"\xff\xd9")
+    return data[:end] + data[scan:end] * scans + data[end:]

@@ -19,7 +19,7 @@ from bench.explaining.occlusion import occlusion
 from bench.explaining.overlay import picture
 from bench.explaining.scores import faithfulness, likeness
 from bench.explaining.subject import Subject, randomised_head
-from bench.store import is_sealed
+from bench.store import RunFolder, is_sealed
 from reports.explanations import explanations_section, load_explanations
 from reports.results import load
 from tests.bench.deploy.made import Made
@@ -59,6 +59,7 @@ def run_with_sample(run: Made, tmp_path: Path) -> Made:
         (copied.run / "samples" / name).write_bytes(picture(image))
     sample = {"image_id": "one", "labels": ["Hand"], "before": "0-before.png", "after": "0-after.png", "augmented": []}
     (copied.run / "samples" / "samples.json").write_text(json.dumps([sample]))
+    RunFolder(copied.run).write_pictures()
     return copied
 
 
@@ -234,3 +235,21 @@ def _image(made: Made, subject: Subject) -> np.ndarray:
     from radiographs.read import read_picture
 
     return subject.model.preprocessing.apply(read_picture(images_of(made, 1)[0]).grey)
+
+
+def test_files_are_called_by_their_content_unless_their_names_may_be_kept(run: Made, tmp_path: Path) -> None:
+    for folder in ("SMITH-JOHN", "DOE-JANE"):
+        (tmp_path / folder).mkdir()
+    for folder, source in zip(("SMITH-JOHN", "DOE-JANE"), images_of(run, 2), strict=True):
+        shutil.copy(source, tmp_path / folder / "MEIER-ANNA.png")
+    files = sorted(tmp_path.glob("*/MEIER-ANNA.png"))
+    for words in ({}, {"keep_identifiers": True}):
+        out = tmp_path / f"out{len(words)}"
+        command(run, run.model("hog-xgboost"), *files, out=out, **words)
+        written = b"".join(path.read_bytes() for path in out.iterdir())
+        record = json.loads((out / "explanations.json").read_text())
+        names = [image["name"] for image in record["images"]]
+        assert len(set(names)) == 2
+        assert any(word in written for word in (b"MEIER", b"SMITH", b"DOE-")) == bool(words)
+        if not words:
+            assert names == [f"x{hashlib.sha256(file.read_bytes()).hexdigest()[:20]}" for file in files]

