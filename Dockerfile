@@ -5,8 +5,8 @@ FROM python:3.11-slim
 
 RUN useradd --create-home bench
 WORKDIR /work
-COPY requirements.lock ./
-RUN pip install --no-cache-dir -r requirements.lock
+COPY requirements-run.lock ./
+RUN pip install --no-cache-dir --no-deps -r requirements-run.lock
 COPY . /src
 RUN pip install --no-cache-dir --no-deps /src && chown bench /work
 USER bench

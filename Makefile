@@ -33,11 +33,14 @@ bench:  ## a quarter of an hour: each stage beside what people use, the ratios o
 bench-gpu:  ## networks on this device beside a loop as in timm's train.py
 	PYTHONPATH=. $(PYTHON) tests/benchmarks/gpu.py --out gpu.json
 
-lock:  ## pinned versions without addresses, for continuous integration
-	uv pip compile pyproject.toml --extra all --extra backbones --extra mlflow --group dev --universal --python-version 3.11 --no-emit-index-url --no-annotate --no-header -o requirements.lock
+LOCK = uv pip compile pyproject.toml --extra all --extra backbones --extra mlflow --extra openvino --universal --python-version 3.11 --no-emit-index-url --no-annotate --no-header
+
+lock:  ## pinned versions without addresses: for development, and of these the ones that a run needs
+	$(LOCK) --group dev -o requirements.lock
+	$(LOCK) --constraint requirements.lock -o requirements-run.lock
 
 audit:  ## known vulnerabilities of the pinned packages; asks the package index
 	uvx pip-audit --requirement requirements.lock --no-deps --disable-pip
 
 sbom:  ## what a release is made of, as CycloneDX
-	uvx --from cyclonedx-bom cyclonedx-py requirements requirements.lock --output-file sbom.json
+	uvx --from cyclonedx-bom cyclonedx-py requirements requirements-run.lock --output-file sbom.json

@@ -15,7 +15,7 @@ from pathlib import Path
 @contextmanager
 def process(module: str, *arguments: object, cwd: Path, **environment: str) -> Iterator[subprocess.Popen]:
     """A process of Dask in a folder of its own."""
-    line = [sys.executable, "-m", module, *map(str, arguments), "--no-dashboard"]
+    line = [sys.executable, "-m", module, *map(str, arguments), "--no-dashboard", "--dashboard-address", "127.0.0.1:0"]
     cwd.mkdir(exist_ok=True)
     where = {**os.environ, **environment}
     with (cwd / "log").open("ab") as log, subprocess.Popen(line, cwd=cwd, env=where, stdout=log, stderr=log) as started:
