@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
-from threadpoolctl import threadpool_limits
+
+from baselines.blocks import blocks
 
 _BLOCK = 4096  # rows of a matrix that is mapped from disk, at a time
 _PIECE = 512  # rows of a matrix product that one thread computes
@@ -90,25 +88,19 @@ class Landmarks:
 def _between(A: np.ndarray, B: np.ndarray, squares: np.ndarray | None = None) -> np.ndarray:
     """Return |a|² + |b|² - 2 a·b for the rows of A (n, d) and B (m, d), (n, m), not below 0; `squares` are the |b|², if they are known.
 
-    Pieces of a fixed size are multiplied with one thread each: so the numbers are the same bits for any number of threads, which
-    BLAS by itself does not promise.
+    The numbers are the same bits for any number of threads (see `baselines.blocks`).
     """
     products = np.empty((len(A), len(B)), np.result_type(A, B))
     squares = np.einsum("ij,ij->i", B, B) if squares is None else squares
 
-    def piece(start: int) -> None:
-        rows, out = A[start : start + _PIECE], products[start : start + _PIECE]
+    def piece(places: slice) -> np.ndarray:
+        rows, out = A[places], products[places]
         np.matmul(rows, B.T, out=out)
         out *= -2
         out += np.einsum("ij,ij->i", rows, rows)[:, None]
         out += squares
-        np.maximum(out, 0, out=out)
+        return np.maximum(out, 0, out=out)
 
-    starts = range(0, len(A), _PIECE)
-    with threadpool_limits(1, "blas"):
-        if len(starts) == 1:
-            piece(0)
-        else:
-            with ThreadPoolExecutor(os.cpu_count()) as pool:
-                list(pool.map(piece, starts))
+    with blocks(len(A), _PIECE) as each:
+        each(piece)
     return products

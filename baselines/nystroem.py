@@ -4,28 +4,23 @@ The kernel of n images is replaced by what m landmarks among them say of it, K �
 K_nm V Λ^-½ with the eigenvectors V and eigenvalues Λ of K_mm. The cost grows with n instead of its square. The loss is the squared hinge, which has a gradient everywhere, so that
 all classes are fitted together by L-BFGS.
 
-Products are taken a block of rows at a time, each by one thread, and sums of blocks in their order: however many threads there are, the numbers are
-the same bits, which L-BFGS would otherwise carry apart.
+Products are taken in `baselines.blocks`: however many threads there are, the numbers are the same bits, which L-BFGS would otherwise carry apart.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.linalg import eigh
 from scipy.optimize import minimize
-from threadpoolctl import threadpool_info, threadpool_limits
+
+from baselines.blocks import Blocks, blocks
 
 _SMALLEST = 1e-5  # of the largest eigenvalue: below it, and below 0 where mirror images count as the same, is noise
 _INSIDE = 0.2  # share of the images that lie inside of a margin, about
 _STEPS = 30  # of L-BFGS per candidate; each candidate starts where the one before ended
-_ROWS = 2048  # of a block
-
-Blocks = Callable[[Callable[[slice], np.ndarray]], list[np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -38,10 +33,10 @@ class Machine:
     def scores(self, kernel: np.ndarray) -> np.ndarray:
         """Decision values (n, n_classes)."""
         dual = self.dual.astype(kernel.dtype, copy=False)
-        if kernel.dtype == np.float64:
-            return kernel @ dual + self.intercept
-        with _blocks(len(kernel)) as blocks:
-            return np.concatenate(blocks(lambda rows: kernel[rows] @ dual)) + self.intercept
+        out = np.empty((len(kernel), dual.shape[1]), kernel.dtype)
+        with blocks(len(kernel)) as each:
+            each(lambda rows: np.matmul(kernel[rows], dual, out=out[rows]))
+        return out + self.intercept
 
 
 def fit_nystroem(
@@ -59,7 +54,7 @@ def fit_nystroem(
     signs = np.where(y > 0, 1, -1).astype(np.float32)
     n_landmarks = distances.shape[1]
     for g in gamma:
-        with _blocks(len(distances)) as blocks:
+        with blocks(len(distances)) as each:
             among = np.exp(-np.float32(g) * distances[:n_landmarks]).astype(np.float64)
             values, vectors = eigh((among + among.T) / 2)
             kept = values > _SMALLEST * values[-1]
@@ -72,25 +67,16 @@ def fit_nystroem(
             ) -> np.ndarray:
                 return np.matmul(np.exp(-np.float32(g) * distances[rows]), narrow, out=features[rows])
 
-            blocks(fill)
+            each(fill)
         solution = np.zeros((features.shape[1] + 1, y.shape[1]))
         for c in sorted(C):
-            with _blocks(len(features)) as blocks:
-                solution = _linear(features, signs, c, solution, blocks)
+            with blocks(len(features)) as each:
+                solution = _linear(features, signs, c, solution, each)
                 machine = Machine(back @ solution[:-1], solution[-1].copy())
             yield c, g, machine
 
 
-@contextmanager
-def _blocks(n: int) -> Iterator[Blocks]:
-    """Give a function that applies another to blocks of n rows, side by side, while the matrix library has one thread."""
-    threads = max((each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"), default=1)
-    places = [slice(begin, min(begin + _ROWS, n)) for begin in range(0, n, _ROWS)]
-    with ThreadPoolExecutor(threads) as pool, threadpool_limits(1, user_api="blas"):
-        yield lambda function: list(pool.map(function, places))
-
-
-def _linear(X: np.ndarray, signs: np.ndarray, C: float, start: np.ndarray, blocks: Blocks) -> np.ndarray:
+def _linear(X: np.ndarray, signs: np.ndarray, C: float, start: np.ndarray, each: Blocks) -> np.ndarray:
     """Minimise ½ |w|² + C Σ max(0, 1 - sign score)² for every class; (r + 1, n_classes) float64, the intercepts last.
 
     The features are principal axes of the landmarks, along which the Hessian is nearly diagonal, 1 + 2 C |feature|² for the share of
@@ -112,7 +98,7 @@ def _linear(X: np.ndarray, signs: np.ndarray, C: float, start: np.ndarray, block
             squared = np.square(slack).sum(axis=0, dtype=np.float64)
             return np.vstack([X[rows].T @ slope, slope.sum(axis=0), squared])
 
-        total = sum(blocks(part))
+        total = sum(each(part))
         gradient = total[:-1]
         gradient[:-1] += solution[:-1]
         value = 0.5 * np.square(solution[:-1]).sum() + C * total[-1].sum()

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load_file, save
 
+from baselines.blocks import one_thread
 from baselines.calibration import Calibration, fit_calibration
 from baselines.nystroem import Machine, fit_nystroem
 from baselines.selection import best_f1_samples
@@ -144,7 +145,8 @@ class SVM:
     def _joined(self, X: np.ndarray) -> np.ndarray:
         """Mean scaled squared distance over the encodings, (n, m): float64 for libsvm, float32 for the approximation."""
         weights = (self.scale_ / len(X)).astype(np.float64 if self.exact_ else np.float32)
-        return np.tensordot(weights, X, axes=1)
+        with one_thread():
+            return np.tensordot(weights, X, axes=1)
 
     def _exact(self, distances: np.ndarray, y: np.ndarray) -> Iterator[tuple[float, float, Machine]]:
         """Give the machine of each candidate, one binary machine per class side by side."""

@@ -15,7 +15,7 @@ from radiographs.terms import unknown_classes
 from radiographs.walk import Found, find_pictures
 
 from bench.audit_images import Compared, Deployed, compare
-from bench.corrected import write_corrected
+from bench.corrected import log_beside, write_corrected
 from bench.errors import UserError
 from reports import worklist
 from reports.export import csv_text
@@ -88,7 +88,7 @@ def audit(
     listed = set(exams.loc[exams["status"] == worklist.MISFIT, "exam"])
     reasons = pd.Series(dtype=object)
     if write_tags is not None:
-        reasons = write_corrected(images, compared.registrations, listed, tree, write_tags, threshold)["reason"]
+        reasons = write_corrected(images, compared.registrations, listed, tree, write_tags)["reason"]
     facts = _facts(model, found, threshold, pseudonyms=pseudonyms)
     return AuditOutcome(
         exams=len(exams),
@@ -96,7 +96,7 @@ def audit(
         images=len(images),
         counts={status: int((images["status"] == status).sum()) for status in worklist.STATUSES},
         unknown_classes=tuple(facts["unknown_classes"]),
-        written=_write(images, compared, facts, out, json=json),
+        written=(*_write(images, compared, facts, out, json=json), *([log_beside(write_tags)] if write_tags else [])),
         copied=int((reasons == "").sum()),
         refused=int((reasons != "").sum()),
     )
@@ -112,6 +112,8 @@ def _check_folders(tree: Path, out: Path, write_tags: Path | None, threshold: fl
             raise UserError(f"{option} {folder}: lies in the tree, which is never written to: give a folder elsewhere")
     if write_tags is not None and write_tags.exists() and (not write_tags.is_dir() or any(write_tags.iterdir())):
         raise UserError(f"--write-tags {write_tags}: is there already and not empty: give a new folder")
+    if write_tags is not None and log_beside(write_tags).exists():
+        raise UserError(f"--write-tags {write_tags}: its log {log_beside(write_tags)} is there: give a new folder")
 
 
 def _facts(model: Deployed, found: Found, threshold: float, *, pseudonyms: bool) -> dict[str, Any]:

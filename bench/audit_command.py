@@ -22,7 +22,8 @@ def audit(
     write_tags: Annotated[
         Path | None,
         typer.Option(
-            metavar="FOLDER", help="Also write copies with a corrected BodyPartExamined, and a log, to this new folder."
+            metavar="FOLDER",
+            help="Also write copies with a corrected BodyPartExamined to this new folder, and a log beside it.",
         ),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Also write audit.json.")] = False,
@@ -62,6 +63,6 @@ def _print(outcome: AuditOutcome, write_tags: Path | None) -> None:
     if outcome.unknown_classes:
         lines.append(f"classes without words, which fit everything: {', '.join(outcome.unknown_classes)}")
     if write_tags is not None:
-        lines.append(f"{outcome.copied} corrected copies in {write_tags}, {outcome.refused} refused: see retagged.csv")
+        lines.append(f"{outcome.copied} corrected copies in {write_tags}, {outcome.refused} refused: the log says why")
     for line in [*lines, *(f"wrote {path}" for path in outcome.written)]:
         console.print(Text(line))

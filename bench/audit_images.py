@@ -93,7 +93,7 @@ def compare(
     Parameters
     ----------
     threshold
-        Misfit from which on an image is evidence.
+        Misfit from which on an image that no answer fits is evidence.
     progress
         Called with the number of files done.
     seconds
@@ -105,7 +105,7 @@ def compare(
             reads = in_order(pool, lambda path: _read_within(seconds, path, tree, settings), files, _AHEAD)
             while block := list(islice(reads, BLOCK)):
                 for read, judgement in zip(block, _judged(model, block, threshold), strict=True):
-                    _add(compared, read, judgement, threshold)
+                    _add(compared, read, judgement)
                 progress(len(compared.rows))
         except BaseException:
             pool.shutdown(cancel_futures=True)
@@ -113,10 +113,10 @@ def compare(
     return compared
 
 
-def _add(compared: Compared, read: Read, judgement: dict[str, Any], threshold: float) -> None:
+def _add(compared: Compared, read: Read, judgement: dict[str, Any]) -> None:
     exam = compared.exams.name(read.registration)
     compared.rows.append({"file": read.file, "exam": exam, **judgement, "sha256": read.sha256, "frames": read.frames})
-    compared.evidence.keep(read, judgement, threshold)
+    compared.evidence.keep(read, judgement)
     if read.registration is not None:
         compared.registrations[read.file] = read.registration
 
@@ -224,12 +224,12 @@ class Evidence:
         """WebP files by file."""
         return {**{file: picture for _, _, file, picture in self.worst}, **self.apart}
 
-    def keep(self, read: Read, judgement: dict[str, Any], threshold: float) -> None:
+    def keep(self, read: Read, judgement: dict[str, Any]) -> None:
         """Keep a picture of an image that the page may show."""
         status, misfit = judgement["status"], judgement["misfit"]
         if read.pixels is None:
             return
-        if status == JUDGED and misfit >= threshold:
+        if status == JUDGED and judgement["contradicted"]:
             self.kept[status] += 1
             heapq.heappush(self.worst, (misfit, -self.kept[status], read.file, _small(read.pixels)))
             if len(self.worst) > _PICTURES:

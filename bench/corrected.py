@@ -1,4 +1,4 @@
-"""Copies of DICOM files with a corrected BodyPartExamined, and the log of what was done and what was not.
+"""Copies of DICOM files with a corrected BodyPartExamined, and beside their folder, which holds nothing else, the log of what was done and what not.
 
 A copy is made where the exam is in the list, the image is judged, and its body part is contradicted, or is not there. What the model shows must
 have a term of the standard (several parts: only where the standard has one for just these). Where AnatomicRegionSequence names
@@ -19,10 +19,10 @@ from radiographs.registration import Registration
 from radiographs.retag import new_instance_uid, with_body_part
 from radiographs.terms import Parts, fits, is_rest, parts_of, parts_of_codes, term_of
 
+from bench.misfit import BODY_PART
 from reports.export import csv_text
 from reports.worklist import JUDGED
 
-LOG = "retagged.csv"
 COLUMNS = (
     "source", "copy", "old_part", "new_part", "old_uid", "new_uid", "sha256_source", "sha256_copy", "series", "whole_series", "reason",
 )  # fmt: skip
@@ -34,14 +34,13 @@ def write_corrected(
     listed: set[str],
     tree: Path,
     out: Path,
-    threshold: float,
 ) -> pd.DataFrame:
-    """Write copies below a folder, at the places that the files have in the tree, and the log.
+    """Write copies below a folder, at the places that the files have in the tree, and the log beside the folder.
 
     Parameters
     ----------
     images
-        As `bench.audit` makes it: file, exam, status, predicted, misfit_body_part, sha256.
+        As `bench.audit` makes it: file, exam, status, predicted, contradicted, sha256.
     registrations
         By file.
     listed
@@ -55,18 +54,26 @@ def write_corrected(
     """
     rows = [
         _copy(image, registrations[image["file"]], tree, out)
-        for image in _to_correct(images[images["exam"].isin(listed)], registrations, threshold)
+        for image in _to_correct(images[images["exam"].isin(listed)], registrations)
     ]
     log = _with_series(pd.DataFrame(rows, columns=[*COLUMNS]), registrations)
-    write_whole(out / LOG, csv_text(log))
+    write_whole(log_beside(out), csv_text(log))
     return log
 
 
-def _to_correct(
-    images: pd.DataFrame, registrations: dict[str, Registration], threshold: float
-) -> Iterator[dict[str, Any]]:
+def log_beside(out: Path) -> Path:
+    """Path of the log: who sends the folder to an archive sends nothing else.
+
+    >>> log_beside(Path("/audit/corrected")).as_posix()
+    '/audit/corrected-retagged.csv'
+    """
+    out = out.resolve()
+    return out.with_name(f"{out.name}-retagged.csv")
+
+
+def _to_correct(images: pd.DataFrame, registrations: dict[str, Registration]) -> Iterator[dict[str, Any]]:
     for image in images[images["status"] == JUDGED].to_dict("records"):
-        if image["misfit_body_part"] >= threshold or not registrations[image["file"]].body_part:
+        if BODY_PART in image["contradicted"].split("; ") or not registrations[image["file"]].body_part:
             yield image
 
 

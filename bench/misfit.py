@@ -2,7 +2,8 @@
 
 The misfit of an image against one entry of its header is 1 - P(a class that fits the entry): with several labels per image the largest
 calibrated probability of the classes that fit, with one label per image their sum, for these exclude each other. Of the entries (body
-part, anatomic region, exam, series) the worst one counts. Nothing is said of an image that is strange to the model, whose registration names no
+part, anatomic region, exam, series) the worst one counts. An entry is contradicted where its misfit reaches the threshold and none of the
+model's answers fits it: what is answered may be less probable than not. Nothing is said of an image that is strange to the model, whose registration names no
 part or none that the model has a class for, or whose answer is not sure, unless it hardly can be what it is registered as (misfit from 0.9 on).
 """
 
@@ -17,6 +18,7 @@ from radiographs.terms import Parts, fits, fitting, is_rest, parts_of
 
 from reports.worklist import FAILED, JUDGED, NO_CLASS, NOT_SURE, STRANGE, UNREGISTERED
 
+BODY_PART = "BodyPartExamined"  # as `Registration.sources` calls it
 HARDLY = 0.9  # misfit from which on it does not matter that the model is not sure what else it is
 SEEN = 0.5  # probability from which on a part counts as shown
 UNUSUAL = 1.0  # strangeness above which the model has not seen the like
@@ -47,30 +49,32 @@ def judge(
     several
         Whether an image can have several labels.
     threshold
-        Misfit from which on an entry is said to be contradicted.
+        Misfit from which on an entry that no answer fits is said to be contradicted.
 
     Returns
     -------
     dict
         status, registered, contradicted, predicted, confidence, misfit, strangeness, asked, shows (see `reports.worklist`), and
-        misfit_body_part, the misfit against BodyPartExamined alone (NaN without).
+        misfit_body_part, the misfit against `BODY_PART` alone (NaN without).
     """
     entries = registration.sources
     misfits = {name: misfit_of(parts, classes, probability, several=several) for name, parts in entries.items()}
     known = {name: value for name, value in misfits.items() if not np.isnan(value)}
+    answers = predicted(classes, probability, labels)
+    against = {name: value for name, value in known.items() if not fitting(entries[name], classes) & {*answers}}
     asked = _asked(entries.get("description of the exam", frozenset()), classes)
-    status = _status(entries, known, sure=sure, strangeness=strangeness)
+    status = _status(entries, known, against, sure=sure, strangeness=strangeness)
     return {
         "status": status,
         "reason": "",
         "registered": "; ".join(sorted(frozenset().union(*entries.values()))),
-        "contradicted": "; ".join(name for name, value in known.items() if value >= threshold)
+        "contradicted": "; ".join(name for name, value in against.items() if value >= threshold)
         if status == JUDGED
         else "",
-        "predicted": "; ".join(predicted(classes, probability, labels)),
+        "predicted": "; ".join(answers),
         "confidence": float(confidence),
         "misfit": max(known.values()) if status == JUDGED else np.nan,
-        "misfit_body_part": known.get("BodyPartExamined", np.nan) if status == JUDGED else np.nan,
+        "misfit_body_part": known.get(BODY_PART, np.nan) if status == JUDGED else np.nan,
         "strangeness": float(strangeness),
         "asked": "; ".join(sorted(asked)),
         "shows": "; ".join(part for part in sorted(asked) if _shows(part, classes, probability, labels)),
@@ -119,11 +123,13 @@ def _shows(part: str, classes: tuple[str, ...], probability: np.ndarray, labels:
     )
 
 
-def _status(entries: dict[str, Parts], known: dict[str, float], *, sure: bool, strangeness: float) -> str:
+def _status(
+    entries: dict[str, Parts], known: dict[str, float], against: dict[str, float], *, sure: bool, strangeness: float
+) -> str:
     if not entries:
         return UNREGISTERED
     if not known:
         return NO_CLASS
     if strangeness > UNUSUAL:
         return STRANGE
-    return JUDGED if sure or max(known.values()) >= HARDLY else NOT_SURE
+    return JUDGED if sure or max(against.values(), default=0.0) >= HARDLY else NOT_SURE

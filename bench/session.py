@@ -64,6 +64,7 @@ class Request:
     test: str | None = None
     test_hints: Hints | None = None  # where the folder for the last test is another kind of source than the data
     mlflow: str | None = None
+    mlflow_answered: bool = False  # a study asks once, before its first run
     command: str = ""
 
 
@@ -85,11 +86,10 @@ def run_session(request: Request, console: Console) -> int:
         raise UserError(f"--weights-dir {request.weights_dir}: no such folder")
     if (request.holdout is not None) + (request.test is not None) + (request.splits is not None) > 1:
         raise UserError("--holdout, --test, --splits: give one of them; a published splits file decides on all images")
-    tracker = None
-    if request.mlflow:
+    if request.mlflow and not request.mlflow_answered:
         from bench import tracking
 
-        tracker = tracking.connect(request.mlflow)
+        tracking.connect(request.mlflow)  # before anything is computed
     device = _device(request, plan, gpu=gpu is not None)
     suite = requested_suite(request, view, device if device == "cuda" else None)
     cache = environment.cache_folder()
@@ -105,11 +105,7 @@ def run_session(request: Request, console: Console) -> int:
             return INTERRUPTED
         except ClusterLostError as error:
             again = request.command or "the same command"
-            console.print(
-                Text(
-                    f"\nthe scheduler is gone ({error}): finished cells are kept in {folder.root}; go on with:\n  {again}"
-                )
-            )
+            console.print(Text(f"\n{error}: finished cells are kept in {folder.root}; go on with:\n  {again}"))
             return SOME_FAILED
         except OSError as error:
             raise DiskError(
@@ -119,10 +115,22 @@ def run_session(request: Request, console: Console) -> int:
             if lock.is_mine():
                 folder.clear_leftovers()
     code = _farewell(outcome, folder, console, time.perf_counter() - begun)
-    if tracker:
-        from bench.tracking import log_run
+    return _logged(request.mlflow, folder, console, code) if request.mlflow else code
 
-        console.print(Text(log_run(tracker, folder.root)))
+
+def _logged(server: str, folder: RunFolder, console: Console, code: int) -> int:
+    """Send the run to a tracking server; the exit code says if that is not done."""
+    from bench.tracking import TrackingError, connect, log_run
+
+    try:
+        console.print(Text(log_run(connect(server), folder.root)))
+    except (TrackingError, UserError) as error:
+        said = f"warning: not logged to MLflow ({error}): the run is whole in {folder.root}; the same command sends it"
+        console.print(Text(said))
+        return max(code, SOME_FAILED)
+    except KeyboardInterrupt:
+        console.print(Text(f"\ninterrupted: not logged; the run is whole in {folder.root}; the same command sends it"))
+        return INTERRUPTED
     return code
 
 

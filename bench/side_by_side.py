@@ -24,6 +24,7 @@ from radiographs.disk import beside
 
 from bench.cell import Computed, Data, Runner
 from bench.encodings import Encodings
+from bench.interrupts import unheard
 from bench.model import Resources
 from bench.store import Cell
 from bench.suite import ModelSpec
@@ -180,7 +181,8 @@ class _Process:
         context = multiprocessing.get_context("spawn")
         self.pipe, other = context.Pipe()
         self.process = context.Process(target=_serve, args=(other, job, os.getpid()), daemon=True)
-        self.process.start()
+        with unheard():
+            self.process.start()
         other.close()
 
     def ask(self, what: tuple[str, Cell]) -> None:

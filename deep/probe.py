@@ -15,8 +15,9 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from deep.device import pick_device
+from deep.fixed import Blocks, in_blocks
 
-VERSION = 2
+VERSION = 3
 
 
 class LogisticProbe:
@@ -56,22 +57,25 @@ class LogisticProbe:
         self.sd_ = torch.from_numpy(X.std(axis=0)).to(device).clamp_min(1e-6)
         train, valid = self._scaled(X), self._scaled(X_valid)
         truth, valid_truth = (torch.from_numpy(part).to(device, torch.float32) for part in (y, y_valid))
-        axes, variance = _principal_axes(train)
-        rotated = train @ axes  # (n, r)
-        solution = torch.zeros(axes.shape[1] + 1, y.shape[1], device=device)  # the last row is the intercept
-        lowest = float("inf")
-        for C in sorted(self.C):
-            solution = self._minimise(rotated, truth, C, solution, variance)
-            found = torch.cat([axes @ solution[:-1], solution[-1:]])
-            loss = float(_loss(_logits(valid, found), valid_truth, self.task)) / len(valid)
-            if loss < lowest:
-                lowest, self.solution_, self.chosen_ = loss, found, {"C": float(C)}
+        with in_blocks(device) as blocks:
+            axes, variance = _principal_axes(train, blocks)
+            rotated = _product(train, axes, blocks)  # (n, r)
+            solution = torch.zeros(axes.shape[1] + 1, y.shape[1], device=device)  # the last row is the intercept
+            lowest = float("inf")
+            for C in sorted(self.C):
+                solution = self._minimise(rotated, truth, C, solution, variance, blocks)
+                found = torch.cat([_product(axes, solution[:-1], blocks), solution[-1:]])
+                logits = _product(valid, found[:-1], blocks) + found[-1]
+                loss = float(_loss(logits, valid_truth, self.task)) / len(valid)
+                if loss < lowest:
+                    lowest, self.solution_, self.chosen_ = loss, found, {"C": float(C)}
         self.n_parameters_ = self.solution_.numel()
         return self
 
     def predict_proba(self, X: np.ndarray) -> np.ndarray:
         """Probabilities (n, n_classes) float64 of features (n, d) float32."""
-        logits = _logits(self._scaled(X), self.solution_).double()
+        with in_blocks(self.mean_.device) as blocks:
+            logits = (_product(self._scaled(X), self.solution_[:-1], blocks) + self.solution_[-1]).double()
         return (logits.softmax(dim=1) if self.task == "multiclass" else logits.sigmoid()).cpu().numpy()
 
     def refit(self, X: np.ndarray, y: np.ndarray, folds: Sequence[Mapping[str, Any]], seed: int) -> LogisticProbe:
@@ -98,7 +102,7 @@ class LogisticProbe:
     def _scaled(self, X: np.ndarray) -> Tensor:
         return (torch.from_numpy(np.ascontiguousarray(X)).to(self.mean_.device) - self.mean_) / self.sd_
 
-    def _minimise(self, X: Tensor, y: Tensor, C: float, start: Tensor, variance: Tensor) -> Tensor:
+    def _minimise(self, X: Tensor, y: Tensor, C: float, start: Tensor, variance: Tensor, blocks: Blocks) -> Tensor:
         """Solve one candidate; the objective is divided by C * n, which keeps L-BFGS's tolerances meaningful for every C.
 
         Along principal axes the Hessian is nearly diagonal, p (1 - p) variance + 1 / (C n): steps in units of its root need a tenth
@@ -107,7 +111,7 @@ class LogisticProbe:
         share = y.mean()
         unit = (share * (1 - share) * variance + 1 / (C * len(X))).rsqrt()[:, None]  # (r, 1)
         scaled = X * unit.T
-        steps = torch.cat([start[:-1] / unit, start[-1:]]).requires_grad_()
+        steps = torch.cat([start[:-1] / unit, start[-1:]])  # (r + 1, n_classes)
         optimiser = torch.optim.LBFGS(
             [steps],
             max_iter=self.max_iter,
@@ -117,30 +121,37 @@ class LogisticProbe:
             line_search_fn="strong_wolfe",
         )
 
+        def part(rows: slice) -> tuple[Tensor, Tensor]:
+            """Sum of the losses of some rows, and its gradient (r + 1, n_classes)."""
+            logits, truth = scaled[rows] @ steps[:-1] + steps[-1], y[rows]
+            found = logits.softmax(dim=1) if self.task == "multiclass" else logits.sigmoid()
+            slope = found - truth
+            return _loss(logits, truth, self.task), torch.cat([scaled[rows].T @ slope, slope.sum(dim=0, keepdim=True)])
+
         def closure() -> Tensor:
-            optimiser.zero_grad()
-            penalty = (steps[:-1] * unit).square().sum() / (2 * C * len(X))
-            loss = _loss(_logits(scaled, steps), y, self.task) / len(X) + penalty
-            loss.backward()
-            return loss
+            with torch.no_grad():
+                losses, slopes = zip(*blocks(len(X), part), strict=True)
+                steps.grad = sum(slopes[1:], slopes[0]) / len(X)
+                steps.grad[:-1] += steps[:-1] * unit.square() / (C * len(X))
+                return sum(losses[1:], losses[0]) / len(X) + (steps[:-1] * unit).square().sum() / (2 * C * len(X))
 
         optimiser.step(closure)
-        return torch.cat([steps[:-1] * unit, steps[-1:]]).detach()
+        return torch.cat([steps[:-1] * unit, steps[-1:]])
 
 
-def _principal_axes(X: Tensor) -> tuple[Tensor, Tensor]:
+def _principal_axes(X: Tensor, blocks: Blocks) -> tuple[Tensor, Tensor]:
     """Axes (d, r) along which the rows of X (n, d) vary, and their variances (r,). The minimum has no part outside of them."""
     n, d = X.shape
-    small = (X @ X.T if n < d else X.T @ X).double()
+    small = (_product(X, X.T, blocks) if n < d else _product(X.T, X, blocks)).double()
     values, vectors = torch.linalg.eigh(small)
     kept = values > 1e-7 * values[-1]
     values, vectors = values[kept].float(), vectors[:, kept].float()
-    axes = X.T @ (vectors / values.sqrt()) if n < d else vectors
+    axes = _product(X.T, vectors / values.sqrt(), blocks) if n < d else vectors
     return axes, values / n
 
 
-def _logits(X: Tensor, solution: Tensor) -> Tensor:
-    return X @ solution[:-1] + solution[-1]  # (n, n_classes)
+def _product(A: Tensor, B: Tensor, blocks: Blocks) -> Tensor:
+    return torch.cat(blocks(len(A), lambda rows: A[rows] @ B))
 
 
 def _loss(logits: Tensor, y: Tensor, task: str) -> Tensor:

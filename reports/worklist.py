@@ -46,12 +46,12 @@ def rank_exams(images: pd.DataFrame, threshold: float) -> pd.DataFrame:
     images : DataFrame
         As in the module's description.
     threshold : float
-        Misfit from which on an exam does not fit.
+        Misfit from which on an image does not fit, if it contradicts an entry.
 
     Returns
     -------
     DataFrame
-        `COLUMNS`: rank, from 1; exam; status; misfit, the largest of its judged images; images, how many were read; misfits, how many reach the threshold; registered and
+        `COLUMNS`: rank, from 1; exam; status; misfit, the largest of its images that do not fit, else of those judged; images, how many were read; misfits, how many do not fit; registered and
         contradicted, as these say; looks_like, what is seen on them; confidence, the largest of theirs; not_seen, parts asked for that no image
         shows; how many images are not_sure, strange, unregistered or failed; in_words.
     """
@@ -126,11 +126,11 @@ def html(exams: pd.DataFrame, images: pd.DataFrame, pictures: Mapping[str, bytes
 
 def _exam(name: str, images: pd.DataFrame, threshold: float) -> dict[str, Any]:
     judged = images[images["status"] == JUDGED]
-    against = judged[judged["misfit"] >= threshold]
+    against = _against(judged, threshold)
     accused = against if len(against) else judged
     row = {
         "exam": name,
-        "misfit": judged["misfit"].max(),
+        "misfit": accused["misfit"].max(),
         "images": int((images["status"] != FAILED).sum()),
         "misfits": len(against),
         "registered": _joined(accused["registered"] if len(accused) else images["registered"]),
@@ -141,6 +141,11 @@ def _exam(name: str, images: pd.DataFrame, threshold: float) -> dict[str, Any]:
         **{key: int((images["status"] == status).sum()) for key, status in _COUNTED.items()},
     }
     return {**row, "status": _status(row, len(judged)), "in_words": _in_words(row)}
+
+
+def _against(judged: pd.DataFrame, threshold: float) -> pd.DataFrame:
+    """Images that do not fit: an answer that does is no misfit, however improbable the others make it."""
+    return judged[(judged["misfit"] >= threshold) & (judged["contradicted"] != "")]
 
 
 _COUNTED = {"not_sure": NOT_SURE, "strange": STRANGE, "unregistered": UNREGISTERED, "failed": FAILED}
@@ -177,7 +182,7 @@ def _in_words(row: Mapping[str, Any]) -> str:
 
 def _with_images(exam: dict[str, Any], images: pd.DataFrame, threshold: float) -> dict[str, Any]:
     """An exam of the page with the images that do not fit, worst first."""
-    own = images[(images["exam"] == exam["exam"]) & (images["status"] == JUDGED) & (images["misfit"] >= threshold)]
+    own = _against(images[(images["exam"] == exam["exam"]) & (images["status"] == JUDGED)], threshold)
     return {**exam, "shown": _records(own.sort_values(["misfit", "file"], ascending=[False, True]))}
 
 

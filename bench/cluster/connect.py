@@ -12,15 +12,20 @@ from typing import Any
 import dask
 from distributed import Client, Nanny, Scheduler, SpecCluster
 
+from bench.cluster.jobs import submit
 from bench.cluster.plan import Plan, Queue
 from bench.errors import UserError, one_line
+from bench.interrupts import handlers_kept, unheard
 
 _ANSWER = 15  # seconds in which a scheduler must answer
+_HERE = "127.0.0.1"
+_NO_PAGE = {"dashboard": False, "dashboard_address": f"{_HERE}:0"}  # Dask listens there all the same
 # Memory is the models' own and the data is mapped from files: Dask can spill none of it, and a worker that it paused would never go on.
 _NO_LIMITS = {f"distributed.worker.memory.{what}": False for what in ("target", "spill", "pause", "terminate")}
 _SETTINGS = {
     "distributed.scheduler.allowed-failures": 0,  # deaths are counted here, by cell
     "distributed.comm.timeouts.connect": f"{_ANSWER}s",
+    "distributed.deploy.lost-worker-timeout": "60s",  # a worker that died needs a while to be there again
     **_NO_LIMITS,
 }
 
@@ -90,42 +95,56 @@ def _resources(dask_worker: Any) -> bool:
 
 def _local(workers: int, threads: int, *, gpu: bool) -> SpecCluster:
     share = max(1, threads // workers)
-    options = {"nthreads": share, "host": "127.0.0.1", "memory_limit": 0, "dashboard": False}
+    options = {"nthreads": share, "host": _HERE, "memory_limit": 0, **_NO_PAGE}
     options |= {"silence_logs": logging.CRITICAL, "env": _environment(share)}
     first = {"resources": {"GPU": 1}} if gpu else {}
     specs = {k: {"cls": Nanny, "options": {**options, **(first if k == 0 else {})}} for k in range(workers)}
-    scheduler = {"cls": Scheduler, "options": {"host": "127.0.0.1", "port": 0, "dashboard": False}}
+    scheduler = {"cls": Scheduler, "options": {"host": _HERE, "port": 0, **_NO_PAGE}}
     try:
-        return SpecCluster(workers=specs, scheduler=scheduler, silence_logs=logging.CRITICAL, name="xraybench")
+        with unheard():
+            return SpecCluster(workers=specs, scheduler=scheduler, silence_logs=logging.CRITICAL, name="xraybench")
     except RuntimeError as error:  # killed before it could say that it is there
         raise UserError(
             f"--cluster local:{workers}: a worker could not be started ({_reason(error)}): give the same command again"
         ) from None
 
 
-def _batch(queue: Queue) -> Any:
-    import dask_jobqueue
+@contextmanager
+def _batch(queue: Queue) -> Iterator[Any]:
+    with handlers_kept():  # this package makes Ctrl-C a silent end with exit code 0
+        import dask_jobqueue
 
     names = {"slurm": "SLURM", "pbs": "PBS", "lsf": "LSF", "sge": "SGE", "htcondor": "HTCondor"}
     kind = getattr(dask_jobqueue, f"{names[queue.kind]}Cluster")
     try:
-        cluster = kind(**batch_options(queue))
-    except (TypeError, ValueError) as error:
+        with unheard():
+            cluster = kind(**batch_options(queue), scheduler_options=scheduler_options(queue), silence_logs="critical")
+    except (TypeError, ValueError, RuntimeError) as error:  # the last where no such network is found
         raise UserError(f"--cluster: {kind.__name__}: {_reason(error)}") from None
-    cluster.scale(jobs=queue.jobs)
-    return cluster
+    with cluster:
+        submit(cluster, queue.jobs)
+        yield cluster
+
+
+def scheduler_options(queue: Queue) -> dict[str, Any]:
+    """Where the scheduler of a batch system listens: on the network that the file names, else on this machine alone; without a page unless one is asked for."""
+    given = dict(queue.extra.get("scheduler_options") or {})
+    page = {} if "dashboard_address" in given else _NO_PAGE
+    return {**page, **({"host": _HERE} if queue.is_alone else {}), **given}
 
 
 def batch_options(queue: Queue) -> dict[str, Any]:
     """Arguments of the class of dask-jobqueue: one worker in a job, with all its cores; what the file says besides is added to them."""
     options: dict[str, Any] = {"cores": queue.cores, "memory": queue.memory, "processes": 1}
-    given = {"walltime": queue.walltime, "queue": queue.queue}
+    given = {"walltime": queue.walltime, "queue": queue.queue, "interface": queue.interface}
     options |= {name: value for name, value in given.items() if value is not None}
     lines = [f"export {name}={value}" for name, value in _environment(queue.cores).items()]
     lines += [f"export DASK_{key.upper().replace('.', '__')}=False" for key in _NO_LIMITS]
-    extra = queue.extra
+    extra = {name: value for name, value in queue.extra.items() if name != "scheduler_options"}
     options["job_script_prologue"] = [*lines, *extra.pop("job_script_prologue", [])]
-    options["worker_extra_args"] = list(extra.pop("worker_extra_args", []))
+    options["worker_extra_args"] = ["--no-dashboard", "--dashboard-address", f"{_HERE}:0"]
+    options["worker_extra_args"] += ["--host", _HERE] if queue.is_alone else []
+    options["worker_extra_args"] += extra.pop("worker_extra_args", [])
     if queue.gpus:
         options["worker_extra_args"] += ["--resources", "GPU=1"]
         _ask_for_gpu(queue, options, extra)

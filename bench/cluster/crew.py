@@ -25,6 +25,7 @@ from bench.cluster import versions, worker
 from bench.cluster.connect import connected
 from bench.cluster.contents import Tickets
 from bench.cluster.hand import Died, Done, Hand, Office, Refused, Spoilt, Started
+from bench.cluster.jobs import Jobs
 from bench.cluster.plan import ClusterLostError, Plan
 from bench.cluster.worker import Job
 from bench.encodings import Encodings
@@ -86,6 +87,7 @@ class Distributed:
         threads, gpu = environment.threads(), bool(environment.gpu())
         with ExitStack() as stack:
             client = stack.enter_context(connected(self.plan, threads=threads, gpu=gpu))
+            self.jobs = Jobs(self.plan.queue, client.cluster, self.note)
             self.office = Office(client, secrets.token_hex(4), self._job(), timeout=self.timeout)
             stack.callback(self._dismiss)
             versions.check_all(client)
@@ -104,7 +106,7 @@ class Distributed:
         Raises
         ------
         ClusterLostError
-            If the scheduler is gone.
+            If the scheduler is gone, or no job of the queue is left.
         UserError
             If no worker can be used, or a cell says that the suite is wrong.
         """
@@ -123,9 +125,9 @@ class Distributed:
                     raise error
                 case Refused(address, reason):
                     self._refuse(address, reason)
-                case Died(ticket, where):
+                case Died(ticket, where, fresh):
                     self._look()  # if it was the scheduler that went, nobody died
-                    failed = self._died(ticket, where)
+                    failed = self._died(ticket, where, fresh=fresh)
                     if failed:
                         left -= 1
                         yield ticket.cell, failed
@@ -133,6 +135,7 @@ class Distributed:
                     left -= 1
                     yield cell, result
                 case Done(ticket, returned):
+                    self.jobs.has_result()
                     left -= 1
                     save = None if returned.files is None else Files(returned.files)
                     yield ticket.cell, Computed(returned.record, returned.predictions, save)
@@ -176,8 +179,9 @@ class Distributed:
                 raise OSError(f"the connection is {client.status}")
             there = frozenset(client.nthreads())
         except Exception as error:
-            raise ClusterLostError(one_line(error, 200)) from error
+            raise ClusterLostError(f"the scheduler is gone ({one_line(error, 200)})") from error
         self.office.alive = there
+        self.jobs.look()
         self.refused = {address: why for address, why in self.refused.items() if address in there}
         for address in sorted(there):
             hand = self.hands.get(address)
@@ -202,22 +206,26 @@ class Distributed:
             raise UserError(f"no worker can be used: {next(iter(self.refused.values()))}")
         elif time.monotonic() - self.last_seen > _PATIENCE:
             self.last_seen = time.monotonic()
-            self.note("no worker is there: waiting (Ctrl-C ends; the same command goes on)")
+            self.note(f"no worker is there: {self.jobs.explained()} (Ctrl-C ends; the same command goes on)")
 
     def _refuse(self, address: str, reason: str) -> None:
         self.refused[address] = f"worker {address}: {reason}"
         self.note(f"worker {address}: {reason}: it gets no cells")
 
-    def _died(self, ticket: Any, where: str) -> Computed | None:
-        """Lay the cell back; or after three deaths the record of its failure."""
+    def _died(self, ticket: Any, where: str, *, fresh: bool) -> Computed | None:
+        """Lay the cell back; or after three deaths the record of its failure.
+
+        The end of a job is its cell's fault only if the cell had the whole walltime.
+        """
         cell = ticket.cell
-        self.deaths[cell] += 1
+        self.deaths[cell] += self.plan.queue is None or fresh
         if self.deaths[cell] < _DEATHS:
             self.note(f"{cell.name}: {where} died over it: it is computed again")
             self.office.pile.add(ticket)
             return None
         return self._failure(
-            cell, f"its worker died three times (last: {where}): out of memory, perhaps: give each worker more"
+            cell,
+            f"its worker died three times (last: {where}): out of memory, perhaps: give each worker more{_walltime(self.plan)}",
         )
 
     def _failure(self, cell: Cell, reason: str) -> Computed:
@@ -243,6 +251,11 @@ class Distributed:
         if self.office.client.status == "running":
             with suppress(Exception):  # a worker that is gone needs not be told
                 self.office.client.run(worker.leave, self.office.run, on_error="ignore")
+
+
+def _walltime(plan: Plan) -> str:
+    limit = plan.queue.walltime if plan.queue else None
+    return f"; or longer than the walltime of a job ({limit})" if limit else ""
 
 
 @dataclass(frozen=True)

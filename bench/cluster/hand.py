@@ -49,10 +49,11 @@ class Spoilt:
 
 @dataclass(frozen=True)
 class Died:
-    """A worker died over a cell."""
+    """A worker died over a cell; `fresh` if that was its first one."""
 
     ticket: Ticket
     worker: str
+    fresh: bool
 
 
 @dataclass(frozen=True)
@@ -123,6 +124,7 @@ class Hand(threading.Thread):
         self.address = address
         self.number = number
         self.total = total
+        self.done = 0
 
     @property
     def where(self) -> str:
@@ -187,12 +189,13 @@ class Hand(threading.Thread):
         while not ready.wait(_LOOK):
             if not self._lives():
                 future.cancel()
-                office.events.put(Died(ticket, self.where))
+                office.events.put(self._death(ticket))
                 return False
             if self._is_late(ticket.cell):
                 return self._end(ticket)
         try:
             office.events.put(Done(ticket, future.result()))
+            self.done += 1
             return True
         except UserError as error:
             office.events.put(error)
@@ -204,13 +207,16 @@ class Hand(threading.Thread):
         """What became of a cell that gave no result: its worker died, cannot write, or the cell itself is to blame."""
         kind = type(error).__name__
         if kind in ("KilledWorker", "CancelledError", "FutureCancelledError", "NotHiredError", "CommClosedError"):
-            self.office.events.put(Died(ticket, self.where))
+            self.office.events.put(self._death(ticket))
             return False
         if is_disk_error(error):
-            self.office.events.put(Died(ticket, self.where))
+            self.office.events.put(self._death(ticket))
             raise error
         self.office.events.put(Spoilt(ticket.cell, f"{kind}: {' '.join(str(error).split())[:500]}"))
         return True
+
+    def _death(self, ticket: Ticket) -> Died:
+        return Died(ticket, self.where, fresh=self.done == 0)
 
     def _is_late(self, cell: Cell) -> bool:
         begun = self.office.begun.get(cell.name)

@@ -19,7 +19,7 @@ _LOCAL = re.compile(r"^local(?::(\d+))?$")
 
 
 class ClusterLostError(Exception):
-    """The scheduler is gone, and with it what was being computed; finished cells are in the run folder."""
+    """The scheduler is gone, or its jobs end too soon: the message says it. Finished cells are in the run folder."""
 
 
 class Queue(BaseModel):
@@ -33,7 +33,14 @@ class Queue(BaseModel):
     memory: str = Field(pattern=r"^\d+(\.\d+)? ?[KMGT]i?B$")
     walltime: str | None = None
     queue: str | None = None
+    interface: str | None = None  # of the network on which jobs reach the scheduler
     gpus: Literal[0, 1] = 0
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether the scheduler can be reached from its own machine alone: the file names no network."""
+        options = self.extra.get("scheduler_options") or {}
+        return self.interface is None and not {"host", "interface"} & {*options}
 
     @property
     def extra(self) -> dict[str, Any]:

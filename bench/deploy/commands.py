@@ -158,9 +158,7 @@ def _write(
         raise typer.Exit(130) from None
     except ClusterLostError as error:
         kept = parts_folder(output)
-        out.print(
-            escape(f"\nthe scheduler is gone ({error}): what was answered is kept in {kept}; go on with:\n  {again}")
-        )
+        out.print(escape(f"\n{error}: what was answered is kept in {kept}; go on with:\n  {again}"))
         raise typer.Exit(1) from None
     n, seconds = sum(tally.counts.values()), time.perf_counter() - begun
     said = ", ".join(f"{tally.counts[key]} {key}" for key in ("sure", "not sure", "strange", "failed"))

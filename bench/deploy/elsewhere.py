@@ -24,6 +24,7 @@ from distributed.comm import CommClosedError
 from bench import environment
 from bench.cluster import versions
 from bench.cluster.connect import connected
+from bench.cluster.jobs import Jobs
 from bench.cluster.plan import ClusterLostError, Plan
 from bench.deploy.model import Model, load_model
 from bench.deploy.predict import Part, Settings, answers
@@ -35,6 +36,7 @@ _LOOK = 0.5  # seconds
 _PATIENCE = 60.0  # seconds without a worker after which it is said
 _one_at_a_time = threading.Lock()
 _models: dict[str, Model] = {}
+_GONE = "the scheduler is gone (it does not answer)"
 
 
 class Predicting:
@@ -67,7 +69,7 @@ class Predicting:
         Raises
         ------
         ClusterLostError
-            If the scheduler is gone.
+            If the scheduler is gone, or no job of the queue is left.
         UserError
             If workers differ from this process or do not see the pictures; at the end, if workers died three times over a part.
         """
@@ -75,8 +77,9 @@ class Predicting:
         if first is None:
             return
         with connected(self.plan, threads=environment.threads(), gpu=bool(environment.gpu())) as client:
+            self.jobs = Jobs(self.plan.queue, client.cluster, self.note)
             try:
-                _wait_for_workers(client)
+                self._wait_for_workers(client)
                 versions.check_all(client)
                 folder = self.model.folder
                 files = [file for file in sorted(folder.rglob("*")) if file.is_file()]
@@ -86,7 +89,20 @@ class Predicting:
                     yield from self._answered(client, first, parts)
                 client.unregister_worker_plugin(self.name)
             except (CancelledError, CommClosedError) as error:
-                raise ClusterLostError(str(error) or "it does not answer") from None
+                raise ClusterLostError(f"the scheduler is gone ({error or 'it does not answer'})") from None
+
+    def _wait_for_workers(self, client: Client) -> None:
+        """Wait for the first worker: a minute, but for a queue as long as it takes."""
+        begun = told = time.monotonic()
+        while not client.nthreads():
+            with suppress(TimeoutError):
+                client.wait_for_workers(1, timeout=_LOOK)
+            self.jobs.look()
+            if self.plan.queue is None and time.monotonic() - begun > _PATIENCE:
+                raise UserError("--scheduler, --cluster: there is no worker: start one with: dask worker ADDRESS")
+            if time.monotonic() - told > _PATIENCE:
+                told = time.monotonic()
+                self.note(f"no worker is there: {self.jobs.explained()} (Ctrl-C ends; the same command goes on)")
 
     def _answered(self, client: Client, first: Part, parts: Iterator[Part]) -> Iterator[tuple[Part, pd.DataFrame]]:
         again: list[Part] = [first]
@@ -104,6 +120,7 @@ class Predicting:
             for future in self._done(client, running):
                 part = running.pop(future)
                 if future.status == "finished":
+                    self.jobs.has_result()
                     yield part, future.result()
                 else:
                     self._failed(client, part, future, again, spoilt)
@@ -121,7 +138,7 @@ class Predicting:
     def _failed(self, client: Client, part: Part, future: Future, again: list[Part], spoilt: list[Part]) -> None:
         """Have a part answered again whose worker died; raise what else went wrong."""
         if client.status != "running":
-            raise ClusterLostError("it does not answer")
+            raise ClusterLostError(_GONE)
         error = future.exception() if future.status == "error" else None
         if error is not None and not isinstance(error, KilledWorker):
             raise error
@@ -141,10 +158,11 @@ class Predicting:
                 return list(wait(list(running), timeout=_LOOK, return_when="FIRST_COMPLETED").done)
             except TimeoutError:
                 if client.status != "running":
-                    raise ClusterLostError("it does not answer") from None
+                    raise ClusterLostError(_GONE) from None
+                self.jobs.look()
                 alone = not told and time.monotonic() - begun > _PATIENCE and not client.nthreads()
             if alone:
-                self.note("there is no worker: waiting for one; Ctrl-C keeps what was answered")
+                self.note(f"no worker is there: {self.jobs.explained()} (Ctrl-C keeps what was answered)")
                 told = True
 
 
@@ -188,10 +206,3 @@ def _answer(name: str, files: list[Any], seen: str | None, settings: Settings, o
             _models[name] = load_model(_folder(worker, name), **opening)
         with using_threads(threads):
             return pd.concat(answers(_models[name], files, replace(settings, workers=threads)), ignore_index=True)
-
-
-def _wait_for_workers(client: Client) -> None:
-    with suppress(TimeoutError):
-        client.wait_for_workers(1, timeout=60)
-    if not client.nthreads():
-        raise UserError("--scheduler, --cluster: there is no worker: start one with: dask worker ADDRESS")

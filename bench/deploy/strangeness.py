@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from baselines.blocks import one_thread
 from bench.deploy.package import read_arrays, write_arrays
 
 NEIGHBOURS = 5
@@ -46,10 +47,11 @@ class Strangeness:
         """Strangeness (n,) float64 of descriptions (n, d): above 1 is unusual."""
         squares = np.einsum("ij,ij->i", self.known, self.known)
         out = []
-        for begin in range(0, len(descriptions), _BLOCK):
-            rows = descriptions[begin : begin + _BLOCK].astype(np.float32)
-            full = np.concatenate([rows, np.repeat(rows[-1:], _BLOCK - len(rows), axis=0)])
-            out.append(nearest(self._placed(full), self.known, squares)[: len(rows)])
+        with one_thread():
+            for begin in range(0, len(descriptions), _BLOCK):
+                rows = descriptions[begin : begin + _BLOCK].astype(np.float32)
+                full = np.concatenate([rows, np.repeat(rows[-1:], _BLOCK - len(rows), axis=0)])
+                out.append(nearest(self._placed(full), self.known, squares)[: len(rows)])
         return np.concatenate(out) / self.limit if out else np.empty(0)
 
     def save(self, folder: Path) -> None:
@@ -83,17 +85,18 @@ def fit_strangeness(descriptions: np.ndarray, groups: np.ndarray, *, whitened: b
         for HOG and LBP, bad for what networks see.
     """
     known, mean, axes = descriptions.astype(np.float32), None, None
-    if whitened:
-        mean = known.mean(axis=0)
-        _, singular, axes = np.linalg.svd(known - mean, full_matrices=False)
-        r = max(1, min(_AXES, int((singular > 1e-6 * singular[0]).sum())))
-        axes = (axes[:r].T / np.maximum(singular[:r], 1e-12) * np.sqrt(len(known) / r)).astype(np.float32)
-        known = (known - mean) @ axes
-    squares = np.einsum("ij,ij->i", known, known)
-    distances = []
-    for group in np.unique(groups):
-        own = groups == group
-        distances.append(nearest(known[own], known[~own], squares[~own]))
+    with one_thread():  # the same bits for any number of them
+        if whitened:
+            mean = known.mean(axis=0)
+            _, singular, axes = np.linalg.svd(known - mean, full_matrices=False)
+            r = max(1, min(_AXES, int((singular > 1e-6 * singular[0]).sum())))
+            axes = (axes[:r].T / np.maximum(singular[:r], 1e-12) * np.sqrt(len(known) / r)).astype(np.float32)
+            known = (known - mean) @ axes
+        squares = np.einsum("ij,ij->i", known, known)
+        distances = []
+        for group in np.unique(groups):
+            own = groups == group
+            distances.append(nearest(known[own], known[~own], squares[~own]))
     return Strangeness(known, max(float(np.quantile(np.concatenate(distances), _USUAL)), 1e-9), mean, axes)
 
 

@@ -70,6 +70,10 @@ def run_study(path: Path, out: Path | None, base: Request, console: Console, *, 
     console.print(_plan_table(planned))
     if dry:
         return DONE
+    if base.mlflow:
+        from bench.tracking import connect
+
+        connect(base.mlflow)
     folder = out or Path("studies") / study.name
     facts = {"schema": SCHEMA, "name": study.name, "runs": [run.facts() for run in planned]}
     _refuse_other(folder, facts["runs"])
@@ -112,6 +116,7 @@ def _request(base: Request, run: Planned, folder: Path, cache: Path) -> Request:
     splits = folder / "runs" / run.splits_of / "splits.parquet" if run.splits_of else None
     return replace(
         base,
+        mlflow_answered=True,
         data=data,
         hints=hints,
         suite=str(suite),

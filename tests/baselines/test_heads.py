@@ -81,15 +81,41 @@ def test_nystroem_with_every_image_as_a_landmark_is_a_kernel_machine_with_square
         assert machine.scores(kernel[:160, :160])[:, k] == pytest.approx(oracle.decision_function(features), abs=0.03)
 
 
+THREADS = (1, 2, 3, 4)
+
+
 def test_the_approximation_is_the_same_bits_on_any_number_of_threads() -> None:
     X, y = problem(5000, several=True)
     D = distances_to_landmarks(X, X[:300])[None]
-    found = []
-    for threads in (1, 2):
+    found = set()
+    for threads in THREADS:
         with threadpool_limits(threads):
             svm = SVM(exact_up_to=300, landmarks=300).fit(D[:, :4000], y[:4000], D[:, 4000:], y[4000:], 0)
-            found.append(svm.predict_proba(D[:, 4000:]))
-    assert found[0].tobytes() == found[1].tobytes()
+            found.add(svm.predict_proba(D[:, 4000:]).tobytes())
+    assert len(found) == 1
+
+
+@pytest.mark.parametrize("several", [True, False])
+def test_the_exact_machine_and_its_distances_are_the_same_bits_on_any_number_of_threads(*, several: bool) -> None:
+    X, y = problem(900, several=several)
+    X = np.hstack([X, np.random.default_rng(1).normal(size=(900, 700)).astype(np.float32) / 9])
+    found = set()
+    for threads in THREADS:
+        with threadpool_limits(threads):
+            D = np.stack([squared_distances(X), squared_distances(X[:, :50]), squared_distances(X, X[:, ::-1])])
+            svm = SVM(C=[3], gamma=[1]).fit(D[:, :700, :700], y[:700], D[:, 700:, :700], y[700:], 0)
+            made = (D, svm.machine_.dual, np.array(str(svm.calibration_)), svm.predict_proba(D[:, 700:, :700]))
+            found.add(b"".join(each.tobytes() for each in made))
+    assert len(found) == 1
+
+
+def test_trees_are_the_same_bytes_on_any_number_of_threads() -> None:
+    X, y = problem(3000, several=True)
+    found = set()
+    for threads in THREADS:
+        boosted = XGBoost(rounds=20, rows=1000, threads=threads).fit(X[:2500], y[:2500], X[2500:], y[2500:], 0)
+        found.add(bytes(boosted.booster_.save_raw("ubj")) + str(boosted.history_).encode())
+    assert len(found) == 1
 
 
 def test_above_its_limit_the_machine_takes_landmarks_and_says_so() -> None:

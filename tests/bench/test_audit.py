@@ -183,8 +183,10 @@ def test_files_that_may_only_be_read_are_enough(tree: Path, tmp_path: Path) -> N
 
 def test_copies_have_the_part_that_is_seen_and_the_log_says_what_was_done(tree: Path, tmp_path: Path) -> None:
     outcome = audit(Stub(), tree, tmp_path / "out", write_tags=tmp_path / "new")
-    log = pd.read_csv(tmp_path / "new/retagged.csv", dtype=str, keep_default_na=False).set_index("source")
+    log = pd.read_csv(tmp_path / "new-retagged.csv", dtype=str, keep_default_na=False).set_index("source")
     assert (outcome.copied, outcome.refused) == (3, 0)
+    assert outcome.written[-1] == tmp_path / "new-retagged.csv"
+    assert set(digests(tmp_path / "new")) == {"a/1.dcm", "a/2.dcm", "b/1"}  # what goes to an archive, and nothing else
     assert log["new_part"].to_dict() == {"a/1.dcm": "ANKLE", "a/2.dcm": "ANKLE", "b/1": "HAND"}
     assert log["old_part"].to_dict() == {"a/1.dcm": "KNEE", "a/2.dcm": "KNEE", "b/1": "WRIST"}
     assert log["whole_series"].to_dict() == {"a/1.dcm": "no", "a/2.dcm": "no", "b/1": "yes"}
@@ -214,7 +216,7 @@ def test_copies_are_refused_where_they_would_guess_or_contradict(tmp_path: Path)
     write(tree / "right.dcm", shows("Hand"), "ACC-6", StudyDescription="Knee", BodyPartExamined="HAND")
     write(tree / "odd.dcm", shows("Hand"), "ACC-7", StudyDescription="Knee", BodyPartExamined="LOCALTERM")
     outcome = audit(Stub(), tree, tmp_path / "out", write_tags=tmp_path / "new")
-    log = pd.read_csv(tmp_path / "new/retagged.csv", dtype=str, keep_default_na=False).set_index("source")
+    log = pd.read_csv(tmp_path / "new-retagged.csv", dtype=str, keep_default_na=False).set_index("source")
     assert "AnatomicRegionSequence" in log["reason"]["region.dcm"]
     assert log["reason"]["rest.dcm"] == "no term of the standard says just: Others"
     assert log["reason"]["several.dcm"] == "no term of the standard says just: Hand, Ankle"
@@ -287,6 +289,7 @@ def test_two_patients_with_one_accession_number_are_two_exams(tmp_path: Path) ->
         ({"out": "tree/audit"}, "--out .*lies in the tree, which is never written to"),
         ({"write_tags": "tree/new"}, "--write-tags .*lies in the tree"),
         ({"write_tags": "full"}, "is there already and not empty"),
+        ({"write_tags": "logged"}, "its log .*logged-retagged.csv is there"),
         ({"threshold": 0.0}, "--threshold 0.0: give more than 0, at most 1"),
         ({"threshold": 1.5}, "--threshold 1.5"),
         ({"tree": "nowhere"}, "is no folder"),
@@ -299,6 +302,7 @@ def test_what_cannot_be_done_is_said_in_one_line_before_anything_is_read(
     (tmp_path / "void").mkdir()
     (tmp_path / "full").mkdir()
     (tmp_path / "full/x").write_text("")
+    (tmp_path / "logged-retagged.csv").write_text("")
     options = {name: tmp_path / value if isinstance(value, str) else value for name, value in change.items()}
     before = digests(tmp_path)
     with pytest.raises(UserError, match=message):
@@ -337,6 +341,43 @@ def test_the_worst_entry_of_the_header_counts() -> None:
     assert found["misfit_body_part"] == pytest.approx(0.8)
     assert found["contradicted"] == "BodyPartExamined"
     assert found["predicted"] == "Knee; Ankle"
+
+
+@pytest.mark.parametrize("several", [True, False])
+def test_an_answer_that_fits_is_no_misfit_however_improbable(*, several: bool) -> None:
+    wrist = Registration(body_part="WRIST", study_description="Wrist")
+    found = judged(wrist, {"Wrist": 0.47, "Hand": 0.3}, several=several)
+    assert (found["status"], found["predicted"], found["contradicted"]) == ("judged", "Wrist", "")
+    assert found["misfit"] == pytest.approx(0.53)
+    assert judged(wrist, {"Wrist": 0.3, "Hand": 0.47}, several=several)["contradicted"] != ""
+    hardly = judged(wrist, {"Wrist": 0.08, "Hand": 0.07}, several=several, sure=False)
+    assert (hardly["status"], hardly["contradicted"]) == ("not sure", "")
+    region = judged(Registration(body_part="SPINE"), {"Lumbar Spine": 0.4, "Thoracic Spine": 0.05}, several=several)
+    assert region["contradicted"] == ""
+
+
+def test_what_is_registered_as_it_looks_is_neither_listed_nor_corrected(tmp_path: Path) -> None:
+    class Doubtful(Stub):
+        def look(self, images: np.ndarray) -> SimpleNamespace:
+            look = super().look(images)
+            look.probability = look.probability * 0.48  # its answers are less probable than not
+            return look
+
+    tree = tmp_path / "tree"
+    write(tree / "same.dcm", shows("Wrist"), "ACC-1", BodyPartExamined="WRIST")
+    write(tree / "small.dcm", shows("Wrist"), "ACC-2", BodyPartExamined="Wrist ")
+    write(tree / "words.dcm", shows("Wrist"), "ACC-3", BodyPartExamined="HANDGELENK")
+    write(tree / "other.dcm", shows("Wrist"), "ACC-4", BodyPartExamined="KNEE")
+    write(tree / "order.dcm", shows("Wrist"), "ACC-5", BodyPartExamined="WRIST", StudyDescription="Knee")
+    outcome = audit(Doubtful(), tree, tmp_path / "out", write_tags=tmp_path / "new")
+    exams = pd.read_csv(tmp_path / "out/worklist.csv", keep_default_na=False).set_index("exam")
+    assert exams["status"].to_dict() == dict.fromkeys(("ACC-1", "ACC-2", "ACC-3"), "fits") | dict.fromkeys(
+        ("ACC-4", "ACC-5"), "does not fit"
+    )
+    log = pd.read_csv(tmp_path / "new-retagged.csv", dtype=str, keep_default_na=False)
+    assert log[["source", "old_part", "new_part"]].to_numpy().tolist() == [["other.dcm", "KNEE", "WRIST"]]
+    assert set(digests(tmp_path / "new")) == {"other.dcm"}
+    assert outcome.listed == 2
 
 
 @pytest.mark.parametrize(

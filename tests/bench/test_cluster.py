@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from bench.errors import UserError
+from bench.interrupts import handlers_kept
 from tests.bench.machines import scheduler, worker
 
 pytest.importorskip("distributed")
@@ -244,7 +245,8 @@ def test_what_cannot_be_is_refused_in_one_line(
 def test_a_job_of_each_batch_system_asks_for_its_gpu_and_starts_one_worker(
     tmp_path: Path, kind: str, words: str
 ) -> None:
-    jobqueue = pytest.importorskip("dask_jobqueue")
+    with handlers_kept():
+        jobqueue = pytest.importorskip("dask_jobqueue")
     from bench.cluster.connect import batch_options
     from bench.cluster.plan import read_queue
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.errors import UserError
 from reports.evaluation import evaluate
 from reports.results import load
 
@@ -79,8 +80,16 @@ def test_a_run_is_in_the_server_as_it_is_in_its_folder_and_once(
     assert runs["hog-svm"].data.params["encoders.0.cell"] == "16"
     scores = evaluate(results).scores
     expected = scores[scores["model"] == "hog-svm"].sort_values("fold")["f1_samples"]
-    history = client.get_metric_history(runs["hog-svm"].info.run_id, "f1_samples")
+    history = client.get_metric_history(runs["hog-svm"].info.run_id, "fold_f1_samples")
     assert [m.value for m in sorted(history, key=lambda m: m.step)] == pytest.approx(expected.tolist())
+    assert runs["hog-svm"].data.metrics["f1_samples"] == pytest.approx(expected.mean())
+    means = scores.groupby("model")[["f1_samples", "accuracy"]].mean()
+    shown = parent.data.metrics  # of the best model, and the score of every model
+    assert [shown["f1_samples"], shown["accuracy"]] == pytest.approx(means.loc["hog-svm"].tolist())
+    assert parent.data.tags["xraybench.best_model"] == "hog-svm"
+    assert [shown[f"f1_samples.{name}"] for name in means.index] == pytest.approx(means["f1_samples"].tolist())
+    assert not [name for name in shown if name.startswith("fold_")]
+    assert {run.info.status for run in runs.values()} == {"FINISHED"}
     files = {item.path for item in client.list_artifacts(parent.info.run_id)}
     assert {"run.json", "splits.parquet", "report"} <= files
     page = client.download_artifacts(parent.info.run_id, "report/report.html", str(tmp_path))
@@ -88,6 +97,61 @@ def test_a_run_is_in_the_server_as_it_is_in_its_folder_and_once(
     again = bench_command(*line)
     assert "MLflow has this run already" in again.stdout
     assert len(client.search_runs([experiment.experiment_id])) == 3
+
+
+def test_a_server_that_goes_leaves_the_run_whole_and_nothing_that_seems_to_run(
+    server: str, phantom_folder: Path, bench_command: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mlflow import MlflowClient
+
+    def gone(*_: object) -> None:
+        raise ConnectionError("HTTPConnectionPool(host='127.0.0.1', port=5000): Max retries exceeded with url: /api")
+
+    line = ("run", "prior", "--data", phantom_folder, "--folds", "2", "--seed", "3", "--out", "run", "--mlflow", server)
+    with monkeypatch.context() as cut:
+        cut.setattr(MlflowClient, "log_artifacts", gone)
+        short = bench_command(*line)
+    assert short.returncode == 1
+    assert short.stderr == ""
+    assert "2 cells computed" in short.stdout
+    assert (
+        "warning: not logged to MLflow (the server does not answer): the run is whole in run; the same command sends it"
+        in short.stdout
+    )
+    client = MlflowClient(tracking_uri=server)
+    run_id = load(Path("run")).run["run_id"]
+    experiment = client.get_experiment_by_name(f"xraybench/{load(Path('run')).data['name']}")
+    assert experiment
+
+    def statuses() -> list[str]:
+        found = client.search_runs([experiment.experiment_id], f"tags.`mlflow.runName` = '{run_id}'")
+        return sorted(run.info.status for run in found)
+
+    assert statuses() == ["FAILED"]
+    again = bench_command(*line)
+    assert "logged to MLflow" in again.stdout
+    assert statuses() == ["FAILED", "FINISHED"]
+
+
+def test_a_server_that_is_gone_when_the_run_is_done_costs_no_result(
+    phantom_folder: Path, bench_command: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bench import session, tracking
+
+    asked = []
+
+    def connect(uri: str) -> None:
+        asked.append(uri)
+        if len(asked) > 1:
+            raise UserError(f"--mlflow {uri}: the server does not answer")
+
+    monkeypatch.setattr(tracking, "connect", connect)
+    done = bench_command(
+        "run", "prior", "--data", phantom_folder, "--folds", "2", "--out", "run", "--mlflow", "http://a:1"
+    )
+    assert done.returncode == session.SOME_FAILED
+    assert "2 cells computed" in done.stdout
+    assert "warning: not logged to MLflow (--mlflow http://a:1: the server does not answer)" in done.stdout
 
 
 def test_a_server_that_is_not_there_is_said_before_anything_is_computed(
@@ -98,6 +162,6 @@ def test_a_server_that_is_not_there_is_said_before_anything_is_computed(
         address = f"http://127.0.0.1:{free.getsockname()[1]}"
     done = bench_command("run", "prior", "--data", phantom_folder, "--out", "run", "--mlflow", address)
     assert done.returncode == 2
-    assert f"--mlflow {address}" in done.stderr
-    assert done.stderr.count("\n") <= 4
+    assert f"--mlflow {address}: the server does not answer: start one with: mlflow server" in done.stderr
+    assert done.stderr.count("\n") == 1
     assert not Path("run").exists()

@@ -139,6 +139,23 @@ def test_the_probe_is_scikit_learns_logistic_regression() -> None:
     assert np.abs(probe.predict_proba(X) - expected).max() < 2e-3
 
 
+@pytest.mark.parametrize(("n", "d"), [(900, 1200), (1500, 300)])
+def test_the_probe_is_the_same_bits_on_any_number_of_threads(n: int, d: int) -> None:
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(n, d)).astype(np.float32)
+    y = (X[:, :5] + rng.normal(size=(n, 5)) > 1).astype(np.int8)
+    before, found = torch.get_num_threads(), set()
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            probe = LogisticProbe(C=(1e-3, 1e-2), device="cpu").fit(X[50:], y[50:], X[:50], y[:50], 0)
+            found.add(probe.solution_.numpy().tobytes() + probe.predict_proba(X).tobytes())
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert len(found) == 1
+
+
 def test_the_probe_for_several_labels_is_one_regression_per_label() -> None:
     X, y = classes(300, 1)
     probe = LogisticProbe(C=[0.5], max_iter=500).fit(X, y, X[:50], y[:50], 0)
