@@ -303,6 +303,7 @@ def _usage_error() -> type[Exception]:
 def _is_user_error(error: Exception) -> bool:
     """Whether an error is one of the rooms' own, all of which are one line for the user."""
     names = {"UserError", "SourceError", "SplitsError", "CardError", "UnreadableImageError", "ResultsError"}
+    names |= {"NotInstalledError", "WeightsUnavailableError"}
     return any(kind.__name__ in names for kind in type(error).__mro__)
 
 

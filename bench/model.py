@@ -88,11 +88,15 @@ def _resolve(part: Part, where: str) -> type:
             raise UserError(
                 f"{where}: there is no module for class {part.class_!r}: put it beside the suite file, or install it"
             ) from None
-        extra = {"baselines": "classical", "deep": "deep"}.get(room)
-        hint = f": pip install 'xraybench[{extra}]'" if extra else ""
-        raise NotInstalledError(f"the package {error.name} is not installed{hint}") from None
+        raise NotInstalledError(f"the package {error.name} is not installed{install_hint(part.class_)}") from None
     except AttributeError:
         raise UserError(f"{where}: {part.class_.split(':')[0]} has no class {part.class_.split(':')[1]!r}") from None
+
+
+def install_hint(class_: str) -> str:
+    """Say how the packages of a class of the project are installed, as the end of a line; nothing for a class of a user's own."""
+    extra = {"baselines": "classical", "deep": "deep"}.get(class_.partition(":")[0].partition(".")[0])
+    return f": pip install 'xraybench[{extra}]'" if extra else ""
 
 
 def family(spec: ModelSpec) -> str:

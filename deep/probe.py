@@ -131,8 +131,9 @@ class LogisticProbe:
         def closure() -> Tensor:
             with torch.no_grad():
                 losses, slopes = zip(*blocks(len(X), part), strict=True)
-                steps.grad = sum(slopes[1:], slopes[0]) / len(X)
-                steps.grad[:-1] += steps[:-1] * unit.square() / (C * len(X))
+                gradient = sum(slopes[1:], slopes[0]) / len(X)
+                gradient[:-1] += steps[:-1] * unit.square() / (C * len(X))
+                steps.grad = gradient
                 return sum(losses[1:], losses[0]) / len(X) + (steps[:-1] * unit).square().sum() / (2 * C * len(X))
 
         optimiser.step(closure)

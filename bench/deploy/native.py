@@ -17,7 +17,7 @@ import numpy as np
 
 from bench.deploy.package import PackageError, encoder_file, head_folder, read_arrays
 from bench.deploy.view import View, watch_of
-from bench.model import Inputs, Resources, build, predict
+from bench.model import Inputs, Resources, build, install_hint, predict
 from bench.suite import Part
 
 BLOCK = 8  # images that go through together
@@ -136,7 +136,9 @@ def load_head(class_: str, folder: Path, device: str) -> Any:
     try:
         kind = pkgutil.resolve_name(class_)
     except (ImportError, AttributeError, ValueError) as error:
-        raise PackageError(f"{folder}: needs {class_}, which cannot be loaded here ({error})") from None
+        raise PackageError(
+            f"{folder}: needs {class_}, which cannot be loaded here ({error}){install_hint(class_)}"
+        ) from None
     if not hasattr(kind, "load"):
         raise PackageError(f"{class_}: has no load(folder), so that a saved one cannot be used")
     options = {"device": device} if "device" in inspect.signature(kind.load).parameters else {}

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import logging
 import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
+import cv2
 from PIL import Image
 
 _MODULES = r"(PIL|tifffile|numpy|radiographs)(\.|$)"
@@ -32,6 +36,7 @@ def listening() -> Iterator[list[str]]:
 def _install() -> None:
     """Put our ear before what shows warnings, which `warnings.catch_warnings` of anybody takes away again."""
     global _before
+    _quiet_c_libraries()
     if warnings.showwarning is not _show:
         _before = warnings.showwarning
         warnings.showwarning = _show
@@ -42,6 +47,18 @@ def _install() -> None:
             if not any(isinstance(handler, _Ear) for handler in logger.handlers):
                 logger.addHandler(_Ear(logging.WARNING))
                 logger.propagate = False
+
+
+@cache
+def _quiet_c_libraries() -> None:
+    """Take from libtiff and OpenCV the habit of writing to the terminal by themselves; what they fail at, their callers raise."""
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    with contextlib.suppress(
+        OSError, AttributeError
+    ):  # another build of Pillow, which has libtiff inside or not at all
+        library = ctypes.CDLL(Image.core.__file__)
+        for name in ("TIFFSetWarningHandler", "TIFFSetErrorHandler"):
+            getattr(library, name)(None)
 
 
 def _show(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:

@@ -16,7 +16,7 @@ from radiographs.class_folders import find_class_folders
 from radiographs.disk import sha256
 from radiographs.headers import Header, read_headers
 from radiographs.listing import PSEUDONYM, Hints, Listing, SourceError, finish
-from radiographs.read import DICOM_SUFFIXES, SUFFIXES
+from radiographs.read import DICOM_SUFFIXES, SUFFIXES, frames_of
 from radiographs.tables import label_sets, read_table, refuse_outside, refuse_repeats, require, table_notes
 from radiographs.walk import find_pictures
 
@@ -183,7 +183,13 @@ def with_headers(
     headers = read_headers(root, items["file"]) if headers is None else headers
     if "group" not in items:
         items = items.assign(group=[header.patient for header in headers])
-    return _with_frames(items, np.array([max(header.frames, 1) for header in headers])) if each else items
+    if not each:
+        return items
+    counts = [
+        max(header.frames, 1) if header.is_dicom or not isinstance(file, str) else frames_of(root / file)
+        for file, header in zip(items["file"], headers, strict=True)
+    ]
+    return _with_frames(items, np.array(counts))
 
 
 def _with_frames(items: pd.DataFrame, frames: np.ndarray) -> pd.DataFrame:

@@ -40,6 +40,15 @@ def plain_grey(data: bytes, max_pixels: int) -> np.ndarray | None:
     return grey if _unfilter(np.frombuffer(rows, np.uint8).reshape(height, width + 1), grey) else None
 
 
+def critical_chunks(data: bytes) -> bytes:
+    """The same picture without profiles, texts and whatever else decoders have their own opinion of; the signature alone where the file is not whole."""
+    parts = [_SIGNATURE]
+    for name, body in _chunks(data) or ():
+        if name[:1].isupper():
+            parts += [struct.pack(">I", len(body)), name, body, struct.pack(">I", zlib.crc32(body, zlib.crc32(name)))]
+    return b"".join(parts)
+
+
 def _chunks(data: bytes) -> list[tuple[bytes, memoryview]] | None:
     """Name and body of each chunk; None where one is cut or does not fit its checksum."""
     if not data.startswith(_SIGNATURE):

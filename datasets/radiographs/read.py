@@ -259,7 +259,10 @@ def _deep_png(data: bytes) -> np.ndarray:
     """Grey levels (h, w) uint16 of a PNG file with 16 bits for each of several channels, of which Pillow keeps 8."""
     import cv2
 
-    values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)  # (h, w, 3 or 4), blue first
+    from radiographs.png import critical_chunks
+
+    bare = np.frombuffer(critical_chunks(data), np.uint8)
+    values = cv2.imdecode(bare, cv2.IMREAD_UNCHANGED)  # (h, w, 3 or 4), blue first
     if values is None or values.dtype != np.uint16 or values.ndim != 3:
         raise ValueError("16 bits cannot be decoded")
     return luma(values[..., 2::-1], values[..., 3] if values.shape[2] == 4 and data[_PNG_COLOURS] != 2 else None)

@@ -104,6 +104,8 @@ def deep_page(data: bytes, number: int, max_pixels: int) -> Page:
     try:
         with tifffile.TiffFile(io.BytesIO(data)) as file:
             pages = len(file.pages)
+            if not pages:
+                raise TiffError("damaged: it has no page")
             if number >= pages:
                 raise TiffError(f"has {pages} {'frame' if pages == 1 else 'frames'}, no frame {number}")
             page = file.pages[number]

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -183,3 +184,18 @@ def test_export_refuses_what_would_be_another_model(
     done = bench_command("export", "run", "--out", "model", "--weights-dir", "weights")
     assert done.returncode == 0, done.stderr
     assert "squeezenet1_0 from weights folder" in (tmp_path / "model/README.md").read_text()
+
+
+def test_a_model_at_work_without_its_package_is_one_line(
+    bench_command: Command, phantom_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench_command("run", "hog-xgboost", "--data", phantom_folder, "--folds", 2, "--out", "run")
+    assert bench_command("export", "run", "--out", "model").returncode == 0
+    monkeypatch.setitem(sys.modules, "xgboost", None)
+    for name in [name for name in sys.modules if name.startswith("baselines.boosting")]:
+        monkeypatch.delitem(sys.modules, name)
+    done = bench_command("predict", "model", phantom_folder / "images")
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "model/head: needs baselines.boosting:XGBoost, which cannot be loaded here" in done.stderr
+    assert "pip install 'xraybench[classical]'" in done.stderr

@@ -4,6 +4,7 @@ import io
 import struct
 import threading
 import warnings
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,9 @@ import pytest
 import tifffile
 from PIL import Image
 from radiographs.heard import listening
-from radiographs.read import read_bytes
+from radiographs.read import UnreadableImageError, read_bytes
+
+from tests.radiographs.test_deep_colours import png
 
 Command = Callable[..., Any]
 GREY = np.random.default_rng(0).integers(0, 255, (80, 90)).astype(np.uint8)
@@ -58,6 +61,20 @@ def test_sound_files_have_no_remarks(capfd: pytest.CaptureFixture[str]) -> None:
     tifffile.imwrite(floats, (GREY.astype(np.float32) - 127) * np.float32(2.5e36))
     for data in (palette.getvalue(), floats.getvalue()):
         assert read_bytes(data, "x").remarks == ()
+    assert capfd.readouterr() == ("", "")
+
+
+def test_c_libraries_write_nothing_to_the_terminal(capfd: pytest.CaptureFixture[str]) -> None:
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, GREY, compression="zlib", metadata=None, extratags=[(65001, "H", 1, 7, True)])
+    whole = buffer.getvalue()
+    deep = png(np.stack([GREY.astype(np.uint16)] * 3, axis=2), 2)
+    profile = b"iCCPbad\0\0" + zlib.compress(b"no profile")
+    chunk = struct.pack(">I", len(profile) - 4) + profile + struct.pack(">I", zlib.crc32(profile))
+    assert read_bytes(whole, "x").grey.shape == GREY.shape
+    assert read_bytes(deep[:33] + chunk + deep[33:], "x").grey.dtype == np.uint16
+    with pytest.raises(UnreadableImageError):  # its first bytes of deflated data are wrong
+        read_bytes(whole.replace(b"\x78\x9c", b"\0\0").replace(b"\x78\x01", b"\0\0").replace(b"\x78\xda", b"\0\0"), "x")
     assert capfd.readouterr() == ("", "")
 
 

@@ -313,3 +313,22 @@ def test_a_study_under_two_patients_is_one_group_and_a_finding(bench_command: Co
     check = bench_command("data", "check", tmp_path / "data")
     assert "48 images of 24 groups" in check.stdout
     assert "D026 warning" in check.stdout
+
+
+def test_each_page_of_a_tiff_is_an_image_where_asked_for(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for name in ("a/x.tiff", "b/y.tiff"):
+        (tmp_path / name).parent.mkdir()
+        pages = [Image.fromarray(rng.integers(0, 255, (64, 64), np.uint8)) for _ in range(3)]
+        pages[0].save(tmp_path / name, save_all=True, append_images=pages[1:])
+    Image.fromarray(rng.integers(0, 255, (64, 64), np.uint8)).save(tmp_path / "b/z.png")
+    first = open_source(tmp_path, Hints(keep_identifiers=True))
+    assert first.items["image_id"].tolist() == ["a/x.tiff", "b/y.tiff", "b/z.png"]
+    each = open_source(tmp_path, Hints(keep_identifiers=True, frames="each"))
+    assert each.items["image_id"].tolist() == [
+        *(f"a/x.tiff#{k}" for k in range(3)),
+        *(f"b/y.tiff#{k}" for k in range(3)),
+        "b/z.png",
+    ]
+    pixels = load_pixels(each, Preprocessing(), tmp_path / "cache", workers=1)
+    assert len({row.tobytes() for row in pixels.images}) == 7

@@ -267,6 +267,7 @@ def test_the_page_of_a_study_draws_and_is_accessible(browser: Browser, tmp_path:
             )
             described = json.loads((run / "run.json").read_text())
             described["suite"]["preprocessing"]["denoise"] = "median" if variant == "median" else "none"
+            described["seed"] = seed
             (run / "run.json").write_text(json.dumps(described))
             place = {"data": ["<i>A</i>"], "suite": "quick", "variant": variant, "seed": seed, "test": None}
             facts.append({"name": name, **place})
