@@ -111,7 +111,8 @@ def see(
     """
 
     def look(file: str, frame: int) -> tuple[Seen, int]:
-        return readers().do(_look, file, frame, preprocessing, max_pixels, seconds=seconds)
+        place = Path(file).absolute()  # of a process that may have begun in another folder
+        return readers().do(_look, place, file, frame, preprocessing, max_pixels, seconds=seconds)
 
     def one(item: Item) -> list[Seen]:
         if item.reason:
@@ -129,9 +130,9 @@ def see(
             pool.shutdown(cancel_futures=True)
 
 
-def _look(file: str, frame: int, preprocessing: Preprocessing, max_pixels: int) -> tuple[Seen, int]:
+def _look(place: Path, file: str, frame: int, preprocessing: Preprocessing, max_pixels: int) -> tuple[Seen, int]:
     """One frame of a file, and how many the file has."""
-    picture = read_picture(Path(file), file, frame=frame, max_pixels=max_pixels)
+    picture = read_picture(place, file, frame=frame, max_pixels=max_pixels)
     return seen_of(file, frame, picture, preprocessing), picture.frames
 
 

@@ -260,7 +260,7 @@ def test_checksums_as_other_programs_write_them_are_read(
     assert load_model(copy).name == "prior"
 
 
-@pytest.mark.parametrize("name", ["model.onnx", "watch.safetensors", "encoders/0.safetensors"])
+@pytest.mark.parametrize("name", ["model.onnx", "head/other.json", "encoders/0.safetensors"])
 def test_a_file_that_would_be_loaded_and_is_not_named_is_refused(classical: Made, tmp_path: Path, name: str) -> None:
     copy = tmp_path / "model"
     shutil.copytree(classical.model("hog-svm"), copy)

@@ -202,14 +202,14 @@ def test_a_file_that_takes_long_to_read_holds_up_no_other(
     classical: Made, picture: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     goes_on = threading.Event()
-    read = looking.read_bytes
+    look_into = looking.look_into
 
     def slowly(data: bytes, *arguments: Any, **options: Any) -> Any:
         if data == b"slow":
             goes_on.wait(30)
-        return read(data, *arguments, **options)
+        return look_into(data, *arguments, **options)
 
-    monkeypatch.setattr(looking, "read_bytes", slowly)
+    monkeypatch.setattr(looking, "look_into", slowly)
     with served(classical, Limits()) as place:
         waiting = threading.Thread(target=send, args=(place, b"slow"))
         waiting.start()
