@@ -9,14 +9,14 @@ import pytest
 
 pytestmark = pytest.mark.slow
 
-FLOORS = {"hog-svm": 0.775, "hog-lbp-svm": 0.80, "squeezenet-probe": 0.85, "squeezenet-svm": 0.865}
+FLOORS = {"hog-svm": 0.775, "hog-lbp-svm": 0.80, "squeezenet-probe": 0.85, "squeezenet-svm": 0.865, "efficientnet-svm": 0.87}
 
 
 def summary(
     bench_command: Callable[..., Any], tmp_path: Path, data: Path, weights_dir: Path, models: tuple[str, ...]
 ) -> pd.DataFrame:
     done = bench_command(
-        "run", *models, "--suite", "quick", "--data", data, "--weights-dir", weights_dir, "--out", "run"
+        "run", *models, "--suite", "standard", "--data", data, "--weights-dir", weights_dir, "--out", "run"
     )
     assert done.returncode == 0, done.stderr
     assert bench_command("report", "run", "--csv").returncode == 0
