@@ -9,7 +9,13 @@ import pytest
 
 pytestmark = pytest.mark.slow
 
-FLOORS = {"hog-svm": 0.775, "hog-lbp-svm": 0.80, "squeezenet-probe": 0.85, "squeezenet-svm": 0.865, "efficientnet-svm": 0.87}
+FLOORS = {
+    "hog-svm": 0.775,
+    "hog-lbp-svm": 0.80,
+    "squeezenet-probe": 0.85,
+    "squeezenet-svm": 0.865,
+    "efficientnet-svm": 0.87,
+}
 
 
 def summary(

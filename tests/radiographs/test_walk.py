@@ -115,3 +115,11 @@ def test_a_run_inside_of_the_data_can_be_repeated(
     assert again.returncode == 0, again.stderr
     assert "36 images, 2 classes" in again.stdout
     assert "1 kept" in again.stdout or "5 kept" in again.stdout
+
+
+def test_checksums_beside_the_images_are_not_missed_by_anybody(tmp_path: Path) -> None:
+    for label in "ab":
+        (tmp_path / label).mkdir()
+        Image.fromarray(np.full((8, 8), 100, np.uint8)).save(tmp_path / label / "x.png")
+    (tmp_path / "SHA256SUMS").write_text("0 *a/x.png\n")
+    assert not any("passed over" in note for note in open_source(tmp_path, Hints(keep_identifiers=True)).notes)
