@@ -14,12 +14,13 @@ from typing import Annotated, NoReturn
 import typer
 from rich.markup import escape
 
-from bench import data_commands, report_commands, weights_command
-from bench.audit_command import audit
-from bench.console import Said, err, nobody_reads, open_streams, out, say_error
-from bench.deploy import commands as deploy_commands
-from bench.explain_command import explain
-from bench.options import (
+from bench.commands import data as data_commands
+from bench.commands import predict as deploy_commands
+from bench.commands import report as report_commands
+from bench.commands import weights as weights_command
+from bench.commands.audit import audit
+from bench.commands.explain import explain
+from bench.commands.options import (
     AllowOutside,
     FileColumn,
     Frames,
@@ -32,9 +33,10 @@ from bench.options import (
     WhichLayout,
     hints,
 )
-from bench.serving.command import serve
-from bench.study.command import study
-from bench.tuning.command import tune
+from bench.commands.serve import serve
+from bench.commands.study import study
+from bench.commands.tune import tune
+from bench.terminal.console import Said, err, nobody_reads, open_streams, out, say_error
 
 app = typer.Typer(
     name="bench",
@@ -135,7 +137,7 @@ def run(
     keep_identifiers: KeepIdentifiers = False,
 ) -> None:
     """Train and test models on identical, leak-free folds. The same command again does only what is missing."""
-    from bench.session import Request, run_session
+    from bench.session.run import Request, run_session
 
     if not models and not all_:
         raise _wrong("name models to run, or give --all; see: bench list models")
@@ -181,7 +183,7 @@ def run(
 @app.command(name="list")
 def list_(what: Annotated[What, typer.Argument(help="models, datasets, suites or runs")]) -> None:
     """List models, data sets, suites or runs."""
-    from bench import listing
+    from bench.inspection import listing
 
     {
         What.models: listing.models,
@@ -214,7 +216,7 @@ def pretrain(
     device: Annotated[Device, typer.Option(help="Where to compute.")] = Device.auto,
 ) -> None:
     """Train a backbone from random numbers, into a file that --weights-dir finds."""
-    from bench.pretrain import pretrain_on_phantoms
+    from bench.session.pretrain import pretrain_on_phantoms
 
     if not phantom_:
         raise _wrong("bench pretrain: say what on; there is --phantom")
@@ -233,7 +235,7 @@ def doctor(
     ] = None,
 ) -> None:
     """Show what this machine can do: packages, GPU, threads, cache, weights."""
-    from bench.doctor import examine
+    from bench.inspection.doctor import examine
 
     raise typer.Exit(examine(out, weights_dir))
 

@@ -12,10 +12,10 @@ from typing import Any
 import dask
 from distributed import Client, Nanny, Scheduler, SpecCluster
 
+from bench.cluster.config import Plan, Queue
 from bench.cluster.jobs import submit
-from bench.cluster.plan import Plan, Queue
 from bench.errors import UserError, one_line
-from bench.interrupts import handlers_kept, unheard
+from bench.executors.interrupts import handlers_kept, unheard
 
 _ANSWER = 15  # seconds in which a scheduler must answer
 _HERE = "127.0.0.1"

@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 from distributed import Status
 
-from bench.cluster.plan import ClusterLostError, Queue
+from bench.cluster.config import ClusterLostError, Queue
 from bench.errors import UserError
 
 AGAIN = 3  # times that each job is submitted again without a result in between

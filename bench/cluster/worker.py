@@ -25,14 +25,14 @@ from distributed import get_worker
 from radiographs.disk import sha256
 
 from bench import environment
-from bench.cell import Computed, Data, Runner
-from bench.cluster.contents import Absent, Content, Ticket, part_name
-from bench.encodings import Encoding, Encodings
+from bench.cells.encodings import Encoding, Encodings
+from bench.cells.runner import Computed, Data, Runner
+from bench.cluster.tasks import Absent, Content, Ticket, part_name
 from bench.errors import UserError
-from bench.model import Resources
-from bench.side_by_side import using_threads
-from bench.store import ModelNotSavedError, save_into
-from bench.suite import ModelSpec, Part
+from bench.executors.processes import using_threads
+from bench.recipes.build import Resources
+from bench.recipes.suite import ModelSpec, Part
+from bench.store.run_folder import ModelNotSavedError, save_into
 
 
 class NotHiredError(Exception):

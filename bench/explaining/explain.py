@@ -22,8 +22,8 @@ from bench.errors import UserError
 from bench.explaining.overlay import legend, picture
 from bench.explaining.scores import RANDOM_MAPS, STEPS, faithfulness, likeness
 from bench.explaining.subject import HEAD, WHOLE, Subject
-from bench.store import sealed
-from reports.explanations import EXPLANATIONS, SCHEMA, Explanations, html, scores_csv
+from bench.store.run_folder import sealed
+from reports.pages.explanations import EXPLANATIONS, SCHEMA, Explanations, html, scores_csv
 
 
 @dataclass(frozen=True)

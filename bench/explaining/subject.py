@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from bench.deploy.model import Model, load_model
 from bench.explaining.occlusion import Score, occlusion
+from bench.inference.model import Model, load_model
 
 GRAD_CAM, EIGEN_CAM, OCCLUSION, AUTO = "grad-cam", "eigen-cam", "occlusion", "auto"
 HEAD, WHOLE = "head", "whole"  # what the sanity check draws anew

@@ -18,7 +18,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 
 import bench
-from bench.deploy.model import Model
+from bench.inference.model import Model
 from bench.serving.limits import BusyError, Guard, Limits, Turns, refusal
 from bench.serving.looking import decoded, explain, look_at
 

@@ -12,10 +12,10 @@ from typing import Any
 import cv2
 import numpy as np
 
-from bench.deploy.answers import verdict_of
-from bench.deploy.inputs import Seen, look_into
-from bench.deploy.model import Model
 from bench.explaining.occlusion import occlusion
+from bench.inference.inputs import Seen, look_into
+from bench.inference.model import Model
+from bench.inference.rows import verdict_of
 from bench.serving.limits import Limits
 
 _GRID = 10  # places down and across

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import UserError
-from bench.model import check_families
+from bench.recipes.build import check_families
+from bench.recipes.suite import ModelSpec, Suite, load_suite
 from bench.study.plan import BASE, DataSet, Study
-from bench.suite import ModelSpec, Suite, load_suite
 
 
 @dataclass(frozen=True)

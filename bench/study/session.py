@@ -22,17 +22,17 @@ from rich.table import Table
 from rich.text import Text
 
 from bench import environment
-from bench.console import say_error
 from bench.errors import DiskError, UserError
-from bench.own_classes import find_beside, write_beside
-from bench.session import DONE, INTERRUPTED, Request, run_session
-from bench.store import sealed
+from bench.recipes.plugins import find_beside, write_beside
+from bench.recipes.suite import load_suite
+from bench.recipes.toml import suite_as_toml
+from bench.session.run import DONE, INTERRUPTED, Request, run_session
+from bench.store.run_folder import sealed
 from bench.study.plan import read_study
 from bench.study.pool import source
 from bench.study.runs import Planned, expand, suite_file
-from bench.suite import load_suite
-from bench.tuning.toml import suite_as_toml
-from reports.results import ResultsError
+from bench.terminal.console import say_error
+from reports.runs.results import ResultsError
 
 SCHEMA = 2  # the first had no seal
 WRONG = 2  # exit code of a run that was refused
@@ -71,7 +71,7 @@ def run_study(path: Path, out: Path | None, base: Request, console: Console, *, 
     if dry:
         return DONE
     if base.mlflow:
-        from bench.tracking import connect
+        from bench.session.tracking import connect
 
         connect(base.mlflow)
     folder = out or Path("studies") / study.name

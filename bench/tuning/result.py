@@ -12,9 +12,9 @@ import pandas as pd
 from rich.table import Table
 from rich.text import Text
 
-from bench.model import family
-from bench.suite import ModelSpec, Suite
-from bench.tuning.space import Tuned
+from bench.recipes.build import family
+from bench.recipes.search import Tuned
+from bench.recipes.suite import ModelSpec, Suite
 from bench.tuning.study import SCORE, Budget, Study, mean
 
 Studies = Mapping[str, Sequence[Study]]  # by model, in the order of the folds
@@ -27,7 +27,7 @@ def tuned_suite(suite: Suite, studies: Studies, facts: Mapping[str, Any]) -> Sui
     Parameters
     ----------
     facts
-        The other fields of `bench.tuning.space.Tuned`: splits, data, seed, trials or seconds.
+        The other fields of `bench.recipes.search.Tuned`: splits, data, seed, trials or seconds.
     """
     models = dict(suite.models)
     for name, each in studies.items():

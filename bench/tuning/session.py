@@ -12,25 +12,26 @@ from radiographs.sources import Listing
 from rich.console import Console
 from rich.text import Text
 
-from bench import environment, prepare
-from bench.availability import grouped, without_packages
-from bench.cell import Data
-from bench.encodings import Encodings
+from bench import environment
+from bench.cells.encodings import Encodings
+from bench.cells.runner import Data
+from bench.data import prepare
 from bench.errors import DiskError, UserError, cause, one_line
-from bench.live import View, clock_face
-from bench.lock import Lock
-from bench.model import Resources, build, skip_reasons
-from bench.own_classes import write_beside
-from bench.record import data_digest
-from bench.run import plan
-from bench.session import DONE, INTERRUPTED, SOME_FAILED, Request, requested_suite
-from bench.store import RunFolder, StoreError
-from bench.suite import Part, Suite
+from bench.executors.loop import plan
+from bench.recipes.availability import grouped, without_packages
+from bench.recipes.build import Resources, build, skip_reasons
+from bench.recipes.plugins import write_beside
+from bench.recipes.suite import Part, Suite
+from bench.recipes.toml import suite_as_toml
+from bench.session.record import data_digest
+from bench.session.run import DONE, INTERRUPTED, SOME_FAILED, Request, requested_suite
+from bench.store.lock import Lock
+from bench.store.run_folder import RunFolder, StoreError
+from bench.terminal.progress import View, clock_face
 from bench.tuning.journal import NAME, open_journal
 from bench.tuning.result import fairness, overview, stability, trials_table, tuned_suite
 from bench.tuning.study import Budget, Study, Tuner
-from bench.tuning.toml import suite_as_toml
-from reports.export import csv_text
+from reports.tables.export import csv_text
 
 SUITE = "tuned.toml"
 

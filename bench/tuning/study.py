@@ -16,13 +16,13 @@ import numpy as np
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from bench.cell import Data, Runner, cell_key
-from bench.encodings import Encodings
+from bench.cells.encodings import Encodings
+from bench.cells.runner import Data, Runner, cell_key
 from bench.errors import UserError, is_disk_error, one_line
-from bench.live import View
-from bench.model import Resources, skip_reasons
-from bench.store import Cell
-from bench.suite import ModelSpec
+from bench.recipes.build import Resources, skip_reasons
+from bench.recipes.suite import ModelSpec
+from bench.store.run_folder import Cell
+from bench.terminal.progress import View
 
 SCORE = "F1 per image"  # for one label per image this is the accuracy
 _RANDOM = 5  # trials before the sampler learns from them

@@ -6,9 +6,9 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-from reports.holdout import has_one_test_set
-from reports.provenance import pretrained
-from reports.results import Results
+from reports.comparison.fixed_test import has_one_test_set
+from reports.runs.provenance import pretrained
+from reports.runs.results import Results
 
 _ENTRY = re.compile(r"^@\w+\{(\w+),.*$", re.MULTILINE)
 _CLASSES = {

@@ -5,12 +5,12 @@ from importlib import resources
 
 import pandas as pd
 
-from reports.export import markdown_text
-from reports.holdout import has_one_test_set
-from reports.pairwise import Level
-from reports.provenance import DIGEST_LENGTH, counted, groups_in_words, pretrained, weights_in_words
-from reports.results import Results
-from reports.summary import primary_metric, title
+from reports.comparison.fixed_test import has_one_test_set
+from reports.comparison.pairwise import Level
+from reports.runs.provenance import DIGEST_LENGTH, counted, groups_in_words, pretrained, weights_in_words
+from reports.runs.results import Results
+from reports.tables.export import markdown_text
+from reports.tables.summary import primary_metric, title
 
 AUTHOR = "**the author's**"
 

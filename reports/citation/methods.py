@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from reports.citation.bibliography import model_keys
-from reports.export import latex_escaped, markdown_escaped
-from reports.holdout import has_one_test_set
-from reports.pairwise import Level
-from reports.provenance import DIGEST_LENGTH, counted, groups_in_words, pretrained, weights_in_words
-from reports.results import Results
-from reports.summary import primary_metric, title
-from reports.tuning import tuning_in_words
+from reports.comparison.fixed_test import has_one_test_set
+from reports.comparison.pairwise import Level
+from reports.runs.provenance import DIGEST_LENGTH, counted, groups_in_words, pretrained, weights_in_words
+from reports.runs.results import Results
+from reports.runs.tuning import tuning_in_words
+from reports.tables.export import latex_escaped, markdown_escaped
+from reports.tables.summary import primary_metric, title
 
 _CITED = re.compile(r"\[@([\w; @]+)\]")
 _PACKAGES = ("numpy", "scipy", "scikit-learn", "xgboost", "opencv-python-headless", "torch", "torchvision", "timm")

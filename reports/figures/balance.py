@@ -3,8 +3,8 @@
 import altair as alt
 
 from reports.figures.theme import chooser, heat_map, inline
-from reports.results import Results
-from reports.tables import class_sizes, fold_balance
+from reports.runs.results import Results
+from reports.tables.tables import class_sizes, fold_balance
 
 
 def balance(results: Results) -> alt.LayerChart:

@@ -3,11 +3,11 @@
 import altair as alt
 import pandas as pd
 
-from reports.evaluation import Evaluation
 from reports.figures.theme import ROW_HEIGHT, chooser, family_color, heat_map, inline
-from reports.metrics import METRICS
-from reports.summary import primary_metric, title
-from reports.tables import per_class
+from reports.scores.evaluation import Evaluation
+from reports.scores.metrics import METRICS
+from reports.tables.summary import primary_metric, title
+from reports.tables.tables import per_class
 
 
 def comparison(evaluation: Evaluation) -> alt.LayerChart:

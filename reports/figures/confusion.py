@@ -4,9 +4,9 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from reports.evaluation import Decided, Evaluation, join
 from reports.figures.comparison import ranked
 from reports.figures.theme import chooser, heat_map, inline
+from reports.scores.evaluation import Decided, Evaluation, join
 
 NOTHING = "(nothing)"
 

@@ -3,11 +3,11 @@
 import altair as alt
 import pandas as pd
 
-from reports.evaluation import Evaluation
+from reports.comparison.pairwise import Level, against
 from reports.figures.comparison import ranked
 from reports.figures.theme import chooser, heat_map, inline
-from reports.pairwise import Level, against
-from reports.summary import SHOWN, primary_metric, title
+from reports.scores.evaluation import Evaluation
+from reports.tables.summary import SHOWN, primary_metric, title
 
 KEPT = ("mean_difference", "p", "p_holm", "ci_low", "ci_high", "p_worse", "p_equal", "p_better")
 

@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator
 
 import vl_convert
 
-from reports.export import markdown_escaped
 from reports.figures.gallery import Figure
-from reports.results import ResultsError
+from reports.runs.results import ResultsError
+from reports.tables.export import markdown_escaped
 
 FORMATS = ("pdf", "svg", "png")
 COLUMN_WIDTHS = {"single": 252, "double": 510}  # points: 89 and 180 mm

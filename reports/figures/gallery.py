@@ -6,7 +6,9 @@ from dataclasses import dataclass
 import altair as alt
 import pandas as pd
 
-from reports.evaluation import Evaluation
+from reports.comparison.fixed_test import has_one_test_set
+from reports.comparison.learning import curve_table, curves, has_shares
+from reports.comparison.pairwise import Level
 from reports.figures.balance import balance
 from reports.figures.comparison import class_f1, comparison
 from reports.figures.confusion import confusion
@@ -17,11 +19,9 @@ from reports.figures.learning import learning_curves
 from reports.figures.patients import score_over_patients, with_last
 from reports.figures.reliability import reliability_diagram
 from reports.figures.tradeoff import tradeoff
-from reports.holdout import has_one_test_set
-from reports.learning import curve_table, curves, has_shares
-from reports.pairwise import Level
-from reports.summary import primary_metric
-from reports.summary import title as metric_title
+from reports.scores.evaluation import Evaluation
+from reports.tables.summary import primary_metric
+from reports.tables.summary import title as metric_title
 
 TEXTS = {
     "comparison": (
@@ -119,7 +119,7 @@ class Figure:
 
 
 def gallery(evaluation: Evaluation, pairs: pd.DataFrame, level: Level) -> Iterator[Figure]:
-    """Draw every figure that the run has data for; `pairs` are the comparisons of `reports.pairwise.pairwise` at `level`."""
+    """Draw every figure that the run has data for; `pairs` are the comparisons of `reports.comparison.pairwise.pairwise` at `level`."""
     results = evaluation.results
     noun = results.data.get("group_noun") or "group"
 

@@ -4,7 +4,7 @@ import altair as alt
 import pandas as pd
 
 from reports.figures.theme import chooser, family_color, inline
-from reports.results import Results
+from reports.runs.results import Results
 
 MEASURES = {"valid_loss": "Validation loss", "train_loss": "Training loss", "valid_score": "Validation score"}
 

@@ -7,7 +7,7 @@ from reports.figures.theme import family_color, inline
 
 
 def score_over_patients(table: pd.DataFrame, y_title: str, noun: str) -> alt.LayerChart:
-    """Draw the rows of `reports.learning.curve_table`: mean, and the interval over draws of folds and of groups within them."""
+    """Draw the rows of `reports.comparison.learning.curve_table`: mean, and the interval over draws of folds and of groups within them."""
     base = alt.Chart(inline(table))
     x = alt.X("n_patients:Q", title=f"training {noun}s", scale=alt.Scale(type="log", nice=False, padding=20))
     scale = alt.Scale(zero=False, nice=True)

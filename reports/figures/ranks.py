@@ -3,7 +3,7 @@
 import altair as alt
 import pandas as pd
 
-from reports.across import Across, cliques
+from reports.comparison.across import Across, cliques
 from reports.figures.theme import FAMILY_COLORS, ROW_HEIGHT, family_color, inline
 
 BAR, TEXT = "#888", 12

@@ -4,11 +4,11 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from reports.costs import model_costs, pareto_front
-from reports.evaluation import Evaluation
 from reports.figures.comparison import ranked
 from reports.figures.theme import chooser, family_color, inline
-from reports.summary import primary_metric, title
+from reports.runs.costs import model_costs, pareto_front
+from reports.scores.evaluation import Evaluation
+from reports.tables.summary import primary_metric, title
 
 COSTS = {
     "latency_ms": "Encode + predict (ms per image)",

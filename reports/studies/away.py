@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pandas as pd
 
-from reports.held_out import held_out_table
-from reports.learning import all_right
-from reports.metrics import f1_of_images
+from reports.comparison.final_test import held_out_table
+from reports.comparison.learning import all_right
+from reports.scores.metrics import f1_of_images
 from reports.studies.runs import StudyResults, StudyRun
 
 AWAY_COLUMNS = [

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from reports.pairwise import Level
-from reports.results import ResultsError
-from reports.statistics import FloatArray, bayesian_t_test, corrected_t_test, holm
+from reports.comparison.pairwise import Level
+from reports.comparison.significance import FloatArray, bayesian_t_test, corrected_t_test, holm
+from reports.runs.results import ResultsError
 from reports.studies.runs import BASE, StudyResults, StudyRun
 
 Pairs = list[tuple[StudyRun, StudyRun]]  # base and changed, with the same seed

@@ -8,23 +8,23 @@ from typing import Any
 
 import pandas as pd
 
-from reports.across import Across, in_words, ranks_table
-from reports.export import plain, table_files
+from reports.comparison.across import Across, in_words, ranks_table
+from reports.comparison.learning import crossing, crossing_in_words, curve_table, curves, has_shares
+from reports.comparison.pairwise import Level
 from reports.figures.files import figure_files
 from reports.figures.gallery import Figure
 from reports.figures.patients import score_over_patients, with_last
 from reports.figures.ranks import critical_differences, scores_by_data_set
 from reports.figures.study import away_chart, effects_chart
-from reports.learning import crossing, crossing_in_words, curve_table, curves, has_shares
-from reports.offline import render
-from reports.pairwise import Level
-from reports.provenance import caption
+from reports.pages.offline import render
+from reports.pages.write import write_whole
+from reports.runs.provenance import caption
 from reports.studies.away import away_in_words, away_table
 from reports.studies.effects import effects_in_words, effects_table, families_table
 from reports.studies.runs import StudyResults, load_study, ranks, scores_table, unfinished_in_words
 from reports.studies.seeds import seeds_in_words, seeds_table
-from reports.summary import title
-from reports.write import write_whole
+from reports.tables.export import plain, table_files
+from reports.tables.summary import title
 
 NOTES = {
     "effects": (
@@ -85,7 +85,7 @@ def write_study(
 
     Raises
     ------
-    reports.results.ResultsError
+    reports.runs.results.ResultsError
         If the study or one of its runs cannot be read.
     """
     level = level or Level()

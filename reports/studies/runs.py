@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from reports.across import Across, across
-from reports.evaluation import Evaluation, evaluate
-from reports.results import Results, ResultsError, load, seal
-from reports.summary import primary_metric
+from reports.comparison.across import Across, across
+from reports.runs.results import Results, ResultsError, load, seal
+from reports.scores.evaluation import Evaluation, evaluate
+from reports.tables.summary import primary_metric
 
 BASE = "base"
 FILE = "study.json"

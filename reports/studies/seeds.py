@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import scipy
 
-from reports.statistics import FloatArray
+from reports.comparison.significance import FloatArray
 from reports.studies.runs import BASE, StudyResults
 
 SEED_COLUMNS = [

@@ -23,12 +23,12 @@ import pandas as pd
 from radiographs.read import read_picture
 from radiographs.terms import parts_of
 
-from bench.deploy.inputs import Item, see
-from bench.deploy.model import Model, load_model
-from bench.deploy.predict import Settings, answers, predict_to
-from bench.misfit import HARDLY, misfit_of
-from reports.held_out import score_table
-from reports.results import Results, load
+from bench.audit.mismatch import HARDLY, misfit_of
+from bench.inference.inputs import Item, see
+from bench.inference.model import Model, load_model
+from bench.inference.predict import Settings, answers, predict_to
+from reports.comparison.final_test import score_table
+from reports.runs.results import Results, load
 
 TERMS = {
     "Cervical Spine": "CSPINE", "Thoracic Spine": "TSPINE", "Lumbar Spine": "LSPINE", "Feet": "FOOT", "Clavicles": "CLAVICLE",

@@ -7,7 +7,7 @@ claimed difference is an error. The rates are printed, and stand in docs/statist
 import numpy as np
 import pytest
 
-from reports.statistics import corrected_t_test, percentile_interval, resample_groups
+from reports.comparison.significance import corrected_t_test, percentile_interval, resample_groups
 
 pytestmark = pytest.mark.slow
 

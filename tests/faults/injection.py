@@ -31,8 +31,8 @@ head = { class = "baselines.svm:SVM", C = [1], gamma = [1] }
 """
 _SERVER = """
 import ctypes, json, os, sys
-import bench.cli, bench.session, bench.lock, bench.samples, baselines.prior, baselines.svm, baselines.thumbnail  # before the fork: once
-import reports.report, reports.results, reports.terminal, pyarrow.parquet, scipy.special, sklearn.svm, threadpoolctl
+import bench.cli, bench.session.run, bench.store.lock, bench.data.pictures, baselines.prior, baselines.svm, baselines.thumbnail  # before the fork: once
+import reports.pages.report, reports.runs.results, reports.pages.terminal, pyarrow.parquet, scipy.special, sklearn.svm, threadpoolctl
 import cv2, numpy, radiographs.png, radiographs.sources
 from radiographs.read import read_picture
 radiographs.png.plain_grey(cv2.imencode(".png", numpy.zeros((64, 64), numpy.uint8))[1].tobytes(), 10**6)  # compiled, too; starts no thread

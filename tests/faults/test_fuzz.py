@@ -24,9 +24,9 @@ from radiographs.sources import Hints, SourceError, open_source
 from radiographs.splits import PARTS, SplitsError, check_splits, digest, make_splits, read_splits, write_splits
 
 from bench.errors import UserError
-from bench.store import Cell, RunFolder, is_sealed, sealed
-from bench.suite import load_suite, parse_setting
-from reports.results import ResultsError, load
+from bench.recipes.suite import load_suite, parse_setting
+from bench.store.run_folder import Cell, RunFolder, is_sealed, sealed
+from reports.runs.results import ResultsError, load
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 FEW = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -11,16 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from bench.lock import Lock
-from bench.store import RunFolder, StoreError
+from bench.store.lock import Lock
+from bench.store.run_folder import RunFolder, StoreError
 from tests.faults.injection import SUITE, contents, leftovers
 
 COMMAND = [sys.executable, "-m", "bench.cli", "run", "--all", "--suite", "small.toml", "--data", "data", "--out", "run"]
 RACE = """
 import sys
 from pathlib import Path
-from bench.lock import Lock
-from bench.store import RunFolder, StoreError
+from bench.store.lock import Lock
+from bench.store.run_folder import RunFolder, StoreError
 folder = RunFolder(Path(sys.argv[1]))
 sys.stdin.readline()
 try:

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from bench.store import SCHEMA, sealed
+from bench.store.run_folder import SCHEMA, sealed
 
 Command = Callable[..., Any]
 GOLDEN = Path(__file__).parents[1] / "golden"

@@ -64,7 +64,7 @@ def test_a_first_line_may_name_the_separator(tmp_path: Path, line: str) -> None:
 
 
 def test_a_card_and_a_suite_may_begin_with_a_mark(tmp_path: Path) -> None:
-    from bench.suite import load_suite
+    from bench.recipes.suite import load_suite
 
     (tmp_path / "card.toml").write_bytes(codecs.BOM_UTF8 + b'name = "mine"\ntitle = "Mine"\n')
     assert read_card(tmp_path / "card.toml").name == "mine"

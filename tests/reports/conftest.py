@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from reports.results import Results, load
+from reports.runs.results import Results, load
 
 HOSTILE = (
     "<script>alert(1)</script>",

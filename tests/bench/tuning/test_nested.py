@@ -9,12 +9,12 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from bench.cell import Data, Runner
-from bench.encodings import Encodings
-from bench.live import View
-from bench.model import Resources
-from bench.store import Cell
-from bench.suite import load_suite
+from bench.cells.encodings import Encodings
+from bench.cells.runner import Data, Runner
+from bench.recipes.build import Resources
+from bench.recipes.suite import load_suite
+from bench.store.run_folder import Cell
+from bench.terminal.progress import View
 from bench.tuning.journal import open_journal
 from bench.tuning.study import Budget, Tuner
 

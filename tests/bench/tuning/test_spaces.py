@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from bench.cell import recipe_digest
+from bench.cells.runner import recipe_digest
 from bench.errors import UserError
-from bench.suite import load_suite
+from bench.recipes.suite import load_suite
+from bench.recipes.toml import suite_as_toml
 from bench.tuning.journal import open_journal
-from bench.tuning.toml import suite_as_toml
 
 Command = Callable[..., Any]
 

@@ -18,11 +18,11 @@ import pandas as pd
 import pytest
 
 from baselines.selection import best_f1_samples
-from bench.store import Cell
-from bench.suite import load_suite
+from bench.recipes.suite import load_suite
+from bench.store.run_folder import Cell
 from bench.tuning.study import Budget, Study, Trial
-from reports.results import load
-from reports.tuning import tuning_in_words
+from reports.runs.results import load
+from reports.runs.tuning import tuning_in_words
 
 Command = Callable[..., Any]
 TRIALS = 6

@@ -1,0 +1,1 @@
+"""Images whose label does not fit what they show."""

@@ -1,0 +1,166 @@
+"""``bench audit``: which exams of a DICOM tree hold images that do not fit their registration. No file of the tree is ever written to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from radiographs.disk import write_whole
+from radiographs.readers import SECONDS
+from radiographs.terms import unknown_classes
+from radiographs.walk import Found, find_pictures
+
+from bench.audit.images import Compared, Deployed, compare
+from bench.audit.retagged import log_beside, write_corrected
+from bench.errors import UserError
+from reports.pages import worklist
+from reports.tables.export import csv_text
+
+_TEXTS = {
+    "accession": "accession", "study": "study_uid", "series": "series_uid", "instance": "instance_uid", "modality": "modality",
+    "body_part": "body_part_examined", "view": "view_position", "study_description": "study_description", "requested": "requested",
+    "series_description": "series_description", "protocol": "protocol_name",
+}  # fmt: skip  # of a registration, and what images.csv calls it
+
+
+@dataclass(frozen=True)
+class AuditOutcome:
+    """What was found, and the files that say so.
+
+    `listed` exams do not fit; `copied` and `refused` are files of --write-tags.
+    """
+
+    exams: int
+    listed: int
+    images: int
+    counts: dict[str, int]  # of images, by status
+    unknown_classes: tuple[str, ...]
+    written: tuple[Path, ...]
+    copied: int = 0
+    refused: int = 0
+
+
+def audit(
+    model: Deployed,
+    tree: Path,
+    out: Path,
+    *,
+    write_tags: Path | None = None,
+    json: bool = False,
+    threshold: float = 0.5,
+    pseudonyms: bool = False,
+    workers: int = 1,
+    seconds: float = SECONDS,
+    counting: Callable[[str, int], AbstractContextManager[Callable[[int], object]]] = lambda *_: nullcontext(int),
+) -> AuditOutcome:
+    """Compare every radiograph of a tree with its registration; write worklist.csv, images.csv, audit.html and, if asked, audit.json.
+
+    Parameters
+    ----------
+    write_tags
+        Folder for copies with a corrected BodyPartExamined; None: none are made.
+    threshold
+        Misfit from which on an exam is listed.
+    pseudonyms
+        Running numbers for exams and files, and no texts of headers.
+    seconds
+        That a file may take.
+    counting
+        Shows progress: gives a function that takes the number done so far.
+
+    Raises
+    ------
+    UserError
+        If the tree holds no pictures, or a folder to write to lies in it or is in use.
+    """
+    _check_folders(tree, out, write_tags, threshold)
+    found = find_pictures(tree)
+    if not found.files:
+        raise UserError(f"{tree}: holds no DICOM files")
+    with counting("comparing images with registrations", len(found.files)) as progress:
+        compared = compare(model, tree, found.files, threshold, workers, progress, seconds)
+    images = pd.DataFrame(compared.rows)
+    exams = worklist.rank_exams(images, threshold)
+    listed = set(exams.loc[exams["status"] == worklist.MISFIT, "exam"])
+    reasons = pd.Series(dtype=object)
+    if write_tags is not None:
+        reasons = write_corrected(images, compared.registrations, listed, tree, write_tags)["reason"]
+    facts = _facts(model, found, threshold, pseudonyms=pseudonyms)
+    return AuditOutcome(
+        exams=len(exams),
+        listed=len(listed),
+        images=len(images),
+        counts={status: int((images["status"] == status).sum()) for status in worklist.STATUSES},
+        unknown_classes=tuple(facts["unknown_classes"]),
+        written=(*_write(images, compared, facts, out, json=json), *([log_beside(write_tags)] if write_tags else [])),
+        copied=int((reasons == "").sum()),
+        refused=int((reasons != "").sum()),
+    )
+
+
+def _check_folders(tree: Path, out: Path, write_tags: Path | None, threshold: float) -> None:
+    if not tree.is_dir():
+        raise UserError(f"{tree}: is no folder: give the top of a tree of DICOM files")
+    if not 0 < threshold <= 1:
+        raise UserError(f"--threshold {threshold}: give more than 0, at most 1")
+    for option, folder in (("--out", out), ("--write-tags", write_tags)):
+        if folder is not None and folder.resolve().is_relative_to(tree.resolve()):
+            raise UserError(f"{option} {folder}: lies in the tree, which is never written to: give a folder elsewhere")
+    if write_tags is not None and write_tags.exists() and (not write_tags.is_dir() or any(write_tags.iterdir())):
+        raise UserError(f"--write-tags {write_tags}: is there already and not empty: give a new folder")
+    if write_tags is not None and log_beside(write_tags).exists():
+        raise UserError(f"--write-tags {write_tags}: its log {log_beside(write_tags)} is there: give a new folder")
+
+
+def _facts(model: Deployed, found: Found, threshold: float, *, pseudonyms: bool) -> dict[str, Any]:
+    return {
+        "model": model.name,
+        "classes": list(model.classes),
+        "threshold": threshold,
+        "pseudonyms": pseudonyms,
+        "several_labels": model.rule.task != "multiclass",
+        "unknown_classes": list(unknown_classes(model.classes)),
+        "passed_over": found.notes,
+    }
+
+
+def _write(
+    images: pd.DataFrame, compared: Compared, facts: dict[str, Any], out: Path, *, json: bool
+) -> tuple[Path, ...]:
+    """Write the tables and the page; with pseudonyms, names and texts of headers stay out of all of them."""
+    pictures = compared.evidence.pictures
+    if facts["pseudonyms"]:
+        images, pictures = _pseudonymised(images, pictures)
+    else:
+        images = images.assign(**_texts(images["file"], compared))
+    exams = worklist.rank_exams(images, facts["threshold"])
+    contents = {
+        "worklist.csv": worklist.worklist_csv(exams),
+        "images.csv": csv_text(images),
+        "audit.html": worklist.html(exams, images, pictures, facts),
+    }
+    if json:
+        contents["audit.json"] = worklist.worklist_json(exams, images, facts)
+    for name, content in contents.items():
+        write_whole(out / name, content)
+    return tuple(out / name for name in contents)
+
+
+def _texts(files: pd.Series, compared: Compared) -> dict[str, list[str]]:
+    """Columns of what the headers say."""
+    known = [compared.registrations.get(file) for file in files]
+    texts = {column: [getattr(each, name, "") for each in known] for name, column in _TEXTS.items()}
+    lists = {"anatomic_region": "region_codes", "damaged_entries": "damaged"}
+    return texts | {column: ["; ".join(getattr(each, name, ())) for each in known] for column, name in lists.items()}
+
+
+def _pseudonymised(images: pd.DataFrame, pictures: dict[str, bytes]) -> tuple[pd.DataFrame, dict[str, bytes]]:
+    """Call exams and files by running numbers, in the order of the walk, from which nothing can be computed back."""
+    exams = {name: f"exam-{k:05d}" for k, name in enumerate((n for n in images["exam"].unique() if n), start=1)}
+    files = {name: f"image-{k:06d}" for k, name in enumerate(images["file"], start=1)}
+    named = images.assign(exam=images["exam"].map(exams).fillna(""), file=images["file"].map(files))
+    return named.drop(columns="sha256"), {files[file]: picture for file, picture in pictures.items()}

@@ -1,0 +1,246 @@
+"""Every file of a DICOM tree, read by threads, looked at by the model in blocks, and compared with its registration. Reading only."""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+from radiographs.dicom import DicomError
+from radiographs.preprocess import Preprocessing
+from radiographs.read import UnreadableImageError, read_picture
+from radiographs.readers import SECONDS, CutOffError, in_order, readers
+from radiographs.registration import Registration, read_registration
+
+from bench.audit.mismatch import judge, not_read
+from bench.errors import UserError
+from reports.pages.worklist import JUDGED, MAX_ROWS, NOT_SURE, STRANGE
+
+BLOCK = 256  # images that the model looks at together
+RADIOGRAPHS = ("", "CR", "DX", "DR", "RG", "OT")  # modalities; other ones are passed over, by name
+_AHEAD = 64  # files begun and not yet looked at
+_PICTURES = 1000  # kept as evidence: those that fit least
+_SIDE, _QUALITY = 192, 65
+
+
+class Deployed(Protocol):
+    """A model as `bench.inference.model.load_model` opens it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def classes(self) -> tuple[str, ...]: ...
+    @property
+    def preprocessing(self) -> Preprocessing: ...
+    @property
+    def rule(self) -> Any:
+        """Has `task` and `calibrated`, which takes and gives probabilities (n, n_classes)."""
+        ...
+
+    def look(self, images: np.ndarray) -> Any:
+        """Look at (n, side, side) uint8: probability, decision (labels, sure) and strangeness of each."""
+        ...
+
+
+@dataclass(frozen=True)
+class Read:
+    """One file: what it is registered as and its pixels (side, side), or why not; with pixels, the reason is a remark on them."""
+
+    file: str
+    registration: Registration | None = None
+    pixels: np.ndarray | None = None
+    sha256: str = ""
+    frames: int = 1
+    reason: str = ""
+
+
+@dataclass
+class Compared:
+    """What was found so far.
+
+    Attributes
+    ----------
+    rows : list of dict
+        One for each file, in their order: file, exam, what `bench.audit.mismatch.judge` says, sha256, frames.
+    registrations : dict
+        By file, of those whose header could be read.
+    """
+
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    registrations: dict[str, Registration] = field(default_factory=dict)
+    evidence: Evidence = field(default_factory=lambda: Evidence())
+    exams: Exams = field(default_factory=lambda: Exams())
+
+
+def compare(
+    model: Deployed,
+    tree: Path,
+    files: Iterable[Path],
+    threshold: float,
+    workers: int,
+    progress: Callable[[int], object],
+    seconds: float = SECONDS,
+) -> Compared:
+    """Compare files with their registrations; memory holds a block of images and the rows.
+
+    Parameters
+    ----------
+    threshold
+        Misfit from which on an image that no answer fits is evidence.
+    progress
+        Called with the number of files done.
+    seconds
+        That a file may take, after which it is given up and what reads it is ended.
+    """
+    settings, compared = model.preprocessing, Compared()
+    with ThreadPoolExecutor(workers) as pool:
+        try:
+            reads = in_order(pool, lambda path: _read_within(seconds, path, tree, settings), files, _AHEAD)
+            while block := list(islice(reads, BLOCK)):
+                for read, judgement in zip(block, _judged(model, block, threshold), strict=True):
+                    _add(compared, read, judgement)
+                progress(len(compared.rows))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return compared
+
+
+def _add(compared: Compared, read: Read, judgement: dict[str, Any]) -> None:
+    exam = compared.exams.name(read.registration)
+    compared.rows.append({"file": read.file, "exam": exam, **judgement, "sha256": read.sha256, "frames": read.frames})
+    compared.evidence.keep(read, judgement)
+    if read.registration is not None:
+        compared.registrations[read.file] = read.registration
+
+
+def _read_within(seconds: float, path: Path, tree: Path, settings: Preprocessing) -> Read:
+    """As `_read`, in a process that is ended when it takes too long; what the header says is then read alone."""
+    try:
+        return readers().do(_read, path, tree, settings, seconds=seconds)
+    except CutOffError as error:
+        try:
+            registration = readers().do(_registration, path, seconds=seconds)
+        except (CutOffError, DicomError, OSError):
+            registration = None
+        return Read(path.relative_to(tree).as_posix(), registration, reason=str(error))
+
+
+def _registration(path: Path) -> Registration | None:
+    with path.open("rb") as stream:
+        return read_registration(stream)
+
+
+def _read(path: Path, tree: Path, settings: Preprocessing) -> Read:
+    file = path.relative_to(tree).as_posix()
+    if not _is_text(file):
+        return Read(file.encode("utf-8", "replace").decode(), reason="its name is no UTF-8: rename it")
+    registration = None
+    try:
+        registration = _registration(path)
+        if registration is None:
+            return Read(file, reason="no DICOM file")
+        if registration.modality.upper() not in RADIOGRAPHS:
+            return Read(file, registration, reason=f"no radiograph (modality {registration.modality[:16]})")
+        picture = read_picture(path, file)
+        pixels = settings.apply(picture.grey, picture.padding)
+        return Read(file, registration, pixels, picture.sha256, picture.frames, "; ".join(picture.remarks))
+    except (DicomError, UnreadableImageError) as error:
+        return Read(file, registration, reason=str(error).removeprefix(f"{file}: "))
+    except OSError as error:
+        return Read(file, registration, reason=f"cannot be opened ({error.strerror})")
+    except ModuleNotFoundError:
+        raise UserError("bench audit reads DICOM files, which needs: pip install 'xraybench[dicom]'") from None
+
+
+def _judged(model: Deployed, block: list[Read], threshold: float) -> list[dict[str, Any]]:
+    """What is said of the files of a block, in their order."""
+    rows = [not_read(read.reason) for read in block]
+    whole = [k for k, read in enumerate(block) if read.pixels is not None]
+    if not whole:
+        return rows
+    look = model.look(np.stack([block[k].pixels for k in whole]))  # (n, side, side)
+    probability = model.rule.calibrated(look.probability)  # (n, n_classes)
+    for row, k in enumerate(whole):
+        judgement = judge(
+            block[k].registration or Registration(),
+            tuple(model.classes),
+            probability[row],
+            look.decision.labels[row],
+            confidence=float(look.decision.confidence[row]),
+            sure=bool(look.decision.sure[row]),
+            strangeness=float(look.strangeness[row]),
+            several=model.rule.task != "multiclass",
+            threshold=threshold,
+        )
+        rows[k] = judgement | {"reason": block[k].reason}  # in what the file contradicts itself
+    return rows
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+@dataclass
+class Exams:
+    """Names of exams: the accession number or, without one, a UID; where two patients share it, with a number behind."""
+
+    names: dict[tuple[str, str], str] = field(default_factory=dict)
+    patients: Counter[str] = field(default_factory=Counter)
+
+    def name(self, registration: Registration | None) -> str:
+        """Name of a file's exam; empty where the header could not be read or names none."""
+        if registration is None or not registration.exam[1]:
+            return ""
+        key = registration.exam
+        if key not in self.names:
+            self.patients[key[1]] += 1
+            n = self.patients[key[1]]
+            self.names[key] = key[1] if n == 1 else f"{key[1]} (patient {n})"
+        return self.names[key]
+
+
+@dataclass
+class Evidence:
+    """Small pictures of the images that fit least, and of some that are set apart."""
+
+    worst: list[tuple[float, int, str, bytes]] = field(default_factory=list)  # a heap
+    apart: dict[str, bytes] = field(default_factory=dict)
+    kept: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def pictures(self) -> dict[str, bytes]:
+        """WebP files by file."""
+        return {**{file: picture for _, _, file, picture in self.worst}, **self.apart}
+
+    def keep(self, read: Read, judgement: dict[str, Any]) -> None:
+        """Keep a picture of an image that the page may show."""
+        status, misfit = judgement["status"], judgement["misfit"]
+        if read.pixels is None:
+            return
+        if status == JUDGED and judgement["contradicted"]:
+            self.kept[status] += 1
+            heapq.heappush(self.worst, (misfit, -self.kept[status], read.file, _small(read.pixels)))
+            if len(self.worst) > _PICTURES:
+                heapq.heappop(self.worst)
+        elif status in (NOT_SURE, STRANGE) and self.kept[status] < MAX_ROWS:
+            self.kept[status] += 1
+            self.apart[read.file] = _small(read.pixels)
+
+
+def _small(pixels: np.ndarray) -> bytes:
+    """WebP file of a preprocessed image (side, side) uint8."""
+    side = min(_SIDE, *pixels.shape)
+    small = cv2.resize(pixels, (side, side), interpolation=cv2.INTER_AREA)
+    return cv2.imencode(".webp", small, [cv2.IMWRITE_WEBP_QUALITY, _QUALITY])[1].tobytes()

@@ -1,0 +1,123 @@
+"""Copies of DICOM files with a corrected BodyPartExamined, and beside their folder, which holds nothing else, the log of what was done and what not.
+
+A copy is made where the exam is in the list, the image is judged, and its body part is contradicted, or is not there. What the model shows must
+have a term of the standard (several parts: only where the standard has one for just these). Where AnatomicRegionSequence names
+something else no copy is made, for it would contradict itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from radiographs.dicom import DicomError
+from radiographs.disk import write_whole
+from radiographs.registration import Registration
+from radiographs.retag import new_instance_uid, with_body_part
+from radiographs.terms import Parts, fits, is_rest, parts_of, parts_of_codes, term_of
+
+from bench.audit.mismatch import BODY_PART
+from reports.pages.worklist import JUDGED
+from reports.tables.export import csv_text
+
+COLUMNS = (
+    "source", "copy", "old_part", "new_part", "old_uid", "new_uid", "sha256_source", "sha256_copy", "series", "whole_series", "reason",
+)  # fmt: skip
+
+
+def write_corrected(
+    images: pd.DataFrame,
+    registrations: dict[str, Registration],
+    listed: set[str],
+    tree: Path,
+    out: Path,
+) -> pd.DataFrame:
+    """Write copies below a folder, at the places that the files have in the tree, and the log beside the folder.
+
+    Parameters
+    ----------
+    images
+        As `bench.audit.audit` makes it: file, exam, status, predicted, contradicted, sha256.
+    registrations
+        By file.
+    listed
+        Exams that do not fit.
+
+    Returns
+    -------
+    DataFrame
+        The log, `COLUMNS`: a row for each file that was copied (reason empty) or that should be and was not. `whole_series`
+        says whether every image of the series that was read got the same term: BodyPartExamined belongs to a series.
+    """
+    rows = [
+        _copy(image, registrations[image["file"]], tree, out)
+        for image in _to_correct(images[images["exam"].isin(listed)], registrations)
+    ]
+    log = _with_series(pd.DataFrame(rows, columns=[*COLUMNS]), registrations)
+    write_whole(log_beside(out), csv_text(log))
+    return log
+
+
+def log_beside(out: Path) -> Path:
+    """Path of the log: who sends the folder to an archive sends nothing else.
+
+    >>> log_beside(Path("/audit/corrected")).as_posix()
+    '/audit/corrected-retagged.csv'
+    """
+    out = out.resolve()
+    return out.with_name(f"{out.name}-retagged.csv")
+
+
+def _to_correct(images: pd.DataFrame, registrations: dict[str, Registration]) -> Iterator[dict[str, Any]]:
+    for image in images[images["status"] == JUDGED].to_dict("records"):
+        if BODY_PART in image["contradicted"].split("; ") or not registrations[image["file"]].body_part:
+            yield image
+
+
+def _copy(image: dict[str, Any], registration: Registration, tree: Path, out: Path) -> dict[str, Any]:
+    row = {
+        **dict.fromkeys(COLUMNS, ""),
+        "source": image["file"],
+        "old_part": registration.body_part,
+        "old_uid": registration.instance,
+        "sha256_source": image["sha256"],
+        "series": registration.series,
+    }
+    try:
+        term = _term(image["predicted"].split("; "), parts_of_codes(registration.region_codes))
+        data = (tree / image["file"]).read_bytes()
+        if hashlib.sha256(data).hexdigest() != image["sha256"]:
+            raise DicomError("was changed while the audit ran")
+        copy = with_body_part(data, term)
+    except DicomError as error:
+        return {**row, "reason": str(error)}
+    except OSError as error:
+        return {**row, "reason": f"cannot be read again ({error.strerror})"}
+    write_whole(out / image["file"], copy)
+    said = {"copy": image["file"], "new_part": term, "new_uid": new_instance_uid(registration.instance, term)}
+    return {**row, **said, "sha256_copy": hashlib.sha256(copy).hexdigest()}
+
+
+def _term(predicted: list[str], region: Parts) -> str:
+    """The standard's term for what the model shows."""
+    parts = frozenset().union(*(parts_of(name) for name in predicted))
+    term = term_of(parts)
+    if not term or any(is_rest(name) or not parts_of(name) for name in predicted):
+        raise DicomError(f"no term of the standard says just: {', '.join(predicted)}")
+    if region and not any(fits(region, name) for name in predicted):
+        raise DicomError("its AnatomicRegionSequence names another part, which the copy would contradict")
+    return term
+
+
+def _with_series(log: pd.DataFrame, registrations: dict[str, Registration]) -> pd.DataFrame:
+    """Say of each copy whether its whole series got the same term."""
+    files = pd.Series({file: registration.series for file, registration in registrations.items()}, dtype=object)
+    sizes, copied = files.value_counts(), log[log["copy"] != ""].groupby(["series", "new_part"]).size()
+    whole = [
+        ("yes" if row.series and copied[row.series, row.new_part] == sizes[row.series] else "no") if row.copy else ""
+        for row in log.itertuples()
+    ]
+    return log.assign(whole_series=whole)

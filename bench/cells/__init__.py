@@ -1,0 +1,1 @@
+"""One cell: its encodings, its key, the timed fit and the timed prediction."""

@@ -1,0 +1,1 @@
+"""Cells one after another, or in processes of this machine."""

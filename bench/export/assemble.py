@@ -1,0 +1,137 @@
+"""A fitted model written as a folder that stands by itself."""
+
+from __future__ import annotations
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from radiographs.disk import write_checksums
+
+from bench.cells.encodings import Encodings
+from bench.cells.runner import Data
+from bench.export.refit import Refitted
+from bench.inference.descriptor import View, pooled, write_watch
+from bench.inference.native import Native
+from bench.inference.novelty import MOST, Strangeness, fit_strangeness
+from bench.inference.package import ONNX, encoder_file, head_folder, write_arrays, write_facts
+from bench.recipes.build import Resources, build, family
+from bench.recipes.suite import Part
+
+TOLERANCE = 1e-3  # between the probabilities of the graph and of torch, both in float32
+_CHECKED = 16  # images that graph and classes are compared on
+_log = logging.getLogger(__name__)
+
+
+def assemble(
+    folder: Path,
+    name: str,
+    refitted: Refitted,
+    data: Data,
+    encodings: Encodings,
+    resources: Resources,
+    seed: int,
+    facts: dict[str, Any],
+) -> dict[str, Any]:
+    """Write everything of a model but its card into an empty folder, and return its facts.
+
+    Parameters
+    ----------
+    facts
+        What else model.json says.
+    """
+    (folder / "encoders").mkdir()
+    head_folder(folder).mkdir()
+    parts = [_write_encoder(folder, k, part, resources) for k, part in enumerate(refitted.spec.encoders)]
+    refitted.head.save(head_folder(folder))
+    _write_references(folder, refitted, encodings)
+    view = View(parts, refitted.head, resources)
+    watch = write_watch(folder, resources) if view.kind == "classical" else None
+    view = View(parts, refitted.head, resources, watch)
+    usual = _usual(view, refitted, data, encodings, seed)
+    usual.save(folder)
+    facts = {
+        "name": name,
+        "family": family(refitted.spec),
+        "task": data.task,
+        "classes": list(data.classes),
+        "mirror": refitted.spec.mirror,
+        "encoders": [_plain(part) for part in parts],
+        "head": _plain(refitted.spec.head),
+        "view": view.kind,
+        "watch": _plain(watch) if watch else None,
+        "trained_on": {
+            "n_images": len(refitted.rows),
+            "n_groups": len(set(data.groups[refitted.rows])),
+            "fit_seconds": refitted.seconds,
+            "chosen": getattr(refitted.head, "chosen_", {}),
+        },
+        **facts,
+    }
+    facts["graph"] = _write_graph(folder, facts, np.array(data.images[refitted.rows[:_CHECKED]]))
+    return facts
+
+
+def seal(folder: Path, facts: dict[str, Any]) -> None:
+    """Write model.json and the checksums; the folder is whole then."""
+    write_facts(folder, facts)
+    write_checksums(folder)
+
+
+def _plain(part: Part) -> dict[str, Any]:
+    """A part as it stands in model.json; its weights stand in the folder, not at a path."""
+    parameters = {key: value for key, value in part.parameters.items() if key != "weights"}
+    return {"class": part.class_, **json.loads(json.dumps(parameters))}
+
+
+def _write_encoder(folder: Path, k: int, part: Part, resources: Resources) -> Part:
+    encoder = build(part, resources, f"encoders.{k}")
+    if not hasattr(encoder, "save"):
+        return part
+    encoder.save(encoder_file(folder, k))
+    return Part.model_validate({**_plain(part), "start": "packaged"})
+
+
+def _write_references(folder: Path, refitted: Refitted, encodings: Encodings) -> None:
+    if refitted.references is None:
+        return
+    arrays = {}
+    for k, part in enumerate(refitted.spec.encoders):
+        arrays[f"{k}"] = encodings.get(part).values[refitted.references]
+        if refitted.spec.mirror:
+            arrays[f"{k}-mirrored"] = encodings.get(part, mirrored=True).values[refitted.references]
+    write_arrays(folder / "references.safetensors", arrays)
+
+
+def _usual(view: View, refitted: Refitted, data: Data, encodings: Encodings, seed: int) -> Strangeness:
+    """What training images look like, from encodings that are there already."""
+    rows = np.random.default_rng(seed).permutation(refitted.rows)[:MOST]
+    rows = np.sort(rows)
+    if view.position is not None:
+        seen = pooled(encodings.get(refitted.spec.encoders[view.position]).values[rows])
+    elif view.head is not None:
+        seen = view.head.describe(data.images[rows])
+    else:
+        seen = np.concatenate([encodings.get(part).values[rows] for part in view.parts], axis=1)
+    return fit_strangeness(seen, data.groups[rows], whitened=view.kind == "classical")
+
+
+def _write_graph(folder: Path, facts: dict[str, Any], images: np.ndarray) -> dict[str, Any] | None:
+    """Write model.onnx where every part is a network and the exporter is installed; return how far it is from torch."""
+    if not any(part["class"].startswith("deep.") for part in [*facts["encoders"], facts["head"]]):
+        return None
+    native = Native(folder, facts, "cpu", trusted=True)
+    try:
+        from bench.export.to_onnx import graph_of, largest_difference
+    except ModuleNotFoundError as error:
+        _log.warning("%s: no %s: pip install 'xraybench[deploy]' (%s)", folder.name, ONNX, error)
+        return None
+    graph = graph_of(native, facts)
+    if graph is None:
+        return None
+    differences = largest_difference(graph, native, images, folder / ONNX)
+    if differences["onnx_to_torch"] > TOLERANCE:
+        raise RuntimeError(f"{folder / ONNX}: differs from torch by {differences['onnx_to_torch']:.2g}")
+    return {"input": "images", "output": "probability", "n_checked": len(images), **differences}

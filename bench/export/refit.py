@@ -1,0 +1,138 @@
+"""A model fitted once more, to everything that the run may train on, with what its folds chose."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bench.cells import clock
+from bench.cells.encodings import Encodings
+from bench.cells.runner import Data, Runner
+from bench.inference.package import PackageError
+from bench.recipes.build import Inputs, Resources, build
+from bench.recipes.suite import ModelSpec
+from bench.store.run_folder import Cell, RunFolder
+
+Facts = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Refitted:
+    """A head fitted to all training images.
+
+    Attributes
+    ----------
+    spec : ModelSpec
+        With the values that most folds were tuned to, where it was tuned.
+    head : object
+    rows : array of int
+        Training images, by their place in the data.
+    references : array of int or None
+        Of a kernel machine, the images that it compares with.
+    seconds : float
+        What fitting took.
+    """
+
+    spec: ModelSpec
+    head: Any
+    rows: np.ndarray
+    references: np.ndarray | None
+    seconds: float
+
+
+def refit(
+    spec: ModelSpec,
+    name: str,
+    data: Data,
+    encodings: Encodings,
+    resources: Resources,
+    seed: int,
+    folds: Sequence[Facts],
+) -> Refitted:
+    """Fit a model to every image that stands in the splits, whatever its part.
+
+    Parameters
+    ----------
+    folds
+        What each fold chose, from `choices`.
+
+    Raises
+    ------
+    PackageError
+        If the model's head cannot be fitted without a validation part.
+    """
+    spec = typical(spec)
+    runner = Runner(Cell(name, 0, 0), spec, _all_train(data), encodings, resources, seed)
+    head = build(spec.head, resources, "head")
+    if not hasattr(head, "refit"):
+        raise PackageError(f"{name}: {spec.head.class_} has no refit(X, y, folds, seed): it cannot be exported")
+    train, *_ = runner.part_inputs(head)
+    X, y = _with_mirrored(train, data.y[runner.train])
+    with clock.measured() as cost:
+        head.refit(X, y, folds, seed)
+    references = None
+    if hasattr(head, "keep_support"):
+        references = runner.train[: X.shape[2]][head.keep_support()]
+    return Refitted(spec, head, runner.train, references, cost.seconds)
+
+
+def choices(folder: RunFolder, model: str) -> list[Facts]:
+    """What each finished fold of a model chose on its validation part: from cell.json, and from the JSON files beside its model.
+
+    Raises
+    ------
+    PackageError
+        If no fold is finished, or one is damaged.
+    """
+    found = []
+    for path in sorted((folder.root / "cells" / model).glob("r*-f*")):
+        repeat, fold = (int(word[1:]) for word in path.name.split("-"))
+        record, wrong = folder.read_cell(Cell(model, repeat, fold))
+        if wrong:
+            raise PackageError(f"{path}: {wrong}: give the same `bench run` again, which computes it again")
+        if record is not None and record["status"] == "done":
+            files = [
+                path / name for name in record["checksums"] if name.startswith("model/") and name.endswith(".json")
+            ]
+            found.append(record["chosen"] | _said(files))
+    if not found:
+        raise PackageError(f"{folder.root}: no fold of {model} is finished: run it first")
+    return found
+
+
+def typical(spec: ModelSpec) -> ModelSpec:
+    """Return the model with the value of each tuned parameter that most folds have."""
+    if spec.tuned is None:
+        return spec
+    values: Mapping[str, list[str]] = {}
+    for fold in spec.tuned.folds.values():
+        for key, value in fold.items():
+            values = {**values, key: [*values.get(key, []), json.dumps(value)]}
+    common = {key: json.loads(Counter(found).most_common(1)[0][0]) for key, found in values.items()}
+    return spec.with_values(common).model_copy(update={"tuned": None})
+
+
+def _said(files: Sequence[Path]) -> Facts:
+    facts: Facts = {}
+    for path in sorted(files):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        facts |= content if isinstance(content, dict) else {}
+    return facts
+
+
+def _all_train(data: Data) -> Data:
+    ids = data.splits["image_id"].unique()
+    return replace(data, splits=pd.DataFrame({"image_id": ids, "repeat": 0, "fold": 0, "part": "train"}))
+
+
+def _with_mirrored(train: Inputs, y: np.ndarray) -> tuple[Any, np.ndarray]:
+    if train.mirrored is None:
+        return train.values, y
+    return np.concatenate([train.values, train.mirrored]), np.concatenate([y, y])

@@ -1,0 +1,77 @@
+"""A finished run opened again, with the pixels that it was made from, to fit its models once more."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from radiographs.pixels import cached_images
+
+from bench.cells.encodings import Encodings
+from bench.cells.runner import Data
+from bench.inference.package import PackageError
+from bench.recipes.build import Resources
+from bench.recipes.suite import ModelSpec
+from bench.store.run_folder import RunFolder
+
+
+@dataclass(frozen=True)
+class Reopened:
+    """A run and what it was made from."""
+
+    folder: RunFolder
+    run: dict[str, Any]
+    data: Data
+    encodings: Encodings
+
+    def spec(self, model: str) -> ModelSpec:
+        """A model as it was run."""
+        return ModelSpec.model_validate(self.run["suite"]["models"][model])
+
+
+def reopen(root: Path, cache: Path, resources: Resources) -> Reopened:
+    """Open a run.
+
+    Parameters
+    ----------
+    cache
+        Where the pixels of runs are kept.
+    resources
+        All but the task, which the run decides.
+
+    Raises
+    ------
+    ResultsError
+        If the run folder is damaged.
+    PackageError
+        If its pixels are no longer in the cache.
+    """
+    from reports.runs.results import load
+
+    results = load(root)
+    run, manifest = results.run, results.manifest
+    images = cached_images(run["pixels"]["key"], cache)
+    usable = manifest[manifest["status"] == "ok"].reset_index(drop=True)
+    if images is None or len(images) != len(usable):
+        raise PackageError(
+            f"{root}: its preprocessed images are no longer in the cache ({cache}): give the same `bench run` again, which brings them back"
+        )
+    position = {name: k for k, name in enumerate(results.classes)}
+    y = np.zeros((len(usable), len(position)), np.int8)
+    for row, labels in enumerate(usable["labels"]):
+        y[row, [position[label] for label in labels]] = 1
+    data = Data(
+        image_ids=usable["image_id"].to_numpy(str),
+        images=images,
+        groups=usable["group"].to_numpy(str),
+        y=y,
+        classes=tuple(results.classes),
+        task=results.data["task"],
+        at_least_one=results.data["at_least_one"],
+        splits=results.splits,
+        splits_digest=run["splits"]["digest"],
+        preprocess_seconds=run["pixels"]["seconds"],
+    )
+    return Reopened(RunFolder(root), run, data, Encodings(images, run["pixels"]["key"], cache, resources))

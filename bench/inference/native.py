@@ -1,0 +1,145 @@
+"""A model folder at work with the classes that were trained: the same numbers as in the run.
+
+Images go through in blocks of a fixed size, the last one filled up: matrix products and convolutions add in an order that depends on the
+number of rows, and an image must get the same numbers alone as among others.
+"""
+
+from __future__ import annotations
+
+import inspect
+import pkgutil
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.inference.descriptor import View, watch_of
+from bench.inference.package import PackageError, encoder_file, head_folder, read_arrays
+from bench.recipes.build import Inputs, Resources, build, install_hint, predict
+from bench.recipes.suite import Part
+
+BLOCK = 8  # images that go through together
+_FROZEN = "deep.frozen:Frozen"
+_OURS = re.compile(r"(baselines|deep)\.\w+:\w+")
+
+
+class Native:
+    """Encoders and head of a model folder.
+
+    Parameters
+    ----------
+    folder, facts
+        The model and its model.json.
+    device
+        "auto", "cpu" or "cuda".
+    trusted
+        Whether classes from outside of xraybench may be imported and called: such a class can do anything.
+    compiled
+        Whether OpenVINO runs the frozen networks among the encoders, and the one that watches over a classical model.
+    """
+
+    def __init__(
+        self, folder: Path, facts: dict[str, Any], device: str, *, trusted: bool = False, compiled: bool = False
+    ) -> None:
+        for part in [*facts["encoders"], facts["head"]]:
+            if not trusted and not _OURS.fullmatch(part["class"]):
+                raise PackageError(
+                    f"{folder}: names {part['class']}, which is not part of xraybench: --trust-code if you know it"
+                )
+        resources = Resources(task=facts["task"], device=device, offline=True)
+        self.name = "openvino" if compiled else "native"
+        self.mirror = bool(facts["mirror"])
+        self.parts = [Part.model_validate(part) for part in facts["encoders"]]
+        watch = watch_of(folder, facts)
+        if compiled:
+            _see_that_it_can_be_compiled(folder, [*self.parts, *([watch] if watch else [])])
+            self.parts, watch = [_compiled(part) for part in self.parts], _compiled(watch) if watch else None
+        self.encoders = [_encoder(folder, k, part, resources) for k, part in enumerate(self.parts)]
+        self.head = load_head(facts["head"]["class"], head_folder(folder), device)
+        references = folder / "references.safetensors"
+        self.references = read_arrays(references) if references.is_file() else {}
+        self.landmarks = self._landmarks()
+        self.view = View(self.parts, self.head, resources, watch)
+
+    def look(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Probabilities (n, n_classes) float64 of images (n, h, w) uint8, and descriptions (n, d) float32 of what is seen in them."""
+        found = [self._block(images[begin : begin + BLOCK]) for begin in range(0, len(images), BLOCK)]
+        probability, description = zip(*found, strict=True)
+        return np.concatenate(probability), np.concatenate(description)
+
+    def _block(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        n = len(images)
+        images = np.concatenate([images, np.repeat(images[-1:], BLOCK - n, axis=0)])
+        encoded = [encoder.encode(images) for encoder in self.encoders]
+        probability = predict(self.head, self._inputs(images, encoded))
+        return probability[:n], self.view.describe(images, encoded)[:n]
+
+    def _inputs(self, images: np.ndarray, encoded: list[np.ndarray]) -> Inputs:
+        if not encoded:
+            return Inputs(images)
+        if getattr(self.head, "pairwise", False):
+            found = zip(self.landmarks, encoded, strict=True)
+            return Inputs(np.stack([known.distances(values) for known, values in found]))  # (n_encodings, n, m)
+        if getattr(self.head, "by_rows", False):
+            return Inputs(encoded[0])
+        mirrored = None
+        if self.mirror:
+            turned = np.ascontiguousarray(images[:, :, ::-1])
+            mirrored = np.concatenate([encoder.encode(turned) for encoder in self.encoders], axis=1)
+        return Inputs(np.concatenate(encoded, axis=1), mirrored)
+
+    def _landmarks(self) -> list[Any]:
+        """What a kernel machine compares with, for each encoder; nothing for other heads."""
+        if not self.references:
+            return []
+        from baselines.distances import Landmarks
+
+        refs = self.references
+        return [Landmarks(refs[f"{k}"], refs.get(f"{k}-mirrored")) for k in range(len(self.parts))]
+
+
+def _compiled(part: Part) -> Part:
+    return part.changed(engine="openvino") if part.class_ == _FROZEN else part
+
+
+def _see_that_it_can_be_compiled(folder: Path, parts: Sequence[Part]) -> None:
+    if not any(part.class_ == _FROZEN for part in parts):
+        raise PackageError(f"{folder}: has no network that OpenVINO could run: leave out --engine openvino")
+    from deep.compiled import import_openvino
+
+    try:
+        import_openvino()
+    except ValueError as error:
+        raise PackageError(f"--engine openvino: {error}") from None
+
+
+def _encoder(folder: Path, k: int, part: Part, resources: Resources) -> Any:
+    file = encoder_file(folder, k)
+    if file.is_file():
+        part = Part.model_validate({"class": part.class_, **part.parameters, "weights": str(file)})
+    encoder = build(part, resources, f"encoders.{k}")
+    if hasattr(encoder, "for_prediction"):
+        encoder.for_prediction()
+    return encoder
+
+
+def load_head(class_: str, folder: Path, device: str) -> Any:
+    """Read a head that predicts.
+
+    Raises
+    ------
+    PackageError
+        If its class cannot be read back.
+    """
+    try:
+        kind = pkgutil.resolve_name(class_)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise PackageError(
+            f"{folder}: needs {class_}, which cannot be loaded here ({error}){install_hint(class_)}"
+        ) from None
+    if not hasattr(kind, "load"):
+        raise PackageError(f"{class_}: has no load(folder), so that a saved one cannot be used")
+    options = {"device": device} if "device" in inspect.signature(kind.load).parameters else {}
+    return kind.load(folder, **options)

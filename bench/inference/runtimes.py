@@ -1,0 +1,86 @@
+"""A model folder at work as one graph, by ONNX Runtime or OpenVINO: no torch, and none of the code that trained it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.inference.native import BLOCK
+from bench.inference.package import ONNX, PackageError
+
+OUTPUTS = ("probability", "description")
+
+
+class OnnxGraph:
+    """The graph in ONNX Runtime, in float32."""
+
+    name = "onnx"
+
+    def __init__(self, file: Path) -> None:
+        import onnxruntime
+
+        known = onnxruntime.get_available_providers()
+        providers = [name for name in ("CUDAExecutionProvider", "CPUExecutionProvider") if name in known]
+        self.session = onnxruntime.InferenceSession(str(file), providers=providers)
+
+    def look(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """As `bench.inference.native.Native.look`."""
+        return _in_blocks(images, lambda block: self.session.run(list(OUTPUTS), {"images": block}))
+
+
+class OpenVinoGraph:
+    """The graph in OpenVINO, in the number format that it holds to be right for the processor."""
+
+    name = "openvino"
+
+    def __init__(self, file: Path) -> None:
+        sys.modules.setdefault("openvino_telemetry", None)  # pyright: ignore[reportArgumentType] - it would report home
+        import openvino  # pyright: ignore[reportMissingImports] - whoever asks for it has it
+
+        graph = openvino.Core().read_model(str(file))
+        graph.reshape([BLOCK, *graph.input("images").partial_shape[1:]])  # of a known size it runs in half the time
+        self.compiled = openvino.compile_model(graph, "CPU", {"PERFORMANCE_HINT": "LATENCY"})
+
+    def look(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """As `bench.inference.native.Native.look`."""
+        return _in_blocks(images, self._run)
+
+    def _run(self, block: np.ndarray) -> list[np.ndarray]:
+        found = self.compiled({"images": block})
+        return [found[name] for name in OUTPUTS]
+
+
+_ENGINES = {"onnx": (OnnxGraph, "xraybench[deploy]"), "openvino": (OpenVinoGraph, "xraybench[openvino]")}
+
+
+def open_graph(folder: Path, engine: str) -> OnnxGraph | OpenVinoGraph:
+    """Open model.onnx with an engine.
+
+    Raises
+    ------
+    PackageError
+        If the model has no graph, or the engine is not installed.
+    """
+    file = folder / ONNX
+    if not file.is_file():
+        raise PackageError(f"{folder}: has no {ONNX}, since not all of it is a network: use --engine native")
+    kind, extra = _ENGINES[engine]
+    try:
+        return kind(file)
+    except ModuleNotFoundError:
+        raise PackageError(f"--engine {engine}: pip install '{extra}'") from None
+
+
+def _in_blocks(images: np.ndarray, run: Callable[[np.ndarray], Sequence[Any]]) -> tuple[np.ndarray, np.ndarray]:
+    """Run blocks of a fixed size, the last one filled up, so that an image gets the same numbers alone as among others."""
+    outputs = []
+    for begin in range(0, len(images), BLOCK):
+        block = images[begin : begin + BLOCK]
+        full = np.concatenate([block, np.repeat(block[-1:], BLOCK - len(block), axis=0)])
+        outputs.append([np.array(value)[: len(block)] for value in run(full)])
+    probability, description = (np.concatenate(values) for values in zip(*outputs, strict=True))
+    return probability.astype(np.float64), description

@@ -1,0 +1,1 @@
+"""Questions to what is there: runs, models, weights, this machine."""

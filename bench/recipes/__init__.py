@@ -1,0 +1,1 @@
+"""Suites, search spaces and the contract of a model."""

@@ -1,0 +1,86 @@
+"""Which models of a suite cannot be had on this machine, and why: found out once per model, before anything is computed."""
+
+from __future__ import annotations
+
+import logging
+from importlib.util import find_spec
+
+from bench.errors import UserError, one_line
+from bench.recipes.build import NotInstalledError, Resources, build, skip_reasons
+from bench.recipes.suite import ModelSpec, Part, Suite
+
+# What the rooms import beside the packages of every installation, and the extra that brings it.
+_NEEDS = {
+    "baselines.svm": ("classical", ("sklearn",)),
+    "baselines.boosting": ("classical", ("xgboost",)),
+    "deep": ("deep", ("torch", "torchvision")),
+}
+
+
+def without_packages(suite: Suite) -> dict[str, str]:
+    """Models whose packages are not installed, with the reason; told without loading anything."""
+    return {name: reason for name, spec in suite.models.items() if (reason := _packages_missing(spec))}
+
+
+def without_weights(suite: Suite, resources: Resources) -> dict[str, str]:
+    """Models whose pretrained weights, or anything else they need, cannot be had, with the reason; downloads what is missing.
+
+    Builds every part, so that a wrong parameter is found now.
+
+    Raises
+    ------
+    UserError
+        Naming the key in the suite.
+    """
+    failed: dict[str, Exception] = {}  # by what was asked for, so that a network that does not answer is asked once
+    missing = {}
+    for name, spec in suite.models.items():
+        reason = _cannot_be_had(name, spec, resources, failed)
+        if reason is not None:
+            missing[name] = one_line(reason)
+    return missing
+
+
+def grouped(reasons: dict[str, str]) -> dict[str, list[str]]:
+    """Models by their reason, so that what several have in common is said once."""
+    return {reason: [name for name, why in reasons.items() if why == reason] for reason in reasons.values()}
+
+
+def _packages_missing(spec: ModelSpec) -> str | None:
+    for part in (*spec.encoders, spec.head):
+        module = part.class_.partition(":")[0]
+        extra, packages = _NEEDS.get(module) or _NEEDS.get(module.split(".")[0]) or ("", ())
+        absent = [name for name in packages if find_spec(name) is None]
+        if absent:
+            return f"{', '.join(absent)} not installed: pip install 'xraybench[{extra}]'"
+    return None
+
+
+def _cannot_be_had(name: str, spec: ModelSpec, resources: Resources, failed: dict[str, Exception]) -> Exception | None:
+    """The first reason why a model cannot be had here, after all its parts were built."""
+    found = None
+    places = [(f"models.{name}.encoders.{k}", part) for k, part in enumerate(spec.encoders)]
+    for where, part in [*places, (f"models.{name}.head", spec.head)]:
+        found = found or _part_missing(where, part, resources, failed)
+    return found
+
+
+def _part_missing(where: str, part: Part, resources: Resources, failed: dict[str, Exception]) -> Exception | None:
+    asked = "|".join(str(part.parameters.get(key, "")) for key in ("backbone", "start", "weights"))
+    try:
+        built = build(part, resources, where)
+        if asked in failed and "backbone" in part.parameters:
+            return failed[asked]
+        if hasattr(built, "fingerprint"):
+            built.fingerprint()
+    except NotInstalledError as error:
+        return error
+    except skip_reasons() as error:
+        failed[asked] = error
+        return error
+    except ValueError as error:  # such as a backbone that no library knows
+        if part.class_.startswith("deep."):
+            raise UserError(f"{where}: {error}") from None
+    except Exception as error:  # noqa: BLE001 - of a user's own class: its cells will fail with it, and say so
+        logging.getLogger(__name__).debug("%s: %s", where, error)
+    return None

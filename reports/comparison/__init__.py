@@ -1,0 +1,1 @@
+"""Differences between models, data sets and runs, and what can be claimed of them."""

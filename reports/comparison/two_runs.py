@@ -1,0 +1,104 @@
+"""Two runs side by side: what differs between them, and what that did to the numbers."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from reports.comparison.pairwise import Level
+from reports.comparison.significance import corrected_t_test
+from reports.runs.results import Results
+from reports.scores.evaluation import Evaluation
+from reports.tables.summary import primary_metric
+
+_IDENTITY = ("run_id", "created", "command", "schema", "notes", "pixels")  # differ by nature, or follow from the rest
+_DERIVED = ("suite.digest", "suite.name", "suite.description")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A setting that two runs do not share: where it stands in run.json, and what it is in each ("–": absent)."""
+
+    key: str
+    first: str
+    second: str
+
+
+def differences(first: Results, second: Results) -> list[Difference]:
+    """List what differs in data, splits, parameters, versions and hardware; models that only one run has are one line each."""
+    lone = set(first.models) ^ set(second.models)
+    one, other = (dict(_flat(_described(results, lone))) for results in (first, second))
+    keys = [key for key in dict.fromkeys([*one, *other]) if one.get(key, "–") != other.get(key, "–")]
+    return [Difference(key, one.get(key, "–"), other.get(key, "–")) for key in keys]
+
+
+def why_untested(first: Results, second: Results) -> str:
+    """Why cells of the two runs cannot be paired; empty if they can."""
+    if first.data["classes"] != second.data["classes"] or first.data["task"] != second.data["task"]:
+        return "the classes differ"
+    if first.run["splits"]["digest"] != second.run["splits"]["digest"]:
+        return "the splits differ: scores of other test parts are not paired, and no test is made"
+    return ""
+
+
+def changes(first: Evaluation, second: Evaluation, level: Level) -> pd.DataFrame:
+    """Compare the models that both runs have, second minus first.
+
+    Returns
+    -------
+    DataFrame
+        model; first and second, means of the metric that decides over the cells; difference; where the splits are the same p, low
+        and high of the corrected resampled t-test over the cells of both, and same, the share of these cells whose
+        predictions are identical. NaN elsewhere.
+    """
+    metric = primary_metric(first.results)
+    paired = not why_untested(first.results, second.results)
+    rows = []
+    for model in (m for m in first.finished if m in second.finished):
+        one, other = (
+            each.scores[each.scores["model"] == model].set_index(["repeat", "fold"])[metric] for each in (first, second)
+        )
+        row: dict[str, Any] = {"model": model, "first": one.mean(), "second": other.mean()}
+        row["difference"] = row["second"] - row["first"]
+        row |= _paired(first, second, model, (other - one).dropna(), level) if paired else _NOTHING
+        rows.append(row)
+    return pd.DataFrame(rows, columns=["model", "first", "second", "difference", *_NOTHING])
+
+
+_NOTHING = {"p": math.nan, "low": math.nan, "high": math.nan, "same": math.nan}
+
+
+def _paired(first: Evaluation, second: Evaluation, model: str, gains: pd.Series, level: Level) -> dict[str, float]:
+    keys = [(model, *place) for place in gains.index]
+    if not keys:
+        return _NOTHING
+    cells = first.results.cells.set_index(["model", "repeat", "fold"]).loc[keys]
+    test = corrected_t_test(gains, float((cells["n_test"] / cells["n_train"]).mean()), level.alpha)
+    same = [_identical(first.test_parts[key], second.test_parts[key]) for key in keys]
+    return {"p": test.p, "low": test.low, "high": test.high, "same": sum(same) / len(same)}
+
+
+def _identical(one: Any, other: Any) -> bool:
+    order, another = one.image_id.argsort(), other.image_id.argsort()
+    return (one.image_id[order] == other.image_id[another]).all() and (
+        one.probability[order] == other.probability[another]
+    ).all()
+
+
+def _described(results: Results, lone: set[str]) -> dict[str, Any]:
+    """What `run.json` says of a run, with one word for each of the models that only one run has."""
+    run = {key: value for key, value in results.run.items() if key not in _IDENTITY}
+    models = {name: "run" if name in lone else model for name, model in results.models.items()}
+    return {**run, "suite": {key: value for key, value in run["suite"].items() if key != "models"}, "models": models}
+
+
+def _flat(value: Any, key: str = "") -> Iterator[tuple[str, str]]:
+    if isinstance(value, dict) and not (key.startswith("models.") and key.count(".") > 1):
+        for name, each in value.items():
+            where = f"{key}.{name}" if key else str(name)
+            if where not in _DERIVED and not where.endswith(".description"):
+                yield from _flat(each, where)
+    else:
+        yield key, str(value)

@@ -1,0 +1,51 @@
+"""The last test as the page shows it."""
+
+from typing import Any
+
+import numpy as np
+
+from reports.comparison.final_test import decided_part, held_out_table, looks_in_words, with_interval
+from reports.figures.confusion import NOTHING, confusion_counts, error_counts
+from reports.runs.results import Results
+from reports.tables.summary import primary_metric, title
+
+_METRICS = ("accuracy", "f1_samples", "f1_macro", "roc_auc_macro", "log_loss")
+
+
+def held_out_section(results: Results, alpha: float) -> dict[str, Any]:
+    """What the section says: words, a table of the scores, and for each model its errors."""
+    table = held_out_table(results, alpha)
+    rows = [_row(row) for row in table.to_dict("records")]
+    done = table[table["status"] == "done"]
+    best = done.sort_values(primary_metric(results), ascending=False)["model"] if len(done) else []
+    titles = ["Model", "Family", "Fitted to (images)", *(title(metric, results) for metric in _METRICS)]
+    return {
+        "words": looks_in_words(results),
+        "level": f"{1 - alpha:.0%}",
+        "table": {"titles": titles, "rows": rows},
+        "confusions": [_confusion(results, model) for model in best],
+    }
+
+
+def _row(row: dict[str, Any]) -> list[str]:
+    if row["status"] != "done":
+        return [row["model"], row["family"], row["reason"], *("–" for _ in _METRICS)]
+    return [row["model"], row["family"], str(int(row["n_train"])), *(with_interval(row, metric) for metric in _METRICS)]
+
+
+def _confusion(results: Results, model: str) -> dict[str, Any]:
+    """Counts of true against predicted class; for several labels of the errors alone."""
+    record, table = results.held_out[model]
+    several = results.data["task"] == "multilabel"
+    if table is None:
+        raise ValueError(f"{model} was not tested")
+    part = decided_part(table, record["decision"]["threshold"], results)
+    counts = error_counts(part) if several else confusion_counts(part)
+    names = np.array([*results.classes, NOTHING] if several else results.classes)
+    rows, columns = counts.any(axis=1), counts.any(axis=0)
+    shown = counts[np.ix_(rows, columns)]
+    body = [[name, *("" if n == 0 else str(n) for n in line)] for name, line in zip(names[rows], shown, strict=True)]
+    words = (
+        "missed parts (rows) and what was said instead (columns)" if several else "true (rows) and predicted (columns)"
+    )
+    return {"model": model, "title": words, "table": {"titles": ["", *names[columns]], "rows": body}}

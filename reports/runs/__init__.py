@@ -1,0 +1,1 @@
+"""The format of a run folder, and what is read from it."""

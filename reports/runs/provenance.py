@@ -1,0 +1,54 @@
+"""Where a number comes from: the caption that every table carries."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from reports.runs.results import Results
+
+DIGEST_LENGTH = 12
+
+
+def caption(results: Results) -> str:
+    """Write one line with the run, suite, data (SYNTHETIC where they are), splits, folds, repeats, seed and sizes."""
+    run, splits = results.run, results.run["splits"]
+    return ", ".join(
+        [
+            f"Run {run['run_id']}",
+            f"suite {run['suite']['name']}",
+            f"data {results.data['name']}" + (" (SYNTHETIC)" if results.data.get("synthetic") else ""),
+            f"splits {splits['digest'][:DIGEST_LENGTH]}",
+            f"{counted(splits['folds'], 'fold')} × {counted(splits['repeats'], 'repeat')}",
+            f"seed {run['seed']}",
+            f"n = {results.data['n_images']} images of {groups_in_words(results)}" + _held_out(results),
+        ]
+    )
+
+
+def pretrained(results: Results, models: Iterable[str] | None = None) -> list[dict[str, Any]]:
+    """Pretrained weights that finished cells started from, each once: backbone, file, origin, licence, citations, sha256."""
+    cells = results.cells if models is None else results.cells[results.cells["model"].isin(list(models))]
+    return list({each["sha256"]: each for weights in cells["weights"] for each in weights}.values())
+
+
+def weights_in_words(weights: dict[str, Any]) -> str:
+    """Say where pretrained weights came from and under which licence: "tf_efficientnet_lite0 from package ... (licence Apache-2.0)"."""
+    digest = weights["sha256"][:DIGEST_LENGTH]
+    return f"{weights['backbone']} from {weights['origin']} ({weights['file']}, SHA-256 {digest}, licence {weights['licence']})"
+
+
+def _held_out(results: Results) -> str:
+    """Say how many of these images no fold saw."""
+    facts = results.run.get("holdout")
+    if not facts or facts["kind"] != "share":
+        return ""
+    return f", {facts['n_images']} of them held out for the last test"
+
+
+def groups_in_words(results: Results) -> str:
+    """Count the groups by their noun: "445 patients"."""
+    return counted(results.data["n_groups"], results.data.get("group_noun") or "group")
+
+
+def counted(n: int, noun: str) -> str:
+    """Write a number with its noun: "1 fold", "5 folds"."""
+    return f"{n} {noun if n == 1 else noun + 's'}"

@@ -1,0 +1,105 @@
+"""Apply the decision rule and the metrics to every cell, once, for all tables and figures."""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from reports.runs.results import CellKey, Results
+from reports.scores.decision import BoolArray, FloatArray, at_threshold, best_threshold, most_probable
+from reports.scores.metrics import METRICS, RESTS_ON_CLASSES, score
+
+SCORE_COLUMNS = ["model", "repeat", "fold", *METRICS, *(f"{name}_classes" for name in RESTS_ON_CLASSES)]
+
+
+@dataclass(frozen=True)
+class Decided:
+    """A test part after the decision rule.
+
+    Attributes
+    ----------
+    image_id : array of str, shape (n,)
+    truth, decided : array of bool, shape (n, n_classes)
+    probability : array of float64, shape (n, n_classes)
+    """
+
+    image_id: np.ndarray
+    truth: BoolArray
+    decided: BoolArray
+    probability: FloatArray
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A run with its decisions and scores.
+
+    Attributes
+    ----------
+    results : Results
+    test_parts : mapping
+        (model, repeat, fold) -> Decided, for every cell that is done.
+    scores : DataFrame
+        One row per cell that is done: model, repeat, fold, every metric and the number of classes it rests on.
+    thresholds : mapping
+        (model, repeat, fold) -> the probability from which on a label is given; NaN with one label per image.
+    """
+
+    results: Results
+    test_parts: Mapping[CellKey, Decided]
+    scores: pd.DataFrame
+    thresholds: Mapping[CellKey, float]
+
+    def parts(self, model: str) -> list[Decided]:
+        """Test parts of a model, one per cell that is done."""
+        return [part for key, part in self.test_parts.items() if key[0] == model]
+
+    def pooled(self, model: str) -> list[Decided]:
+        """Test parts of a model joined over the folds, one per repeat."""
+        repeats = sorted({key[1] for key in self.test_parts if key[0] == model})
+        return [join(part for key, part in self.test_parts.items() if key[:2] == (model, repeat)) for repeat in repeats]
+
+    @property
+    def finished(self) -> list[str]:
+        """Models with at least one cell done, in the order of the suite."""
+        done = {key[0] for key in self.test_parts}
+        return [model for model in self.results.models if model in done]
+
+
+def evaluate(results: Results) -> Evaluation:
+    """Decide and score every cell that is done."""
+    task, at_least_one = results.data["task"], results.data["at_least_one"]
+    test_parts, thresholds, rows = {}, {}, []
+    for key, predictions in results.predictions.items():
+        truth, probability = matrices(predictions, "test", results.classes)
+        thresholds[key] = math.nan
+        if task == "multiclass":
+            decided = most_probable(probability)
+        else:
+            thresholds[key] = best_threshold(*matrices(predictions, "valid", results.classes), at_least_one)
+            decided = at_threshold(probability, thresholds[key], at_least_one)
+        image_id = predictions.loc[predictions["part"] == "test", "image_id"].to_numpy()
+        part = test_parts[key] = Decided(image_id, truth, decided, probability)
+        place = dict(zip(("model", "repeat", "fold"), key, strict=True))
+        rows.append(place | score(part.truth, part.decided, part.probability, task))
+    return Evaluation(results, test_parts, pd.DataFrame(rows, columns=SCORE_COLUMNS), thresholds)
+
+
+def join(parts: Iterable[Decided]) -> Decided:
+    """Put test parts one below the other."""
+    columns = zip(*((part.image_id, part.truth, part.decided, part.probability) for part in parts), strict=True)
+    return Decided(*(np.concatenate(column) for column in columns))
+
+
+def in_order(part: Decided) -> Decided:
+    """Sort a test part by the names of its images, so that those of several models stand beside each other."""
+    order = np.argsort(part.image_id)
+    return Decided(part.image_id[order], part.truth[order], part.decided[order], part.probability[order])
+
+
+def matrices(predictions: pd.DataFrame, part: str, classes: list[str]) -> tuple[BoolArray, FloatArray]:
+    """Truth and probability of one part ("valid" or "test") of a cell, both of shape (n, n_classes)."""
+    frame = predictions[predictions["part"] == part]
+    truth = frame[[f"truth/{label}" for label in classes]].to_numpy(dtype=bool)
+    return truth, frame[[f"probability/{label}" for label in classes]].to_numpy(dtype=float)

@@ -1,0 +1,134 @@
+"""From which probability on a label is given: 0.5, one threshold for all classes, or one for each, side by side.
+
+Both learned kinds come from the validation part of the cell. The results of a run rest on the shared one (`reports.scores.decision`): classes
+with a handful of validation images would move their own threshold by chance.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+
+from reports.scores.decision import BoolArray, FloatArray, at_threshold
+from reports.scores.evaluation import Evaluation, matrices
+from reports.scores.metrics import accuracy, class_f1, f1_micro, f1_samples, mean_of_defined
+
+RULES = ("half", "shared", "per_class")
+NAMES = {"half": "0.5", "shared": "one threshold", "per_class": "one per class"}
+RULE_METRICS = ("accuracy", "f1_samples", "f1_macro", "f1_micro")
+
+
+def class_thresholds(truth: ArrayLike, probability: ArrayLike) -> FloatArray:
+    """Find for each class the threshold with the highest F1 on a validation part.
+
+    Parameters
+    ----------
+    truth, probability : array, shape (n, n_classes)
+
+    Returns
+    -------
+    array, shape (n_classes,)
+        Midpoints between neighbouring probabilities, of equally good ones the nearest to 0.5; NaN for a class without a positive.
+    """
+    truth, probability = np.asarray(truth, dtype=bool), np.asarray(probability, dtype=float)
+    return np.array([_best(truth[:, k], probability[:, k]) for k in range(truth.shape[1])])
+
+
+def decision_rules(evaluation: Evaluation) -> pd.DataFrame:
+    """Score each rule on the test part of every finished cell; empty for one label per image, where no threshold is used.
+
+    Returns
+    -------
+    DataFrame
+        model, repeat, fold, rule (of `RULES`), accuracy, f1_samples, f1_macro, f1_micro.
+    """
+    rows = [
+        {"model": key[0], "repeat": key[1], "fold": key[2], "rule": rule}
+        | {
+            "accuracy": accuracy(truth, decided),
+            "f1_samples": f1_samples(truth, decided),
+            "f1_macro": mean_of_defined(class_f1(truth, decided)),
+            "f1_micro": f1_micro(truth, decided),
+        }
+        for key, truth, by_rule, _ in _decided(evaluation)
+        for rule, decided in by_rule.items()
+    ]
+    return pd.DataFrame(rows, columns=["model", "repeat", "fold", "rule", *RULE_METRICS])
+
+
+def thresholds(evaluation: Evaluation) -> pd.DataFrame:
+    """Show the threshold of each class and what it brings, for every model; empty for one label per image.
+
+    Returns
+    -------
+    DataFrame
+        model, class, threshold_mean, threshold_sd, threshold_cells (over the cells whose validation part has the class), and
+        f1_half, f1_shared, f1_per_class on the test predictions of all cells together.
+    """
+    classes = evaluation.results.classes
+    frames = []
+    cells = list(_decided(evaluation))
+    for model in dict.fromkeys(key[0] for key, *_ in cells):
+        of_model = [(truth, by_rule, own) for key, truth, by_rule, own in cells if key[0] == model]
+        truth, own = np.concatenate([t for t, *_ in of_model]), np.array([o for *_, o in of_model])
+        defined = np.isfinite(own).sum(axis=0)
+        spread = pd.DataFrame(own)
+        frames.append(
+            pd.DataFrame(
+                {
+                    "model": model,
+                    "class": classes,
+                    "threshold_mean": spread.mean(),
+                    "threshold_sd": spread.std(),
+                    "threshold_cells": defined,
+                    **{
+                        f"f1_{rule}": class_f1(truth, np.concatenate([by_rule[rule] for _, by_rule, _ in of_model]))
+                        for rule in RULES
+                    },
+                }
+            )
+        )
+    columns = ["model", "class", "threshold_mean", "threshold_sd", "threshold_cells", *(f"f1_{rule}" for rule in RULES)]
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
+
+
+def rules_as_text(table: pd.DataFrame) -> pd.DataFrame:
+    """Write the means over the cells of each model as people read them, the rules side by side."""
+    means = table.groupby(["model", "rule"], sort=False)[list(RULE_METRICS)].mean().unstack("rule")
+    titles = {"accuracy": "Exact match", "f1_samples": "F1 per image", "f1_macro": "F1 macro"}
+    columns = {"Model": means.index.astype(str)}
+    for metric, title in titles.items():
+        for rule, name in NAMES.items():
+            columns[f"{title}, {name}"] = [f"{value:.3f}" for value in means[metric, rule]]
+    return pd.DataFrame(columns, dtype=str)
+
+
+def _decided(evaluation: Evaluation) -> Iterator[tuple[tuple, BoolArray, dict[str, BoolArray], FloatArray]]:
+    """Key, truth, decisions by rule and the class thresholds of every finished cell with several labels per image."""
+    results = evaluation.results
+    if results.data["task"] != "multilabel":
+        return
+    at_least_one = results.data["at_least_one"]
+    for key, part in evaluation.test_parts.items():
+        own = class_thresholds(*matrices(results.predictions[key], "valid", results.classes))
+        used = np.where(np.isfinite(own), own, evaluation.thresholds[key])
+        by_rule = {
+            "half": at_threshold(part.probability, 0.5, at_least_one),
+            "shared": part.decided,
+            "per_class": at_threshold(part.probability, used, at_least_one),
+        }
+        yield key, part.truth, by_rule, own
+
+
+def _best(truth: BoolArray, probability: FloatArray) -> float:
+    if not truth.any():
+        return float("nan")
+    order = np.argsort(-probability, kind="stable")
+    values, hits = probability[order], np.cumsum(truth[order])
+    f1 = 2 * hits / (np.arange(1, len(hits) + 1) + truth.sum())
+    last_of_equals = np.append(np.flatnonzero(np.diff(values)), len(values) - 1)
+    below = np.append(values[last_of_equals[:-1] + 1], 0.0)  # the next lower probability
+    midpoints, f1 = (values[last_of_equals] + below) / 2, f1[last_of_equals]
+    best = midpoints[f1 >= f1.max() - 1e-12]
+    return float(best[np.abs(best - 0.5).argmin()])
