@@ -15,45 +15,13 @@ from radiographs.splits import nested_share
 
 from bench.cells import clock
 from bench.cells.encodings import Encodings
+from bench.data.dataset import Data
 from bench.errors import UserError, is_disk_error, one_line
 from bench.recipes.build import Inputs, Resources, Rows, build, family, fit, predict, skip_reasons, version
 from bench.recipes.suite import ModelSpec, Part
 from bench.store.run_folder import Cell
 
 _HINT = "not enough memory: a smaller batch, side or --jobs needs less"
-
-
-@dataclass(frozen=True)
-class HeldOut:
-    """Images for a last test, which no cell sees."""
-
-    images: Rows  # (n, h, w) uint8
-    image_ids: np.ndarray  # (n,) str
-    groups: np.ndarray  # (n,) str
-    y: np.ndarray  # (n, n_classes) int8
-    facts: dict[str, Any]  # as they stand in run.json
-
-
-@dataclass(frozen=True)
-class Data:
-    """What every cell sees: images, labels and splits, in one order. Held-out images are among them, but in no part of the splits."""
-
-    image_ids: np.ndarray  # (n,) str
-    images: np.ndarray  # (n, h, w) uint8
-    groups: np.ndarray  # (n,) str
-    y: np.ndarray  # (n, n_classes) int8
-    classes: tuple[str, ...]
-    task: str
-    at_least_one: bool
-    splits: pd.DataFrame
-    splits_digest: str
-    preprocess_seconds: float
-    held_out: HeldOut | None = None
-
-    def part(self, repeat: int, fold: int) -> np.ndarray:
-        """Part of each image in one fold, (n,) of train, valid, test; empty where the image is held out."""
-        rows = self.splits[(self.splits["repeat"] == repeat) & (self.splits["fold"] == fold)]
-        return rows.set_index("image_id")["part"].reindex(self.image_ids, fill_value="").to_numpy(str)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ import numpy as np
 
 from bench import environment
 from bench.cells.encodings import Encodings
-from bench.cells.runner import Computed, Data, Runner
+from bench.cells.runner import Computed, Runner
 from bench.cluster import versions, worker
 from bench.cluster.config import ClusterLostError, Plan
 from bench.cluster.connect import connected
@@ -29,6 +29,7 @@ from bench.cluster.jobs import Jobs
 from bench.cluster.supervisor import Died, Done, Hand, Office, Refused, Spoilt, Started
 from bench.cluster.tasks import Tickets
 from bench.cluster.worker import Job
+from bench.data.dataset import Data
 from bench.errors import UserError, one_line
 from bench.recipes.build import Resources
 from bench.recipes.plugins import own_modules

@@ -16,7 +16,8 @@ import numpy as np
 from radiographs.disk import sha256
 
 from bench.cells.encodings import Encoding, Encodings
-from bench.cells.runner import Data, Runner
+from bench.cells.runner import Runner
+from bench.data.dataset import Data
 from bench.recipes.build import Resources, build
 from bench.recipes.suite import ModelSpec, Part
 from bench.store.run_folder import Cell

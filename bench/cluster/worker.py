@@ -26,8 +26,9 @@ from radiographs.disk import sha256
 
 from bench import environment
 from bench.cells.encodings import Encoding, Encodings
-from bench.cells.runner import Computed, Data, Runner
+from bench.cells.runner import Computed, Runner
 from bench.cluster.tasks import Absent, Content, Ticket, part_name
+from bench.data.dataset import Data
 from bench.errors import UserError
 from bench.executors.processes import using_threads
 from bench.recipes.build import Resources

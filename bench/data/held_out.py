@@ -14,7 +14,7 @@ from radiographs.preprocess import Preprocessing
 from radiographs.sources import Hints, SourceError, open_source
 
 from bench import environment
-from bench.cells.runner import HeldOut
+from bench.data.dataset import HeldOut
 from bench.recipes.build import Rows
 from bench.terminal.progress import View
 

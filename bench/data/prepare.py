@@ -19,7 +19,7 @@ from radiographs.pixels import Pixels, load_pixels, merge_duplicates
 from radiographs.sources import Hints, Listing, SourceError, limited, open_source
 
 from bench import environment
-from bench.cells.runner import Data
+from bench.data.dataset import Data
 from bench.data.held_out import hold_out_folder, hold_out_share
 from bench.recipes.suite import CrossValidation, Suite
 from bench.terminal.progress import View

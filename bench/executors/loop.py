@@ -12,8 +12,9 @@ import pandas as pd
 
 from bench.cells.encodings import Encodings
 from bench.cells.keys import Keys
-from bench.cells.runner import Computed, Data, Runner, cell_key
+from bench.cells.runner import Computed, Runner, cell_key
 from bench.cluster.config import Plan
+from bench.data.dataset import Data
 from bench.executors.processes import Crew
 from bench.recipes.build import Resources, skip_reasons
 from bench.recipes.suite import ModelSpec, Suite

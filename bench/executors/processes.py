@@ -23,7 +23,8 @@ import numpy as np
 from radiographs.disk import beside
 
 from bench.cells.encodings import Encodings
-from bench.cells.runner import Computed, Data, Runner
+from bench.cells.runner import Computed, Runner
+from bench.data.dataset import Data
 from bench.executors.interrupts import unheard
 from bench.recipes.build import Resources
 from bench.recipes.suite import ModelSpec

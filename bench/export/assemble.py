@@ -11,7 +11,7 @@ import numpy as np
 from radiographs.disk import write_checksums
 
 from bench.cells.encodings import Encodings
-from bench.cells.runner import Data
+from bench.data.dataset import Data
 from bench.export.refit import Refitted
 from bench.inference.descriptor import View, pooled, write_watch
 from bench.inference.native import Native

@@ -124,7 +124,8 @@ def tests_of(results: Any, name: str) -> dict[str, Any]:
     """Metrics of a model over the folds of its run, with intervals over draws of patients."""
     from reports.comparison.bootstrap import bootstrap
     from reports.scores.evaluation import evaluate
-    from reports.tables.summary import SHOWN, summary, title
+    from reports.scores.naming import SHOWN, title
+    from reports.tables.summary import summary
 
     alone = replace(results, predictions={key: table for key, table in results.predictions.items() if key[0] == name})
     evaluation = evaluate(alone)

@@ -18,7 +18,7 @@ import pandas as pd
 from radiographs.disk import damage, fresh_folder, sha256, write_whole
 
 from bench.cells.encodings import Encodings
-from bench.cells.runner import Data, HeldOut
+from bench.data.dataset import Data, HeldOut
 from bench.export.assemble import seal
 from bench.export.export import write_model
 from bench.export.reopen import Reopened

@@ -14,7 +14,8 @@ import pandas as pd
 
 from bench.cells import clock
 from bench.cells.encodings import Encodings
-from bench.cells.runner import Data, Runner
+from bench.cells.runner import Runner
+from bench.data.dataset import Data
 from bench.inference.package import PackageError
 from bench.recipes.build import Inputs, Resources, build
 from bench.recipes.suite import ModelSpec

@@ -10,7 +10,7 @@ import numpy as np
 from radiographs.pixels import cached_images
 
 from bench.cells.encodings import Encodings
-from bench.cells.runner import Data
+from bench.data.dataset import Data
 from bench.inference.package import PackageError
 from bench.recipes.build import Resources
 from bench.recipes.suite import ModelSpec

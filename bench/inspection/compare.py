@@ -14,7 +14,8 @@ from reports.comparison.pairwise import Level
 from reports.comparison.two_runs import changes, differences, why_untested
 from reports.runs.results import load
 from reports.scores.evaluation import Evaluation, evaluate
-from reports.tables.summary import primary_metric, title
+from reports.scores.naming import title
+from reports.scores.ranking import primary_metric
 
 _LONGEST = 60  # characters of a setting
 

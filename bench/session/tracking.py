@@ -128,7 +128,7 @@ def _begun(client: MlflowClient, experiment: str, tags: dict[str, str]) -> str:
 def _log_headline(client: MlflowClient, parent: str, evaluation: Evaluation) -> None:
     """Log the means of the best model, and every model's score, such as ``f1_samples.hog-svm``."""
     from reports.comparison.pairwise import best_model
-    from reports.tables.summary import primary_metric
+    from reports.scores.ranking import primary_metric
 
     metric = primary_metric(evaluation.results)
     means = {model: _means(model, evaluation) for model in evaluation.finished}

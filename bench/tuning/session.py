@@ -14,8 +14,8 @@ from rich.text import Text
 
 from bench import environment
 from bench.cells.encodings import Encodings
-from bench.cells.runner import Data
 from bench.data import prepare
+from bench.data.dataset import Data
 from bench.errors import DiskError, UserError, cause, one_line
 from bench.executors.loop import plan
 from bench.recipes.availability import grouped, without_packages

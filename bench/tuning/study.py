@@ -17,7 +17,8 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from bench.cells.encodings import Encodings
-from bench.cells.runner import Data, Runner, cell_key
+from bench.cells.runner import Runner, cell_key
+from bench.data.dataset import Data
 from bench.errors import UserError, is_disk_error, one_line
 from bench.recipes.build import Resources, skip_reasons
 from bench.recipes.suite import ModelSpec

@@ -9,8 +9,9 @@ from reports.comparison.fixed_test import has_one_test_set
 from reports.comparison.pairwise import Level
 from reports.runs.provenance import DIGEST_LENGTH, counted, groups_in_words, pretrained, weights_in_words
 from reports.runs.results import Results
+from reports.scores.naming import title
+from reports.scores.ranking import primary_metric
 from reports.tables.export import markdown_text
-from reports.tables.summary import primary_metric, title
 
 AUTHOR = "**the author's**"
 

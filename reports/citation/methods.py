@@ -11,8 +11,9 @@ from reports.comparison.pairwise import Level
 from reports.runs.provenance import DIGEST_LENGTH, counted, groups_in_words, pretrained, weights_in_words
 from reports.runs.results import Results
 from reports.runs.tuning import tuning_in_words
+from reports.scores.naming import title
+from reports.scores.ranking import primary_metric
 from reports.tables.export import latex_escaped, markdown_escaped
-from reports.tables.summary import primary_metric, title
 
 _CITED = re.compile(r"\[@([\w; @]+)\]")
 _PACKAGES = ("numpy", "scipy", "scikit-learn", "xgboost", "opencv-python-headless", "torch", "torchvision", "timm")

@@ -13,11 +13,11 @@ import numpy as np
 import pandas as pd
 
 from reports.comparison.significance import RankTest, friedman_nemenyi
-from reports.pages.headline import ASKED
 from reports.runs.provenance import counted
 from reports.runs.results import Results, ResultsError
+from reports.runs.status import state
 from reports.scores.evaluation import Evaluation
-from reports.tables.summary import primary_metric, state
+from reports.scores.ranking import ASKED, primary_metric
 
 MOST_NAMED = 5  # models that a headline names one by one
 FEW = 10  # data sets below which Demšar (2006) expects little of ranks

@@ -11,7 +11,7 @@ from reports.runs.results import Results
 from reports.scores.decision import at_threshold, most_probable
 from reports.scores.evaluation import Decided
 from reports.scores.metrics import METRICS, score
-from reports.tables.summary import SHOWN, title
+from reports.scores.naming import SHOWN, title
 
 RESAMPLES = 1000
 

@@ -18,7 +18,7 @@ from reports.comparison.significance import FloatArray, percentile_interval, res
 from reports.runs.results import Results
 from reports.scores.evaluation import Evaluation
 from reports.scores.metrics import f1_of_images
-from reports.tables.summary import primary_metric
+from reports.scores.ranking import primary_metric
 
 N_RESAMPLES = 1000
 

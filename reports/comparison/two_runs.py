@@ -11,7 +11,7 @@ from reports.comparison.pairwise import Level
 from reports.comparison.significance import corrected_t_test
 from reports.runs.results import Results
 from reports.scores.evaluation import Evaluation
-from reports.tables.summary import primary_metric
+from reports.scores.ranking import primary_metric
 
 _IDENTITY = ("run_id", "created", "command", "schema", "notes", "pixels")  # differ by nature, or follow from the rest
 _DERIVED = ("suite.digest", "suite.name", "suite.description")

@@ -6,7 +6,8 @@ import pandas as pd
 from reports.figures.theme import ROW_HEIGHT, chooser, family_color, heat_map, inline
 from reports.scores.evaluation import Evaluation
 from reports.scores.metrics import METRICS
-from reports.tables.summary import primary_metric, title
+from reports.scores.naming import title
+from reports.scores.ranking import primary_metric
 from reports.tables.tables import per_class
 
 

@@ -7,7 +7,8 @@ from reports.comparison.pairwise import Level, against
 from reports.figures.comparison import ranked
 from reports.figures.theme import chooser, heat_map, inline
 from reports.scores.evaluation import Evaluation
-from reports.tables.summary import SHOWN, primary_metric, title
+from reports.scores.naming import SHOWN, title
+from reports.scores.ranking import primary_metric
 
 KEPT = ("mean_difference", "p", "p_holm", "ci_low", "ci_high", "p_worse", "p_equal", "p_better")
 

@@ -20,8 +20,8 @@ from reports.figures.patients import score_over_patients, with_last
 from reports.figures.reliability import reliability_diagram
 from reports.figures.tradeoff import tradeoff
 from reports.scores.evaluation import Evaluation
-from reports.tables.summary import primary_metric
-from reports.tables.summary import title as metric_title
+from reports.scores.naming import title as metric_title
+from reports.scores.ranking import primary_metric
 
 TEXTS = {
     "comparison": (

@@ -8,7 +8,8 @@ from reports.figures.comparison import ranked
 from reports.figures.theme import chooser, family_color, inline
 from reports.runs.costs import model_costs, pareto_front
 from reports.scores.evaluation import Evaluation
-from reports.tables.summary import primary_metric, title
+from reports.scores.naming import title
+from reports.scores.ranking import primary_metric
 
 COSTS = {
     "latency_ms": "Encode + predict (ms per image)",

@@ -15,8 +15,8 @@ from reports.pages.write import write_whole
 from reports.runs.provenance import caption
 from reports.runs.results import Results
 from reports.scores.evaluation import evaluate
+from reports.scores.naming import title
 from reports.tables.export import plain, table_files
-from reports.tables.summary import title
 
 
 def write_across(

@@ -7,7 +7,8 @@ import numpy as np
 from reports.comparison.final_test import decided_part, held_out_table, looks_in_words, with_interval
 from reports.figures.confusion import NOTHING, confusion_counts, error_counts
 from reports.runs.results import Results
-from reports.tables.summary import primary_metric, title
+from reports.scores.naming import title
+from reports.scores.ranking import primary_metric
 
 _METRICS = ("accuracy", "f1_samples", "f1_macro", "roc_auc_macro", "log_loss")
 

@@ -11,11 +11,12 @@ from reports.runs.costs import SPREAD_LIMIT, done_cells
 from reports.runs.provenance import counted
 from reports.runs.results import Results
 from reports.runs.tuning import tuning_in_words
-from reports.tables.summary import Row, mean_sd, primary_metric, quantity
+from reports.scores.naming import quantity
+from reports.scores.ranking import ASKED, primary_metric
+from reports.tables.summary import Row, mean_sd
 from reports.tables.tables import rare_classes
 
 ROLES = {"classical": "Best classical", "deep": "Best deep", "fusion": "Best fusion", "dummy": "Dummy"}
-ASKED = ("classical", "deep")  # the families whose comparison the suite is made for
 WORDS = {"f1_samples": "F1 per image", "accuracy": "accuracy"}
 EQUAL = (
     0.95  # probability of a difference within the region of practical equivalence from which models are called equal

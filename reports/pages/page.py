@@ -19,10 +19,12 @@ from reports.runs.provenance import DIGEST_LENGTH, caption, groups_in_words, pre
 from reports.runs.results import Results, Sample
 from reports.scores.calibration import calibration_as_text
 from reports.scores.evaluation import Evaluation
+from reports.scores.naming import title
+from reports.scores.ranking import primary_metric
 from reports.scores.thresholds import rules_as_text
 from reports.tables.datacard import data_card
 from reports.tables.export import plain
-from reports.tables.summary import as_text, columns, primary_metric, title
+from reports.tables.summary import as_text, columns
 
 MAX_SAMPLES, MAX_SUSPECTS, MAX_HARD = 12, 40, 24
 

@@ -9,7 +9,8 @@ from reports.pages.headline import open_models
 from reports.runs.provenance import caption
 from reports.runs.results import Results
 from reports.scores.evaluation import evaluate
-from reports.tables.summary import as_text, columns, summary, title
+from reports.scores.naming import title
+from reports.tables.summary import as_text, columns, summary
 
 SHOWN = ("model", "cells", "f1_samples_mean", "f1_macro_mean", "predict_ms_per_image", "status")
 WIDE = (*SHOWN, "family", "accuracy_mean", "fit_seconds_mean", "roc_auc_macro_mean", "average_precision_macro_mean")

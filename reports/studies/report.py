@@ -19,12 +19,12 @@ from reports.figures.study import away_chart, effects_chart
 from reports.pages.offline import render
 from reports.pages.write import write_whole
 from reports.runs.provenance import caption
+from reports.scores.naming import title
 from reports.studies.away import away_in_words, away_table
 from reports.studies.effects import effects_in_words, effects_table, families_table
 from reports.studies.runs import StudyResults, load_study, ranks, scores_table, unfinished_in_words
 from reports.studies.seeds import seeds_in_words, seeds_table
 from reports.tables.export import plain, table_files
-from reports.tables.summary import title
 
 NOTES = {
     "effects": (

@@ -14,7 +14,7 @@ import pandas as pd
 from reports.comparison.across import Across, across
 from reports.runs.results import Results, ResultsError, load, seal
 from reports.scores.evaluation import Evaluation, evaluate
-from reports.tables.summary import primary_metric
+from reports.scores.ranking import primary_metric
 
 BASE = "base"
 FILE = "study.json"

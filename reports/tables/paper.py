@@ -11,8 +11,10 @@ from reports.comparison.pairwise import Level, against, best_model, pairs_as_tex
 from reports.runs.provenance import caption, counted
 from reports.runs.results import Results
 from reports.scores.evaluation import Evaluation
+from reports.scores.naming import quantity, title
+from reports.scores.ranking import primary_metric
 from reports.tables.export import BEST, TIED, plain
-from reports.tables.summary import mean_sd, primary_metric, quantity, title
+from reports.tables.summary import mean_sd
 
 SCORES = ("f1_macro", "balanced_accuracy", "mcc", "roc_auc_macro", "average_precision_macro")
 

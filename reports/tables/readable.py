@@ -5,8 +5,9 @@ import pandas as pd
 from reports.comparison.pairwise import pairs_as_text
 from reports.runs.provenance import caption
 from reports.runs.results import Results
+from reports.scores.ranking import primary_metric
 from reports.tables.export import markdown_text, plain
-from reports.tables.summary import as_text, columns, primary_metric
+from reports.tables.summary import as_text, columns
 
 
 def table_as_markdown(name: str, table: pd.DataFrame, results: Results) -> str:

@@ -11,40 +11,11 @@ from reports.comparison.bootstrap import Draws
 from reports.comparison.significance import percentile_interval
 from reports.runs.costs import model_costs
 from reports.runs.results import Results
+from reports.runs.status import state
 from reports.scores.decision import FloatArray
 from reports.scores.evaluation import Evaluation
 from reports.scores.metrics import METRICS, RESTS_ON_CLASSES, mean_of_defined, score
-
-TITLES = {
-    "accuracy": "Accuracy",
-    "f1_samples": "F1 per image",
-    "f1_macro": "F1 macro",
-    "f1_micro": "F1 micro",
-    "balanced_accuracy": "Balanced accuracy",
-    "roc_auc_macro": "ROC AUC macro",
-    "average_precision_macro": "Average precision macro",
-    "log_loss": "Log loss",
-    "mcc": "Matthews correlation",
-    "cohen_kappa": "Cohen's kappa",
-    "hamming_loss": "Hamming loss",
-    "roc_auc_micro": "ROC AUC micro",
-    "average_precision_micro": "Average precision micro",
-    "brier": "Brier score",
-    "calibration_error": "Calibration error",
-}
-SHOWN = (  # in the tables that people read; the others are in the files
-    "accuracy",
-    "f1_samples",
-    "f1_macro",
-    "f1_micro",
-    "balanced_accuracy",
-    "mcc",
-    "roc_auc_macro",
-    "average_precision_macro",
-    "log_loss",
-    "calibration_error",
-)
-
+from reports.scores.naming import SHOWN, quantity, title
 
 Row = dict[str, Any]  # one row of the summary
 
@@ -135,17 +106,6 @@ def as_text(table: pd.DataFrame, shown: list[Column]) -> pd.DataFrame:
     return pd.DataFrame({column.title: [column.text(row) for row in rows] for column in shown}, dtype=str)
 
 
-def title(metric: str, results: Results) -> str:
-    """Name a metric for people; for several labels accuracy is the exact match."""
-    several = results.data["task"] == "multilabel"
-    return "Exact match" if metric == "accuracy" and several else TITLES[metric]
-
-
-def primary_metric(results: Results) -> str:
-    """Name the metric that decides the headline: F1 per image for several labels, else accuracy."""
-    return "f1_samples" if results.data["task"] == "multilabel" else "accuracy"
-
-
 def mean_sd(row: Row, name: str) -> str:
     """Write "mean ± sd" of a metric or cost, and the cells it rests on where those are not all the finished ones."""
     mean, sd = row[f"{name}_mean"], row[f"{name}_sd"]
@@ -158,16 +118,6 @@ def mean_sd(row: Row, name: str) -> str:
         return f"undefined{partial}"
     write = (lambda value: f"{value:.3f}") if name in METRICS else quantity
     return write(mean) + ("" if math.isnan(sd) else f" ± {write(sd)}") + partial
-
-
-def quantity(value: float, absent: str = "undefined") -> str:
-    """Write a positive number with three significant digits, no exponent and no more than three decimals."""
-    if math.isnan(value):
-        return absent
-    if 0 < value < 0.0005:
-        return "< 0.001"
-    decimals = 2 - math.floor(math.log10(value)) if value > 0 else 0
-    return f"{value:,.{min(max(decimals, 0), 3)}f}"
 
 
 def _text_of(name: str) -> Callable[[Row], str]:
@@ -198,17 +148,3 @@ def _pooled(evaluation: Evaluation, model: str) -> dict[str, float]:
     task = evaluation.results.data["task"]
     scores = [score(part.truth, part.decided, part.probability, task) for part in evaluation.pooled(model)]
     return {metric: mean_of_defined([each[metric] for each in scores]) for metric in METRICS} if scores else {}
-
-
-def state(results: Results, model: str) -> tuple[str, str]:
-    """Status and reason of a model: failed before skipped before missing before done."""
-    cells = results.cells[results.cells["model"] == model]
-    n_missing = results.n_planned - len(cells)
-    reasons = []
-    for status in ("failed", "skipped"):
-        reasons += [(status, reason) for reason in dict.fromkeys(cells.loc[cells["status"] == status, "reason"])]
-    if n_missing:
-        reasons.append(("missing", f"{n_missing} of {results.n_planned} cells are not run yet"))
-    if not reasons:
-        return "done", ""
-    return reasons[0][0], "; ".join(str(reason) for _, reason in reasons)

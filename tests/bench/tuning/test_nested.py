@@ -10,7 +10,8 @@ import pytest
 from rich.console import Console
 
 from bench.cells.encodings import Encodings
-from bench.cells.runner import Data, Runner
+from bench.cells.runner import Runner
+from bench.data.dataset import Data
 from bench.recipes.build import Resources
 from bench.recipes.suite import load_suite
 from bench.store.run_folder import Cell

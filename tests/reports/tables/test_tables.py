@@ -23,8 +23,9 @@ from reports.runs.provenance import caption
 from reports.runs.results import Results, load
 from reports.scores.evaluation import evaluate
 from reports.scores.metrics import score
+from reports.scores.naming import quantity
 from reports.tables.export import csv_text, latex_text, markdown_text
-from reports.tables.summary import as_text, columns, mean_sd, quantity, summary
+from reports.tables.summary import as_text, columns, mean_sd, summary
 from reports.tables.tables import all_tables, fold_balance, per_class, rare_classes
 
 RESTS = ("f1_macro", "balanced_accuracy", "roc_auc_macro", "average_precision_macro", "mcc", "cohen_kappa")

@@ -1,0 +1,44 @@
+"""What every cell sees of the data: images, labels and splits, and what is held out for a final test."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bench.recipes.build import Rows
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Images for a last test, which no cell sees."""
+
+    images: Rows  # (n, h, w) uint8
+    image_ids: np.ndarray  # (n,) str
+    groups: np.ndarray  # (n,) str
+    y: np.ndarray  # (n, n_classes) int8
+    facts: dict[str, Any]  # as they stand in run.json
+
+
+@dataclass(frozen=True)
+class Data:
+    """What every cell sees: images, labels and splits, in one order. Held-out images are among them, but in no part of the splits."""
+
+    image_ids: np.ndarray  # (n,) str
+    images: np.ndarray  # (n, h, w) uint8
+    groups: np.ndarray  # (n,) str
+    y: np.ndarray  # (n, n_classes) int8
+    classes: tuple[str, ...]
+    task: str
+    at_least_one: bool
+    splits: pd.DataFrame
+    splits_digest: str
+    preprocess_seconds: float
+    held_out: HeldOut | None = None
+
+    def part(self, repeat: int, fold: int) -> np.ndarray:
+        """Part of each image in one fold, (n,) of train, valid, test; empty where the image is held out."""
+        rows = self.splits[(self.splits["repeat"] == repeat) & (self.splits["fold"] == fold)]
+        return rows.set_index("image_id")["part"].reindex(self.image_ids, fill_value="").to_numpy(str)
