@@ -64,7 +64,7 @@ def audit(
     write_tags
         Folder for copies with a corrected BodyPartExamined; None: none are made.
     threshold
-        Misfit from which on an exam is listed.
+        Mismatch from which on an exam is listed.
     pseudonyms
         Running numbers for exams and files, and no texts of headers.
     seconds
@@ -85,7 +85,7 @@ def audit(
         compared = compare(model, tree, found.files, threshold, workers, progress, seconds)
     images = pd.DataFrame(compared.rows)
     exams = worklist.rank_exams(images, threshold)
-    listed = set(exams.loc[exams["status"] == worklist.MISFIT, "exam"])
+    listed = set(exams.loc[exams["status"] == worklist.MISMATCH, "exam"])
     reasons = pd.Series(dtype=object)
     if write_tags is not None:
         reasons = write_corrected(images, compared.registrations, listed, tree, write_tags)["reason"]

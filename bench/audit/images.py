@@ -21,7 +21,7 @@ from radiographs.registration import Registration, read_registration
 
 from bench.audit.mismatch import judge, not_read
 from bench.errors import UserError
-from reports.pages.worklist import JUDGED, MAX_ROWS, NOT_SURE, STRANGE
+from reports.pages.worklist import JUDGED, MAX_ROWS, NOT_SURE, OUT_OF_DISTRIBUTION
 
 BLOCK = 256  # images that the model looks at together
 RADIOGRAPHS = ("", "CR", "DX", "DR", "RG", "OT")  # modalities; other ones are passed over, by name
@@ -44,8 +44,8 @@ class Deployed(Protocol):
         """Has `task` and `calibrated`, which takes and gives probabilities (n, n_classes)."""
         ...
 
-    def look(self, images: np.ndarray) -> Any:
-        """Look at (n, side, side) uint8: probability, decision (labels, sure) and strangeness of each."""
+    def predict(self, images: np.ndarray) -> Any:
+        """Look at (n, side, side) uint8: probability, decision (labels, sure) and ood_score of each."""
         ...
 
 
@@ -93,7 +93,7 @@ def compare(
     Parameters
     ----------
     threshold
-        Misfit from which on an image that no answer fits is evidence.
+        Mismatch from which on an image that no answer fits is evidence.
     progress
         Called with the number of files done.
     seconds
@@ -166,17 +166,17 @@ def _judged(model: Deployed, block: list[Read], threshold: float) -> list[dict[s
     whole = [k for k, read in enumerate(block) if read.pixels is not None]
     if not whole:
         return rows
-    look = model.look(np.stack([block[k].pixels for k in whole]))  # (n, side, side)
-    probability = model.rule.calibrated(look.probability)  # (n, n_classes)
+    prediction = model.predict(np.stack([block[k].pixels for k in whole]))  # (n, side, side)
+    probability = model.rule.calibrated(prediction.probability)  # (n, n_classes)
     for row, k in enumerate(whole):
         judgement = judge(
             block[k].registration or Registration(),
             tuple(model.classes),
             probability[row],
-            look.decision.labels[row],
-            confidence=float(look.decision.confidence[row]),
-            sure=bool(look.decision.sure[row]),
-            strangeness=float(look.strangeness[row]),
+            prediction.decision.labels[row],
+            confidence=float(prediction.decision.confidence[row]),
+            sure=bool(prediction.decision.sure[row]),
+            ood_score=float(prediction.ood_score[row]),
             several=model.rule.task != "multiclass",
             threshold=threshold,
         )
@@ -226,15 +226,15 @@ class Evidence:
 
     def keep(self, read: Read, judgement: dict[str, Any]) -> None:
         """Keep a picture of an image that the page may show."""
-        status, misfit = judgement["status"], judgement["misfit"]
+        status, mismatch = judgement["status"], judgement["mismatch"]
         if read.pixels is None:
             return
         if status == JUDGED and judgement["contradicted"]:
             self.kept[status] += 1
-            heapq.heappush(self.worst, (misfit, -self.kept[status], read.file, _small(read.pixels)))
+            heapq.heappush(self.worst, (mismatch, -self.kept[status], read.file, _small(read.pixels)))
             if len(self.worst) > _PICTURES:
                 heapq.heappop(self.worst)
-        elif status in (NOT_SURE, STRANGE) and self.kept[status] < MAX_ROWS:
+        elif status in (NOT_SURE, OUT_OF_DISTRIBUTION) and self.kept[status] < MAX_ROWS:
             self.kept[status] += 1
             self.apart[read.file] = _small(read.pixels)
 

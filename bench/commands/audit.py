@@ -27,19 +27,19 @@ def audit(
         ),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Also write audit.json.")] = False,
-    threshold: Annotated[float, typer.Option(help="Misfit, 0 to 1, from which on an exam is listed.")] = 0.5,
+    threshold: Annotated[float, typer.Option(help="Mismatch, 0 to 1, from which on an exam is listed.")] = 0.5,
     pseudonyms: Annotated[
         bool, typer.Option("--pseudonyms", help="Running numbers for exams and files, no texts of headers.")
     ] = False,
     max_seconds: MaxSeconds = 30,
 ) -> None:
     """List exams whose images do not fit their registration, worst first, with the pictures. No DICOM file is changed."""
-    from bench.audit.audit import audit as find_misfits
+    from bench.audit.audit import audit as compare_tree
     from bench.environment import threads
     from bench.inference.model import load_model
     from bench.terminal.progress import View
 
-    outcome = find_misfits(
+    outcome = compare_tree(
         load_model(model),
         tree,
         out,

@@ -131,7 +131,7 @@ def _read(paths: Sequence[str], subjects: Sequence[Subject], workers: int, *, na
     from radiographs.disk import sha256
 
     from bench.explaining.explain import Shown
-    from bench.inference.inputs import list_files, see
+    from bench.inference.inputs import list_files, load_images
 
     items = []
     for item in list_files(paths, sys.stdin, Counter(), outside=False):
@@ -139,7 +139,7 @@ def _read(paths: Sequence[str], subjects: Sequence[Subject], workers: int, *, na
         if len(items) > MOST:
             raise UserError(f"bench explain: more than {MOST} images: give fewer")
     wanted = [subject.model.preprocessing for subject in subjects]
-    seen_by = {settings: list(see(items, settings, workers=workers)) for settings in dict.fromkeys(wanted)}
+    seen_by = {settings: list(load_images(items, settings, workers=workers)) for settings in dict.fromkeys(wanted)}
     columns = [seen_by[settings] for settings in wanted]
     shown = []
     for frames in zip(*columns, strict=True):

@@ -161,7 +161,7 @@ def _write(
         out.print(escape(f"\n{error}: what was answered is kept in {kept}; go on with:\n  {again}"))
         raise typer.Exit(1) from None
     n, seconds = sum(tally.counts.values()), time.perf_counter() - begun
-    said = ", ".join(f"{tally.counts[key]} {key}" for key in ("sure", "not sure", "strange", "failed"))
+    said = ", ".join(f"{tally.counts[key]} {key}" for key in ("sure", "not sure", "out of distribution", "failed"))
     kept = f"; {tally.kept} files had been answered before" if tally.kept else ""
     if tally.damaged:
         out.print(f"damaged parts of what had been answered before, answered again: {tally.damaged}")

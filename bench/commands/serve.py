@@ -42,11 +42,11 @@ def serve(
 
     from bench.inference.model import load_model
     from bench.serving.limits import Limits
-    from bench.serving.looking import told_apart
+    from bench.serving.looking import disambiguate
 
     _check_free(host, port)
     readers(started=1)  # loads its libraries while the models are opened
-    models = told_apart([load_model(folder, engine, device) for folder in folders])
+    models = disambiguate([load_model(folder, engine, device) for folder in folders])
     limits = Limits(int(max_megabytes * 1e6), int(max_megapixels * 1e6), image_seconds=max_seconds, hosts=(host,))
     if not _is_loopback(host):
         out.print(

@@ -47,7 +47,7 @@ class Subject:
 
     def score(self, label: int) -> Score:
         """Probability of a class."""
-        return lambda images: self.native.look(images)[0][:, label]
+        return lambda images: self.native.predict(images)[0][:, label]
 
     def random_heat(self, image: np.ndarray, label: int, part: str, seed: int) -> np.ndarray | None:
         """As `heat`, by the same model with weights that know nothing; None where it cannot be had."""
@@ -58,7 +58,7 @@ class Subject:
             return None
         native = copy.copy(self.native)
         native.head = head
-        return occlusion(lambda images: native.look(images)[0][:, label], image)
+        return occlusion(lambda images: native.predict(images)[0][:, label], image)
 
 
 def randomised_head(head: Any, seed: int) -> Any:
@@ -101,7 +101,7 @@ class _NoView:
 
 def _without_descriptions(engine: Any) -> Any:
     native = copy.copy(engine)
-    native.view = _NoView()
+    native.descriptor = _NoView()
     return native
 
 

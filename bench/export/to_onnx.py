@@ -38,7 +38,7 @@ def largest_difference(graph: Whole, native: Native, images: np.ndarray, file: P
     found = session.run(["probability"], {"images": images})[0]
     with torch.inference_mode():
         expected = graph(torch.from_numpy(images))[0].numpy()
-    probability, _ = native.look(images)
+    probability, _ = native.predict(images)
     return {
         "onnx_to_torch": float(np.abs(found - expected).max()),
         "onnx_to_native": float(np.abs(found - probability).max()),

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-SURE, NOT_SURE, STRANGE = "sure", "not sure", "strange"
+SURE, NOT_SURE, OUT_OF_DISTRIBUTION = "sure", "not sure", "out of distribution"
 
 
 @dataclass(frozen=True)
@@ -37,13 +37,13 @@ class Rule:
         From which probability on a label is given; None with one label per image, where the most probable class is.
     temperature : float
         By which logits are divided for the confidence (Guo et al. 2017).
-    sure_from : float
+    confidence_threshold : float
         Confidence from which on an answer is sure.
     target : float
         Share of sure answers that are right on the validation parts, or more.
     coverage : float
         Share of the validation images that are answered surely.
-    most : float
+    max_confidence : float
         Confidence is never more than this: where n validation images were all right, the next one is so with a probability of
         (n + 1) / (n + 2) (Laplace's rule of succession).
     """
@@ -52,10 +52,10 @@ class Rule:
     at_least_one: bool
     threshold: float | None
     temperature: float
-    sure_from: float
+    confidence_threshold: float
     target: float
     coverage: float
-    most: float
+    max_confidence: float
 
     def decide(self, probability: np.ndarray) -> Decision:
         """Answer probabilities (n, n_classes)."""
@@ -65,8 +65,8 @@ class Rule:
             labels = most_probable(probability)
         else:
             labels = at_threshold(probability, self.threshold, self.at_least_one)
-        confidence = np.minimum(self.calibrated(probability).max(axis=1), self.most)
-        return Decision(labels, confidence, confidence >= self.sure_from)
+        confidence = np.minimum(self.calibrated(probability).max(axis=1), self.max_confidence)
+        return Decision(labels, confidence, confidence >= self.confidence_threshold)
 
     def calibrated(self, probability: np.ndarray) -> np.ndarray:
         """Probabilities after temperature scaling, (n, n_classes)."""
@@ -93,15 +93,19 @@ def choose_rule(truth: np.ndarray, probability: np.ndarray, task: str, at_least_
     from reports.scores.decision import best_threshold
 
     threshold = None if task == "multiclass" else best_threshold(truth, probability, at_least_one)
-    heat = temperature(truth, probability, task)
-    calibrated = tempered(probability, heat, task)
+    chosen_temperature = temperature(truth, probability, task)
+    calibrated = tempered(probability, chosen_temperature, task)
     right = truth[np.arange(len(truth)), calibrated.argmax(axis=1)].astype(bool)
-    most = (len(truth) + 1) / (len(truth) + 2)
-    sure_from, coverage = _sure_from(np.minimum(calibrated.max(axis=1), most), right, target)
-    return Rule(task, at_least_one, threshold, heat, sure_from, target, coverage, most)
+    max_confidence = (len(truth) + 1) / (len(truth) + 2)
+    confidence_threshold, coverage = _confidence_threshold(
+        np.minimum(calibrated.max(axis=1), max_confidence), right, target
+    )
+    return Rule(
+        task, at_least_one, threshold, chosen_temperature, confidence_threshold, target, coverage, max_confidence
+    )
 
 
-def _sure_from(confidence: np.ndarray, right: np.ndarray, target: float) -> tuple[float, float]:
+def _confidence_threshold(confidence: np.ndarray, right: np.ndarray, target: float) -> tuple[float, float]:
     """Lowest confidence from which on at least `target` of the answers are right, and how many those are; where none is, above all."""
     order = np.argsort(-confidence, kind="stable")
     share = np.cumsum(right[order]) / np.arange(1, len(order) + 1)

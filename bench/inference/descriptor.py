@@ -21,7 +21,7 @@ _CLASSICAL = (
 )
 
 
-class View:
+class Descriptor:
     """Describes images: by the model's own network, by a small one that watches over a classical model, or by HOG and LBP.
 
     Parameters

@@ -31,7 +31,7 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Seen:
+class InputImage:
     """One image, or why it cannot be looked at.
 
     Attributes
@@ -93,7 +93,7 @@ def list_files(
             yield Item(path)
 
 
-def see(
+def load_images(
     items: Iterable[Item],
     preprocessing: Preprocessing,
     *,
@@ -101,7 +101,7 @@ def see(
     every_frame: bool = False,
     max_pixels: int = MAX_PIXELS,
     seconds: float = SECONDS,
-) -> Iterator[list[Seen]]:
+) -> Iterator[list[InputImage]]:
     """Decode and preprocess files in processes, in order, with a bounded number begun; for each file its images, or why there are none.
 
     Parameters
@@ -110,18 +110,18 @@ def see(
         That an image may take, after which it is given up and its process is ended.
     """
 
-    def look(file: str, frame: int) -> tuple[Seen, int]:
+    def look(file: str, frame: int) -> tuple[InputImage, int]:
         place = Path(file).absolute()  # of a process that may have begun in another folder
         return readers().do(_look, place, file, frame, preprocessing, max_pixels, seconds=seconds)
 
-    def one(item: Item) -> list[Seen]:
+    def one(item: Item) -> list[InputImage]:
         if item.reason:
-            return [Seen(item.file, 0, None, reason=item.reason)]
+            return [InputImage(item.file, 0, None, reason=item.reason)]
         try:
             first, frames = look(item.file, 0)
             return [first, *(look(item.file, frame)[0] for frame in range(1, frames if every_frame else 1))]
         except (UnreadableImageError, CutOffError) as error:
-            return [Seen(item.file, 0, None, reason=str(error).removeprefix(f"{item.file}: "))]
+            return [InputImage(item.file, 0, None, reason=str(error).removeprefix(f"{item.file}: "))]
 
     with ThreadPoolExecutor(workers) as pool:
         try:
@@ -130,15 +130,15 @@ def see(
             pool.shutdown(cancel_futures=True)
 
 
-def _look(place: Path, file: str, frame: int, preprocessing: Preprocessing, max_pixels: int) -> tuple[Seen, int]:
+def _look(place: Path, file: str, frame: int, preprocessing: Preprocessing, max_pixels: int) -> tuple[InputImage, int]:
     """One frame of a file, and how many the file has."""
     picture = read_picture(place, file, frame=frame, max_pixels=max_pixels)
-    return seen_of(file, frame, picture, preprocessing), picture.frames
+    return preprocess_picture(file, frame, picture, preprocessing), picture.frames
 
 
-def look_into(
+def decode_bytes(
     data: bytes, frame: int, wanted: Sequence[Preprocessing], max_pixels: int, seconds: float
-) -> tuple[list[Seen], dict[str, Any]]:
+) -> tuple[list[InputImage], dict[str, Any]]:
     """Decode a file's content in a process, for several models.
 
     Returns
@@ -151,24 +151,24 @@ def look_into(
         If it is no picture that can be used, or takes too long.
     """
     try:
-        return readers().do(_look_into, data, frame, tuple(wanted), max_pixels, seconds=seconds)
+        return readers().do(_decode_bytes, data, frame, tuple(wanted), max_pixels, seconds=seconds)
     except CutOffError as error:
         raise UnreadableImageError(f"the file: {error}") from None
 
 
-def _look_into(
+def _decode_bytes(
     data: bytes, frame: int, wanted: Sequence[Preprocessing], max_pixels: int
-) -> tuple[list[Seen], dict[str, Any]]:
+) -> tuple[list[InputImage], dict[str, Any]]:
     try:
         picture = read_bytes(data, "the file", frame=frame, max_pixels=max_pixels)
     except MemoryError:
         raise UnreadableImageError("the file: needs more memory than there is") from None
     facts = {"frames": picture.frames, "kind": picture.mode, "modality": picture.tags.get("modality", "")}
-    return [seen_of("", frame, picture, settings) for settings in wanted], facts
+    return [preprocess_picture("", frame, picture, settings) for settings in wanted], facts
 
 
-def seen_of(file: str, frame: int, picture: Picture, preprocessing: Preprocessing) -> Seen:
+def preprocess_picture(file: str, frame: int, picture: Picture, preprocessing: Preprocessing) -> InputImage:
     """Preprocess a picture for a model."""
     pixels = preprocessing.apply(picture.grey, picture.padding)
     coloured = picture.coloured > _COLOURED
-    return Seen(file, frame, pixels, dict(picture.tags), coloured, "; ".join(picture.remarks))
+    return InputImage(file, frame, pixels, dict(picture.tags), coloured, "; ".join(picture.remarks))

@@ -11,7 +11,7 @@ import numpy as np
 from radiographs.preprocess import Preprocessing
 
 from bench.inference.decision import Decision, Rule
-from bench.inference.novelty import Strangeness
+from bench.inference.novelty import OodDetector
 from bench.inference.package import ONNX, PackageError, read_facts
 
 ENGINES = ("auto", "native", "onnx", "openvino")
@@ -22,26 +22,26 @@ class Engine(Protocol):
 
     name: str
 
-    def look(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def predict(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Probabilities (n, n_classes) float64 of images (n, h, w) uint8, and descriptions (n, d) float32 of what is seen in them."""
         ...
 
 
 @dataclass(frozen=True)
-class Look:
+class Prediction:
     """What was found in n images.
 
     Attributes
     ----------
     probability : array, shape (n, n_classes)
     decision : Decision
-    strangeness : array, shape (n,)
+    ood_score : array, shape (n,)
         Above 1: not like the images that the model was trained on.
     """
 
     probability: np.ndarray
     decision: Decision
-    strangeness: np.ndarray
+    ood_score: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -55,14 +55,14 @@ class Model:
         model.json.
     engine : Engine
     rule : Rule
-    usual : Strangeness
+    ood_detector : OodDetector
     """
 
     folder: Path
     facts: dict[str, Any]
     engine: Engine
     rule: Rule
-    usual: Strangeness
+    ood_detector: OodDetector
 
     @property
     def name(self) -> str:
@@ -79,21 +79,17 @@ class Model:
         """What turns grey levels of any size into the (side, side) uint8 that the model takes."""
         return Preprocessing.model_validate(self.facts["preprocessing"])
 
-    def look(self, images: np.ndarray) -> Look:
+    def predict(self, images: np.ndarray) -> Prediction:
         """Look at preprocessed images (n, side, side) uint8 once, for everything there is to say."""
         if not len(images):
             empty = np.empty((0, len(self.classes)))
-            return Look(empty, Decision(empty > 0, np.empty(0), np.empty(0, bool)), np.empty(0))
-        probability, description = self.engine.look(images)
-        return Look(probability, self.decide(probability), self.usual.score(description))
+            return Prediction(empty, Decision(empty > 0, np.empty(0), np.empty(0, bool)), np.empty(0))
+        probability, description = self.engine.predict(images)
+        return Prediction(probability, self.decide(probability), self.ood_detector.score(description))
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         """Probabilities (n, n_classes) float64 of preprocessed images (n, side, side) uint8."""
-        return self.look(images).probability
-
-    def strangeness(self, images: np.ndarray) -> np.ndarray:
-        """Strangeness (n,) of preprocessed images; above 1 is not like those that the model was trained on."""
-        return self.look(images).strangeness
+        return self.predict(images).probability
 
     def decide(self, probability: np.ndarray) -> Decision:
         """Labels, confidence and sureness of probabilities (n, n_classes)."""
@@ -126,7 +122,7 @@ def load_model(folder: Path, engine: str = "auto", device: str = "auto", *, trus
         raise PackageError(
             f"{folder}: its decision rule is of another version of xraybench: export the model again"
         ) from None
-    return Model(folder, facts, _engine(folder, facts, engine, device, trusted=trusted), rule, Strangeness.load(folder))
+    return Model(folder, facts, _engine(folder, facts, engine, device, trusted=trusted), rule, OodDetector.load(folder))
 
 
 def _engine(folder: Path, facts: dict[str, Any], engine: str, device: str, *, trusted: bool) -> Engine:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.inference.descriptor import View, watch_of
+from bench.inference.descriptor import Descriptor, watch_of
 from bench.inference.package import PackageError, encoder_file, head_folder, read_arrays
 from bench.recipes.build import Inputs, Resources, build, install_hint, predict
 from bench.recipes.suite import Part
@@ -61,9 +61,9 @@ class Native:
         references = folder / "references.safetensors"
         self.references = read_arrays(references) if references.is_file() else {}
         self.landmarks = self._landmarks()
-        self.view = View(self.parts, self.head, resources, watch)
+        self.descriptor = Descriptor(self.parts, self.head, resources, watch)
 
-    def look(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def predict(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Probabilities (n, n_classes) float64 of images (n, h, w) uint8, and descriptions (n, d) float32 of what is seen in them."""
         found = [self._block(images[begin : begin + BLOCK]) for begin in range(0, len(images), BLOCK)]
         probability, description = zip(*found, strict=True)
@@ -74,7 +74,7 @@ class Native:
         images = np.concatenate([images, np.repeat(images[-1:], BLOCK - n, axis=0)])
         encoded = [encoder.encode(images) for encoder in self.encoders]
         probability = predict(self.head, self._inputs(images, encoded))
-        return probability[:n], self.view.describe(images, encoded)[:n]
+        return probability[:n], self.descriptor.describe(images, encoded)[:n]
 
     def _inputs(self, images: np.ndarray, encoded: list[np.ndarray]) -> Inputs:
         if not encoded:

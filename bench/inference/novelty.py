@@ -1,7 +1,7 @@
 """Is this an image of the kind that the model was trained on? The distance to the nearest training images says (Sun et al. 2022,
 "Out-of-distribution detection with deep nearest neighbors", ICML).
 
-A classifier has to name one of its classes, whatever it is shown. So each image is described (`bench.inference.descriptor.View`), and the mean
+A classifier has to name one of its classes, whatever it is shown. So each image is described (`bench.inference.descriptor.Descriptor`), and the mean
 distance to the five nearest descriptions of the training part is held against what is usual between one patient and the others: 1 is
 what 2 % of the training images are beyond.
 """
@@ -19,13 +19,13 @@ from bench.inference.package import read_arrays, write_arrays
 NEIGHBOURS = 5
 _AXES = 256
 _USUAL = 0.98  # share of the training images that are nearer to other patients' than the limit
-MOST = 2000  # images that are kept to compare with
+MAX_REFERENCES = 2000  # images that are kept to compare with
 _BLOCK = 8  # rows of a matrix product, always: an image gets the same number alone as among others
-_FILE = "strangeness.safetensors"
+_FILE = "ood.safetensors"
 
 
 @dataclass(frozen=True)
-class Strangeness:
+class OodDetector:
     """Knows what is usual.
 
     Attributes
@@ -62,7 +62,7 @@ class Strangeness:
         write_arrays(folder / _FILE, arrays)
 
     @classmethod
-    def load(cls, folder: Path) -> Strangeness:
+    def load(cls, folder: Path) -> OodDetector:
         """Read what `save` wrote."""
         arrays = read_arrays(folder / _FILE)
         return cls(arrays["known"], float(arrays["limit"][0]), arrays.get("mean"), arrays.get("axes"))
@@ -71,7 +71,7 @@ class Strangeness:
         return rows if self.mean is None or self.axes is None else (rows - self.mean) @ self.axes
 
 
-def fit_strangeness(descriptions: np.ndarray, groups: np.ndarray, *, whitened: bool) -> Strangeness:
+def fit_ood_detector(descriptions: np.ndarray, groups: np.ndarray, *, whitened: bool) -> OodDetector:
     """Learn what is usual.
 
     Parameters
@@ -97,7 +97,7 @@ def fit_strangeness(descriptions: np.ndarray, groups: np.ndarray, *, whitened: b
         for group in np.unique(groups):
             own = groups == group
             distances.append(nearest(known[own], known[~own], squares[~own]))
-    return Strangeness(known, max(float(np.quantile(np.concatenate(distances), _USUAL)), 1e-9), mean, axes)
+    return OodDetector(known, max(float(np.quantile(np.concatenate(distances), _USUAL)), 1e-9), mean, axes)
 
 
 def nearest(rows: np.ndarray, known: np.ndarray, squares: np.ndarray) -> np.ndarray:

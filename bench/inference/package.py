@@ -5,7 +5,7 @@
     encoders/K.safetensors  weights of the K-th encoder, where it has any
     head/                   what the head learned: safetensors, XGBoost's own binary JSON, JSON
     references.safetensors  encodings of the images that a kernel machine compares with
-    strangeness.safetensors what images of the training part look like, to know what is none of them
+    ood.safetensors         descriptions of training images, for the out-of-distribution score
     model.onnx              from images to probabilities in one graph, where every part of the model is a network
     SHA256SUMS              as ``sha256sum --check`` reads it
 

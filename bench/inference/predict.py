@@ -19,7 +19,7 @@ from radiographs.formulas import neutral, original
 from radiographs.readers import SECONDS
 
 from bench.errors import UserError
-from bench.inference.inputs import Item, Seen, see
+from bench.inference.inputs import InputImage, Item, load_images
 from bench.inference.model import Model
 from bench.inference.rows import answer
 from bench.store.run_folder import is_sealed, sealed
@@ -69,8 +69,8 @@ Compute = Callable[[Iterator[Part]], Iterator[tuple[Part, pd.DataFrame]]]
 
 def answers(model: Model, items: Iterable[Item], settings: Settings) -> Iterator[pd.DataFrame]:
     """Answer files a block at a time, in order, while the next ones are decoded."""
-    waiting: list[Seen] = []
-    found = see(
+    waiting: list[InputImage] = []
+    found = load_images(
         items,
         model.preprocessing,
         workers=settings.workers,

@@ -27,8 +27,8 @@ class OnnxGraph:
         providers = [name for name in ("CUDAExecutionProvider", "CPUExecutionProvider") if name in known]
         self.session = onnxruntime.InferenceSession(str(file), providers=providers)
 
-    def look(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """As `bench.inference.native.Native.look`."""
+    def predict(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """As `bench.inference.native.Native.predict`."""
         return _in_blocks(images, lambda block: self.session.run(list(OUTPUTS), {"images": block}))
 
 
@@ -45,8 +45,8 @@ class OpenVinoGraph:
         graph.reshape([BLOCK, *graph.input("images").partial_shape[1:]])  # of a known size it runs in half the time
         self.compiled = openvino.compile_model(graph, "CPU", {"PERFORMANCE_HINT": "LATENCY"})
 
-    def look(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """As `bench.inference.native.Native.look`."""
+    def predict(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """As `bench.inference.native.Native.predict`."""
         return _in_blocks(images, self._run)
 
     def _run(self, block: np.ndarray) -> list[np.ndarray]:

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from bench.explaining.occlusion import occlusion
-from bench.inference.inputs import Seen, look_into
+from bench.inference.inputs import InputImage, decode_bytes
 from bench.inference.model import Model
 from bench.inference.rows import verdict_of
 from bench.serving.limits import Limits
@@ -26,11 +26,11 @@ _MOST = 5  # most probable classes that are told
 class Decoded:
     """What each model gets to see of a file, and the file's frames, kind and modality."""
 
-    images: list[Seen]
+    images: list[InputImage]
     facts: dict[str, Any]
 
 
-def told_apart(models: Sequence[Model]) -> list[Model]:
+def disambiguate(models: Sequence[Model]) -> list[Model]:
     """Give models of one name, such as one of each of two hospitals, the names of their folders as well, and numbers where these are the same."""
     names = Counter(model.name for model in models)
     full = [f"{m.name} ({m.folder.resolve().name})" if names[m.name] > 1 else m.name for m in models]
@@ -48,7 +48,7 @@ def decoded(models: Sequence[Model], data: bytes, frame: int, limits: Limits) ->
         If it is no picture that can be used, or takes too long.
     """
     wanted = [model.preprocessing for model in models]
-    return Decoded(*look_into(data, frame, wanted, limits.max_pixels, limits.image_seconds))
+    return Decoded(*decode_bytes(data, frame, wanted, limits.max_pixels, limits.image_seconds))
 
 
 def look_at(models: Sequence[Model], file: Decoded) -> dict[str, Any]:
@@ -70,22 +70,22 @@ def explain(models: Sequence[Model], file: Decoded) -> dict[str, Any]:
     return {"models": maps}
 
 
-def _answer(model: Model, image: Seen) -> dict[str, Any]:
+def _answer(model: Model, image: InputImage) -> dict[str, Any]:
     start = time.perf_counter()
     if image.pixels is None:
         raise ValueError("no pixels")
-    look = model.look(image.pixels[None])
-    verdict, reason = verdict_of(image, float(look.strangeness[0]), sure=bool(look.decision.sure[0]))
-    probability = look.probability[0]
+    prediction = model.predict(image.pixels[None])
+    verdict, reason = verdict_of(image, float(prediction.ood_score[0]), sure=bool(prediction.decision.sure[0]))
+    probability = prediction.probability[0]
     order = np.argsort(-probability, kind="stable")
     return {
         "model": model.name,
         "family": model.facts["family"],
-        "labels": [name for name, given in zip(model.classes, look.decision.labels[0], strict=True) if given],
+        "labels": [name for name, given in zip(model.classes, prediction.decision.labels[0], strict=True) if given],
         "verdict": verdict,
         "reason": reason or image.reason,
-        "confidence": round(float(look.decision.confidence[0]), 4),
-        "strangeness": round(float(look.strangeness[0]), 3),
+        "confidence": round(float(prediction.decision.confidence[0]), 4),
+        "ood_score": round(float(prediction.ood_score[0]), 3),
         "most_probable": [[model.classes[k], round(float(probability[k]), 4)] for k in order[:_MOST]],
         "probabilities": {name: round(float(p), 6) for name, p in zip(model.classes, probability, strict=True)},
         "milliseconds": round(1000 * (time.perf_counter() - start), 1),

@@ -25,16 +25,16 @@ pydicom = pytest.importorskip("pydicom")
 
 CLASSES = ("Hand", "Wrist", "Knee", "Ankle", "Lumbar Spine", "Thoracic Spine", "Others")
 SIDE = 32
-NOT_SURE, STRANGE = 200, 240  # grey levels from which on the model is not sure, and has never seen the like
+NOT_SURE, OUT_OF_DISTRIBUTION = 200, 240  # grey levels from which on the model is not sure, and has never seen the like
 SECRETS = ("ACC-", "PATIENT-7", "CANARY", "Handaufnahme", "1.2.826.")
 
 
-def shows(*names: str, not_sure: bool = False, strange: bool = False) -> np.ndarray:
+def shows(*names: str, not_sure: bool = False, out_of_distribution: bool = False) -> np.ndarray:
     """Pixels of an image on which the model sees these: a bit of the grey level for each class."""
     level = sum(1 << CLASSES.index(name) for name in names)
     picture = np.full((SIDE, SIDE), 8, np.uint8)
     picture[0, :] = level
-    picture[1, :] = STRANGE if strange else NOT_SURE if not_sure else 0
+    picture[1, :] = OUT_OF_DISTRIBUTION if out_of_distribution else NOT_SURE if not_sure else 0
     return picture
 
 
@@ -52,7 +52,7 @@ class Stub:
     def rule(self) -> SimpleNamespace:
         return SimpleNamespace(task=self.task, calibrated=lambda probability: probability)
 
-    def look(self, images: np.ndarray) -> SimpleNamespace:
+    def predict(self, images: np.ndarray) -> SimpleNamespace:
         self.blocks.append(len(images))
         seen = (images[:, 0, 0, None] >> np.arange(len(self.classes)) & 1).astype(bool)  # (n, n_classes)
         flag = images[:, 1, 0]
@@ -60,7 +60,7 @@ class Stub:
         probability = np.where(seen, 0.97, absent)
         decision = SimpleNamespace(labels=seen, confidence=probability.max(axis=1), sure=flag != NOT_SURE)
         return SimpleNamespace(
-            probability=probability, decision=decision, strangeness=np.where(flag == STRANGE, 2.0, 0.3)
+            probability=probability, decision=decision, ood_score=np.where(flag == OUT_OF_DISTRIBUTION, 2.0, 0.3)
         )
 
 
@@ -104,7 +104,7 @@ def tree(tmp_path: Path) -> Path:
         SeriesInstanceUID="1.2.826.3",
     )
     write(root / "c/1.dcm", shows("Knee", not_sure=True), "ACC-3", BodyPartExamined="HAND")
-    write(root / "c/2.dcm", shows("Knee", strange=True), "ACC-3", BodyPartExamined="HAND")
+    write(root / "c/2.dcm", shows("Knee", out_of_distribution=True), "ACC-3", BodyPartExamined="HAND")
     write(
         root / "d/1.dcm", shows("Lumbar Spine"), "ACC-4", StudyDescription="RX COLUNA LOMBAR", BodyPartExamined="SPINE"
     )
@@ -134,12 +134,11 @@ def test_exams_that_do_not_fit_are_listed_worst_first_in_words(tree: Path, tmp_p
     outcome, exams, _ = run(tree, tmp_path / "out")
     assert list(exams.index[:2]) == ["ACC-1", "ACC-2"]
     assert (
-        exams["in_words"]["ACC-1"]
+        exams["summary"]["ACC-1"]
         == "registered as knee (BodyPartExamined, description of the exam); 2 of 3 images look like Ankle (0.97)"
     )
     assert (
-        exams["in_words"]["ACC-2"]
-        == "registered as hand, wrist (BodyPartExamined); 1 of 1 image looks like Hand (0.97)"
+        exams["summary"]["ACC-2"] == "registered as hand, wrist (BodyPartExamined); 1 of 1 image looks like Hand (0.97)"
     )
     expected = {
         "ACC-3": "set apart",
@@ -151,7 +150,14 @@ def test_exams_that_do_not_fit_are_listed_worst_first_in_words(tree: Path, tmp_p
     assert exams["status"].to_dict() == {"ACC-1": "does not fit", "ACC-2": "does not fit"} | expected
     assert exams["not_seen"]["ACC-5"] == "wrist"
     assert (outcome.exams, outcome.listed, outcome.images) == (7, 2, 12)
-    assert outcome.counts == {"judged": 6, "not sure": 1, "strange": 1, "unregistered": 1, "no class": 0, "failed": 3}
+    assert outcome.counts == {
+        "judged": 6,
+        "not sure": 1,
+        "out of distribution": 1,
+        "unregistered": 1,
+        "no class": 0,
+        "failed": 3,
+    }
 
 
 def test_what_cannot_be_compared_has_its_reason(tree: Path, tmp_path: Path) -> None:
@@ -160,7 +166,7 @@ def test_what_cannot_be_compared_has_its_reason(tree: Path, tmp_path: Path) -> N
     assert reasons["g/ct.dcm"] == "no radiograph (modality CT)"
     assert reasons["g/picture.png"] == "no DICOM file"
     assert "truncated" in reasons["g/cut.dcm"]
-    assert images["misfit"]["c/1.dcm"] == ""
+    assert images["mismatch"]["c/1.dcm"] == ""
 
 
 @pytest.mark.parametrize("json_too", [False, True])
@@ -316,7 +322,7 @@ def judged(registration: Registration, probability: dict[str, float], **options:
     settings = {
         "confidence": values.max(),
         "sure": True,
-        "strangeness": 0.1,
+        "ood_score": 0.1,
         "several": True,
         "threshold": 0.5,
     } | options
@@ -326,10 +332,10 @@ def judged(registration: Registration, probability: dict[str, float], **options:
 def test_the_misfit_is_one_minus_the_largest_probability_that_fits() -> None:
     spine = Registration(body_part="SPINE")
     found = judged(spine, {"Lumbar Spine": 0.3, "Thoracic Spine": 0.45, "Knee": 0.6})
-    assert found["misfit"] == pytest.approx(0.55)
+    assert found["mismatch"] == pytest.approx(0.55)
     assert (found["predicted"], found["contradicted"], found["registered"]) == ("Knee", "BodyPartExamined", "spine")
     one_label = judged(spine, {"Lumbar Spine": 0.3, "Thoracic Spine": 0.45, "Knee": 0.25}, several=False)
-    assert one_label["misfit"] == pytest.approx(0.25)
+    assert one_label["mismatch"] == pytest.approx(0.25)
     assert one_label["predicted"] == "Thoracic Spine"
 
 
@@ -338,8 +344,8 @@ def test_the_worst_entry_of_the_header_counts() -> None:
         Registration(body_part="HAND", study_description="Knee", view="MORTISE"),
         {"Knee": 0.9, "Hand": 0.2, "Ankle": 0.6},
     )
-    assert found["misfit"] == pytest.approx(0.8)
-    assert found["misfit_body_part"] == pytest.approx(0.8)
+    assert found["mismatch"] == pytest.approx(0.8)
+    assert found["mismatch_body_part"] == pytest.approx(0.8)
     assert found["contradicted"] == "BodyPartExamined"
     assert found["predicted"] == "Knee; Ankle"
 
@@ -349,7 +355,7 @@ def test_an_answer_that_fits_is_no_misfit_however_improbable(*, several: bool) -
     wrist = Registration(body_part="WRIST", study_description="Wrist")
     found = judged(wrist, {"Wrist": 0.47, "Hand": 0.3}, several=several)
     assert (found["status"], found["predicted"], found["contradicted"]) == ("judged", "Wrist", "")
-    assert found["misfit"] == pytest.approx(0.53)
+    assert found["mismatch"] == pytest.approx(0.53)
     assert judged(wrist, {"Wrist": 0.3, "Hand": 0.47}, several=several)["contradicted"] != ""
     hardly = judged(wrist, {"Wrist": 0.08, "Hand": 0.07}, several=several, sure=False)
     assert (hardly["status"], hardly["contradicted"]) == ("not sure", "")
@@ -359,10 +365,10 @@ def test_an_answer_that_fits_is_no_misfit_however_improbable(*, several: bool) -
 
 def test_what_is_registered_as_it_looks_is_neither_listed_nor_corrected(tmp_path: Path) -> None:
     class Doubtful(Stub):
-        def look(self, images: np.ndarray) -> SimpleNamespace:
-            look = super().look(images)
-            look.probability = look.probability * 0.48  # its answers are less probable than not
-            return look
+        def predict(self, images: np.ndarray) -> SimpleNamespace:
+            prediction = super().predict(images)
+            prediction.probability = prediction.probability * 0.48  # its answers are less probable than not
+            return prediction
 
     tree = tmp_path / "tree"
     write(tree / "same.dcm", shows("Wrist"), "ACC-1", BodyPartExamined="WRIST")
@@ -387,19 +393,19 @@ def test_what_is_registered_as_it_looks_is_neither_listed_nor_corrected(tmp_path
         (Registration(), {}, "unregistered"),
         (Registration(body_part="CHEST"), {}, "judged"),  # the class for the rest fits
         (Registration(body_part="KNEE"), {"sure": False}, "not sure"),
-        (Registration(body_part="KNEE"), {"sure": False, "strangeness": 1.01}, "strange"),
-        (Registration(body_part="KNEE"), {"strangeness": 1.0}, "judged"),
+        (Registration(body_part="KNEE"), {"sure": False, "ood_score": 1.01}, "out of distribution"),
+        (Registration(body_part="KNEE"), {"ood_score": 1.0}, "judged"),
     ],
 )
 def test_who_is_judged(registration: Registration, options: dict, status: str) -> None:
     found = judged(registration, {"Knee": 0.9}, **options)
     assert found["status"] == status
-    assert np.isnan(found["misfit"]) == (status != "judged")
+    assert np.isnan(found["mismatch"]) == (status != "judged")
 
 
 def test_a_part_that_the_model_has_no_class_for_is_not_judged() -> None:
     found = judge(Registration(body_part="CHEST"), ("Hand", "Knee"), np.array([0.9, 0.1]), np.array([True, False]),
-                  confidence=0.9, sure=True, strangeness=0.0, several=True, threshold=0.5)  # fmt: skip
+                  confidence=0.9, sure=True, ood_score=0.0, several=True, threshold=0.5)  # fmt: skip
     assert found["status"] == "no class"
 
 
@@ -434,7 +440,7 @@ def test_an_image_that_hardly_can_be_what_it_is_registered_as_is_judged_though_t
             probability >= 0.4,
             confidence=0.4,
             sure=False,
-            strangeness=0.3,
+            ood_score=0.3,
             several=True,
             threshold=0.5,
         )

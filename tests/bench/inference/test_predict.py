@@ -62,7 +62,7 @@ def test_formats_hold_the_same(classical: Made, images: list[Path], tmp_path: Pa
     predict_to(out, model, (Item(str(path)) for path in images), Settings(2))
     read = {".csv": pd.read_csv, ".parquet": pd.read_parquet, ".jsonl": lambda path: pd.read_json(path, lines=True)}
     table = read[suffix](out)
-    expected = model.look(np.stack([model.preprocessing.apply(cv2.imread(str(path), 0)) for path in images]))
+    expected = model.predict(np.stack([model.preprocessing.apply(cv2.imread(str(path), 0)) for path in images]))
     probability = table[[f"probability/{name}" for name in model.classes]].to_numpy()
     assert np.allclose(probability, expected.probability, rtol=0, atol=1e-14)
 
@@ -73,7 +73,7 @@ def test_a_killed_prediction_goes_on_where_it_was(classical: Made, tmp_path: Pat
     model, source = classical.model("hog-svm"), tmp_path / "many" / "images"
     script = tmp_path / "predict.py"
     script.write_text(
-        "import sys, time\nfrom bench.deploy import predict\n"
+        "import sys, time\nfrom bench.inference import predict\n"
         "answer = predict.answer\n"
         "def slowly(*a):\n    time.sleep(float(sys.argv.pop()))\n    sys.argv.append('0.3')\n    return answer(*a)\n"
         "if sys.argv[-1] == '0.3':\n    predict.answer = slowly\n"
@@ -146,11 +146,11 @@ def test_what_is_no_radiograph_is_not_answered_surely(classical: Made, tmp_path:
         done = classical.bench("predict", classical.model(model), *(tmp_path / name for name in names), "--out", out)
         assert done.returncode == 0, done.stderr
         table = pd.read_csv(out, keep_default_na=False)
-        assert table["verdict"].tolist()[:3] == ["strange"] * 3
+        assert table["verdict"].tolist()[:3] == ["out of distribution"] * 3
         if (
             model == "hog-svm"
         ):  # far from everything it knows; trees without a network to watch over them do not notice (docs/at-work.md)
-            assert table["verdict"][3] in ("strange", "not sure")
+            assert table["verdict"][3] in ("out of distribution", "not sure")
         assert table["reason"][2] == "its header says CT: no radiograph"
 
 
@@ -208,7 +208,7 @@ def test_a_file_that_contradicts_itself_is_answered_with_a_remark(classical: Mad
     assert done.returncode == 0, done.stderr
     row = pd.read_csv(tmp_path / "out.csv", keep_default_na=False).iloc[0]
     assert row["status"] == "ok"
-    assert "need more than the 10 bits" in row["reason"] or row["verdict"] == "strange"
+    assert "need more than the 10 bits" in row["reason"] or row["verdict"] == "out of distribution"
 
 
 @pytest.mark.parametrize("name", ["out", "out.csv"])

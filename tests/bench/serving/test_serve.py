@@ -27,7 +27,7 @@ from bench.serving import looking
 from bench.serving.app import make_app
 from bench.serving.connections import Impatient
 from bench.serving.limits import Limits
-from bench.serving.looking import told_apart
+from bench.serving.looking import disambiguate
 from tests.bench.made import Made, endless_jpeg
 from tests.reports.pages.test_browser import browser  # noqa: F401 - a fixture
 
@@ -78,7 +78,7 @@ def test_every_model_answers_as_it_does_in_predict(address: str, classical: Made
             grey = np.asarray(image)
         probability = model.probabilities(model.preprocessing.apply(grey)[None])[0]
         assert list(each["probabilities"].values()) == [round(p, 6) for p in probability]
-        assert each["verdict"] in ("sure", "not sure", "strange")
+        assert each["verdict"] in ("sure", "not sure", "out of distribution")
         assert each["picture"].startswith("data:image/png;base64,")
 
 
@@ -202,14 +202,14 @@ def test_a_file_that_takes_long_to_read_holds_up_no_other(
     classical: Made, picture: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     goes_on = threading.Event()
-    look_into = looking.look_into
+    decode_bytes = looking.decode_bytes
 
     def slowly(data: bytes, *arguments: Any, **options: Any) -> Any:
         if data == b"slow":
             goes_on.wait(30)
-        return look_into(data, *arguments, **options)
+        return decode_bytes(data, *arguments, **options)
 
-    monkeypatch.setattr(looking, "look_into", slowly)
+    monkeypatch.setattr(looking, "decode_bytes", slowly)
     with served(classical, Limits()) as place:
         waiting = threading.Thread(target=send, args=(place, b"slow"))
         waiting.start()
@@ -367,7 +367,7 @@ def test_models_of_one_name_are_told_apart(classical: Made, tmp_path: Path) -> N
     here, there = load_model(classical.model("hog-svm")), tmp_path / "elsewhere"
     shutil.copytree(here.folder, there)
     other = load_model(classical.model("hog-xgboost"))
-    names = [model.name for model in told_apart([here, load_model(there), other, here])]
+    names = [model.name for model in disambiguate([here, load_model(there), other, here])]
     folder = here.folder.name
     assert names == [f"hog-svm ({folder}) 1", "hog-svm (elsewhere)", "hog-xgboost", f"hog-svm ({folder}) 2"]
 
