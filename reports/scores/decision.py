@@ -26,10 +26,29 @@ def decide(
     -------
     array of bool, shape (n, n_classes)
     """
-    if task == "multiclass":
-        return most_probable(probability)
-    threshold = best_threshold(valid_truth, valid_probability, at_least_one)
-    return at_threshold(probability, threshold, at_least_one)
+    return apply_threshold(probability, learn_threshold(valid_truth, valid_probability, task, at_least_one), at_least_one)
+
+
+def learn_threshold(truth: ArrayLike, probability: ArrayLike, task: str, at_least_one: bool) -> float | None:
+    """Learn what the rule needs from validation data: nothing with one label per image, else `best_threshold`.
+
+    Parameters
+    ----------
+    truth, probability : array, shape (n, n_classes)
+    task : {"multiclass", "multilabel"}
+    at_least_one : bool
+        Whether every image is known to have a label.
+
+    Returns
+    -------
+    float or None
+    """
+    return None if task == "multiclass" else best_threshold(truth, probability, at_least_one)
+
+
+def apply_threshold(probability: ArrayLike, threshold: float | None, at_least_one: bool) -> BoolArray:
+    """Decide labels, (n, n_classes), with what `learn_threshold` returned."""
+    return most_probable(probability) if threshold is None else at_threshold(probability, threshold, at_least_one)
 
 
 def most_probable(probability: ArrayLike) -> BoolArray:
