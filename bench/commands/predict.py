@@ -96,15 +96,17 @@ def predict(
     from bench.cluster.config import parse_plan
     from bench.inference.inputs import list_files
     from bench.inference.model import ENGINES, load_model
-    from bench.inference.predict import FORMATS, Settings, answers, begun, is_partitioned, rows_of
+    from bench.inference.parts import is_begun, is_partitioned
+    from bench.inference.predict import Settings, predict_files
     from bench.inference.submission import class_numbers, write_submission
+    from bench.inference.tables import FORMATS, read_rows
 
     if engine not in ENGINES:
         raise UserError(f"--engine {engine}: there are {', '.join(ENGINES)}")
     if kaggle and not output:
         raise UserError("--kaggle: give --out too, the table that it is made from")
     for path in (output, kaggle):
-        if path and is_partitioned(path) and path.is_dir() and any(path.iterdir()) and not begun(path):
+        if path and is_partitioned(path) and path.is_dir() and any(path.iterdir()) and not is_begun(path):
             raise UserError(f"{path}: is a folder with other things in it: give another name")
         if path and path.exists() and not overwrite and not path.is_dir():
             raise UserError(f"{path}: is there already: give another name, or --overwrite")
@@ -121,18 +123,18 @@ def predict(
     settings = Settings(environment.threads(), frames is Frames.each, int(max_megapixels * 1e6), part, max_seconds)
     compute = None
     if plan:
-        from bench.inference.distributed import Predicting
+        from bench.inference.distributed import ClusterPredictor
 
-        compute = Predicting(plan, loaded, settings, out.print, device=device, trusted=trust_code)
+        compute = ClusterPredictor(plan, loaded, settings, out.print, device=device, trusted=trust_code)
     counts = (
         _write(output, loaded, items, settings, compute, overwrite=overwrite)
         if output
-        else _print(answers(loaded, items, settings))
+        else _print(predict_files(loaded, items, settings))
     )
     for reason, n in sorted(passed_over.items()):
         out.print(escape(f"{n} files passed over: {reason}"))
     if kaggle and output:
-        empty = write_submission(kaggle, rows_of(output), numbers)
+        empty = write_submission(kaggle, read_rows(output), numbers)
         out.print(
             escape(f"wrote {kaggle}" + (f"; {empty} files without an answer have an empty Target" if empty else ""))
         )
@@ -145,7 +147,8 @@ def _write(
     import time
 
     from bench.cluster.config import ClusterLostError
-    from bench.inference.predict import parts_folder, predict_to
+    from bench.inference.parts import parts_folder
+    from bench.inference.predict import predict_to
     from bench.terminal.progress import View
 
     begun = time.perf_counter()

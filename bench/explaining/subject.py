@@ -92,16 +92,16 @@ class _OtherFeatures:
         return self.head.predict_proba(np.ascontiguousarray(X[:, self.order]))
 
 
-class _NoView:
-    """Describes nothing: whether an image is strange is not asked here, and describing costs a network."""
+class _NoDescriptor:
+    """Describes nothing: the OOD score is not needed here, and describing costs a network."""
 
-    def describe(self, images: np.ndarray, encoded: object) -> np.ndarray:  # noqa: ARG002 - a view's signature
+    def describe(self, images: np.ndarray, encoded: object) -> np.ndarray:  # noqa: ARG002 - a descriptor's signature
         return np.zeros((len(images), 1), np.float32)
 
 
 def _without_descriptions(engine: Any) -> Any:
     native = copy.copy(engine)
-    native.descriptor = _NoView()
+    native.descriptor = _NoDescriptor()
     return native
 
 

@@ -1,4 +1,4 @@
-"""A model that answers: opened from its folder, with the engine that is there."""
+"""A model that predicts: opened from its folder, with an engine that is installed."""
 
 from __future__ import annotations
 
@@ -23,20 +23,22 @@ class Engine(Protocol):
     name: str
 
     def predict(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Probabilities (n, n_classes) float64 of images (n, h, w) uint8, and descriptions (n, d) float32 of what is seen in them."""
+        """Return probabilities (n, n_classes) float64 and descriptions (n, d) float32 of images (n, h, w) uint8."""
         ...
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What was found in n images.
+    """What a model predicts for n images.
 
     Attributes
     ----------
-    probability : array, shape (n, n_classes)
+    probability : ndarray of float64, shape (n, n_classes)
+        Probability of each class.
     decision : Decision
-    ood_score : array, shape (n,)
-        Above 1: not like the images that the model was trained on.
+        Labels, confidence, and whether it is sure.
+    ood_score : ndarray of float64, shape (n,)
+        Above 1 an image is out of distribution: unlike those that the model was trained on.
     """
 
     probability: np.ndarray
@@ -51,11 +53,15 @@ class Model:
     Attributes
     ----------
     folder : Path
+        Where it was opened from.
     facts : dict
-        model.json.
+        Content of model.json.
     engine : Engine
+        What computes probabilities.
     rule : Rule
+        What turns them into answers.
     ood_detector : OodDetector
+        What scores how unlike the training images an image is.
     """
 
     folder: Path
@@ -80,7 +86,7 @@ class Model:
         return Preprocessing.model_validate(self.facts["preprocessing"])
 
     def predict(self, images: np.ndarray) -> Prediction:
-        """Look at preprocessed images (n, side, side) uint8 once, for everything there is to say."""
+        """Predict preprocessed images (n, side, side) uint8, each of which is computed once."""
         if not len(images):
             empty = np.empty((0, len(self.classes)))
             return Prediction(empty, Decision(empty > 0, np.empty(0), np.empty(0, bool)), np.empty(0))
@@ -88,11 +94,11 @@ class Model:
         return Prediction(probability, self.decide(probability), self.ood_detector.score(description))
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
-        """Probabilities (n, n_classes) float64 of preprocessed images (n, side, side) uint8."""
+        """Return probabilities (n, n_classes) float64 of preprocessed images (n, side, side) uint8."""
         return self.predict(images).probability
 
     def decide(self, probability: np.ndarray) -> Decision:
-        """Labels, confidence and sureness of probabilities (n, n_classes)."""
+        """Apply the decision rule to probabilities (n, n_classes)."""
         return self.rule.decide(probability)
 
 
@@ -101,18 +107,25 @@ def load_model(folder: Path, engine: str = "auto", device: str = "auto", *, trus
 
     Parameters
     ----------
-    engine
+    folder : Path
+        Made by ``bench export``.
+    engine : {"auto", "native", "onnx", "openvino"}
         "native": the classes it was trained with, the same numbers as in the run. "onnx" and "openvino": its graph, for models that are
         networks from end to end; OpenVINO also runs the networks alone of others. "auto": native where its packages are installed, else onnx.
-    device
-        "auto", "cpu" or "cuda".
-    trusted
+    device : {"auto", "cpu", "cuda"}
+        Where networks compute.
+    trusted : bool
         Whether classes from outside of xraybench may be imported.
+
+    Returns
+    -------
+    Model
+        The opened model.
 
     Raises
     ------
     PackageError
-        If the folder holds no model, is damaged, or needs what is not installed.
+        If the folder holds no model, is damaged, or needs a package that is not installed.
     """
     folder = Path(folder)
     facts = read_facts(folder)
@@ -129,11 +142,10 @@ def _engine(folder: Path, facts: dict[str, Any], engine: str, device: str, *, tr
     from bench.inference.native import Native
     from bench.recipes.build import NotInstalledError
 
+    has_graph = (folder / ONNX).is_file()
     if engine == "auto":
-        deep = any(part["class"].startswith("deep.") for part in [*facts["encoders"], facts["head"]])
-        lacks_torch = deep and importlib.util.find_spec("torch") is None
-        engine = "onnx" if lacks_torch and (folder / ONNX).is_file() else "native"
-    compiled = engine == "openvino" and not (folder / ONNX).is_file()
+        engine = "onnx" if has_graph and _needs_torch(facts) else "native"
+    compiled = engine == "openvino" and not has_graph
     if engine == "native" or compiled:
         try:
             return Native(folder, facts, device, trusted=trusted, compiled=compiled)
@@ -142,3 +154,9 @@ def _engine(folder: Path, facts: dict[str, Any], engine: str, device: str, *, tr
     from bench.inference.runtimes import open_graph
 
     return open_graph(folder, engine)
+
+
+def _needs_torch(facts: dict[str, Any]) -> bool:
+    """Whether a part of the model is a network, and torch is not installed."""
+    deep = any(part["class"].startswith("deep.") for part in [*facts["encoders"], facts["head"]])
+    return deep and importlib.util.find_spec("torch") is None

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.inference.descriptor import Descriptor, watch_of
+from bench.inference.descriptor import choose_descriptor, descriptor_network
 from bench.inference.package import PackageError, encoder_file, head_folder, read_arrays
 from bench.recipes.build import Inputs, Resources, build, install_hint, predict
 from bench.recipes.suite import Part
@@ -37,7 +37,7 @@ class Native:
     trusted
         Whether classes from outside of xraybench may be imported and called: such a class can do anything.
     compiled
-        Whether OpenVINO runs the frozen networks among the encoders, and the one that watches over a classical model.
+        Whether OpenVINO runs the frozen networks among the encoders, and the one that describes images for a classical model.
     """
 
     def __init__(
@@ -52,16 +52,16 @@ class Native:
         self.name = "openvino" if compiled else "native"
         self.mirror = bool(facts["mirror"])
         self.parts = [Part.model_validate(part) for part in facts["encoders"]]
-        watch = watch_of(folder, facts)
+        network = descriptor_network(folder, facts)
         if compiled:
-            _see_that_it_can_be_compiled(folder, [*self.parts, *([watch] if watch else [])])
-            self.parts, watch = [_compiled(part) for part in self.parts], _compiled(watch) if watch else None
+            _see_that_it_can_be_compiled(folder, [*self.parts, *([network] if network else [])])
+            self.parts, network = [_compiled(part) for part in self.parts], _compiled(network) if network else None
         self.encoders = [_encoder(folder, k, part, resources) for k, part in enumerate(self.parts)]
         self.head = load_head(facts["head"]["class"], head_folder(folder), device)
         references = folder / "references.safetensors"
         self.references = read_arrays(references) if references.is_file() else {}
         self.landmarks = self._landmarks()
-        self.descriptor = Descriptor(self.parts, self.head, resources, watch)
+        self.descriptor = choose_descriptor(self.parts, self.head, resources, network)
 
     def predict(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Probabilities (n, n_classes) float64 of images (n, h, w) uint8, and descriptions (n, d) float32 of what is seen in them."""

@@ -26,7 +26,7 @@ from radiographs.terms import parts_of
 from bench.audit.mismatch import CERTAIN_MISMATCH, mismatch
 from bench.inference.inputs import Item, load_images
 from bench.inference.model import Model, load_model
-from bench.inference.predict import Settings, answers, predict_to
+from bench.inference.predict import Settings, predict_files, predict_to
 from reports.comparison.final_test import score_table
 from reports.runs.results import Results, load
 
@@ -222,7 +222,7 @@ def _patterns():
 
 def looked_at_strangers(loaded: Model, model: str, paths: list[Path]) -> None:
     """Count verdicts, and confidence as it would be believed without them."""
-    table = pd.concat(answers(loaded, [Item(str(path)) for path in paths], Settings(2)))
+    table = pd.concat(predict_files(loaded, [Item(str(path)) for path in paths], Settings(2)))
     kinds = {"photograph": "photographs", "pattern": "patterns"}
     table["kind"] = [kinds.get(Path(file).stem.split("-")[0], "CT and MR") for file in table["file"]]
     for kind, rows in table.groupby("kind"):
@@ -269,7 +269,7 @@ def rate(loaded: Model, model: str, paths: list[Path], kind: str) -> None:
             pass
         decoded.append(len(files) / (time.perf_counter() - start))
         start = time.perf_counter()
-        for _ in answers(loaded, files, Settings(2)):
+        for _ in predict_files(loaded, files, Settings(2)):
             pass
         answered.append(len(files) / (time.perf_counter() - start))
     d, a = np.median(decoded), np.median(answered)

@@ -141,11 +141,11 @@ def test_openvino_gives_the_answers_of_the_native_classes(deep: Made, name: str)
 def test_openvino_is_refused_where_there_is_nothing_to_do_for_it(
     classical: Made, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    facts: dict[str, Any] = {"watch": None}
+    facts: dict[str, Any] = {"descriptor_network": None}
     monkeypatch.setattr("bench.inference.model.read_facts", lambda folder: read_facts(folder) | facts)
     with pytest.raises(PackageError, match="has no network that OpenVINO could run"):
         load_model(classical.model("hog-svm"), "openvino")
-    facts["watch"] = {"class": "deep.frozen:Frozen", "backbone": "tf_efficientnet_lite0"}
+    facts["descriptor_network"] = {"class": "deep.frozen:Frozen", "backbone": "tf_efficientnet_lite0"}
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(PackageError, match=r"--engine openvino: .* pip install 'xraybench\[openvino\]'"):
         load_model(classical.model("hog-svm"), "openvino")

@@ -20,16 +20,16 @@ POISON = """
 import os
 from pathlib import Path
 import bench.inference.distributed as elsewhere
-from bench.inference.predict import answers
+from bench.inference.predict import predict_part
 
 def deadly(model, files, settings):
     if any(Path(item.file).name == os.environ["POISON"] for item in files):
         with open(os.environ["DEATHS"], "a") as stream:
             stream.write("x")
         os._exit(1)
-    return answers(model, files, settings)
+    return predict_part(model, files, settings)
 
-elsewhere.answers = deadly
+elsewhere.predict_part = deadly
 """
 
 
@@ -138,9 +138,9 @@ def test_answers_in_a_folder_are_not_lost_to_another_command(classical: Made, ma
     assert classical.bench("predict", model, *files, "--out", out, "--part", "4").returncode == 0
     before = {path.name: path.read_bytes() for path in out.iterdir()}
     for arguments, said in (
-        ((model, empty), "no picture"),
-        ((model, *files[1:]), "answers other files"),
-        ((model, *files[:4]), "answers other files"),
+        ((model, empty), "no image"),
+        ((model, *files[1:]), "predictions of other files"),
+        ((model, *files[:4]), "predictions of other files"),
         ((classical.model("prior"), *files), "another model"),
     ):
         done = classical.bench("predict", *arguments, "--out", out, "--part", "4")

@@ -18,7 +18,8 @@ from radiographs.phantom import Recipe, write_folder
 
 from bench.inference.inputs import Item
 from bench.inference.model import load_model
-from bench.inference.predict import Settings, parts_folder, predict_to
+from bench.inference.parts import parts_folder
+from bench.inference.predict import Settings, predict_to
 from tests.bench.made import Made, endless_jpeg
 
 
@@ -74,9 +75,9 @@ def test_a_killed_prediction_goes_on_where_it_was(classical: Made, tmp_path: Pat
     script = tmp_path / "predict.py"
     script.write_text(
         "import sys, time\nfrom bench.inference import predict\n"
-        "answer = predict.answer\n"
-        "def slowly(*a):\n    time.sleep(float(sys.argv.pop()))\n    sys.argv.append('0.3')\n    return answer(*a)\n"
-        "if sys.argv[-1] == '0.3':\n    predict.answer = slowly\n"
+        "predict_table = predict.predict_table\n"
+        "def slowly(*a):\n    time.sleep(float(sys.argv.pop()))\n    sys.argv.append('0.3')\n    return predict_table(*a)\n"
+        "if sys.argv[-1] == '0.3':\n    predict.predict_table = slowly\n"
         "from bench.cli import invoke\nsys.exit(invoke(sys.argv[1:-1]))\n"
     )
 
@@ -151,7 +152,7 @@ def test_what_is_no_radiograph_is_not_answered_surely(classical: Made, tmp_path:
             model == "hog-svm"
         ):  # far from everything it knows; trees without a network to watch over them do not notice (docs/at-work.md)
             assert table["verdict"][3] in ("out of distribution", "not sure")
-        assert table["reason"][2] == "its header says CT: no radiograph"
+        assert table["reason"][2] == "not a radiograph: the header gives the modality CT"
 
 
 def test_a_submission_is_what_the_competition_takes(classical: Made, images: list[Path], tmp_path: Path) -> None:
