@@ -42,6 +42,22 @@ class AuditOutcome:
     written: tuple[Path, ...]
     copied: int = 0
     refused: int = 0
+    copies: Path | None = None
+
+    def lines(self) -> list[str]:
+        """Return what a person is told, line by line."""
+        counts = "; ".join(f"{status}: {n}" for status, n in self.counts.items() if n)
+        lines = [
+            f"{self.listed} of {self.exams} exams do not fit their registration",
+            f"{self.images} files: {counts}",
+        ]
+        if self.unknown_classes:
+            lines.append(f"classes that no word names, which fit everything: {', '.join(self.unknown_classes)}")
+        if self.copies is not None:
+            lines.append(
+                f"{self.copied} corrected copies in {self.copies}, {self.refused} refused: the log gives the reasons"
+            )
+        return [*lines, *(f"wrote {path}" for path in self.written)]
 
 
 def audit(
@@ -99,6 +115,7 @@ def audit(
         written=(*_write(images, compared, facts, out, json=json), *([log_beside(write_tags)] if write_tags else [])),
         copied=int((reasons == "").sum()),
         refused=int((reasons != "").sum()),
+        copies=write_tags,
     )
 
 

@@ -69,7 +69,7 @@ def where(names: Iterable[str], weights_dir: Path | None, console: Console) -> i
     return code
 
 
-def get(names: Iterable[str], folder: Path, weights_dir: Path | None, console: Console) -> int:
+def collect(names: Iterable[str], folder: Path, weights_dir: Path | None, console: Console) -> int:
     """Put the weights of backbones into a folder for ``--weights-dir``: copied where they are at hand, else downloaded.
 
     What is there whole is left alone, and an interrupted download is resumed. Every backbone is tried; exit code 1 if one failed.

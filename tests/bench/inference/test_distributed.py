@@ -66,7 +66,7 @@ def test_a_folder_of_parts_holds_what_a_table_holds_and_only_what_is_missing_is_
     names[4].write_bytes(names[4].read_bytes()[:-40])
     kept = {path: path.stat().st_mtime_ns for path in names if path not in (names[2], names[4])}
     again = classical.bench("predict", model, many, "--out", there, "--part", "16", "--cluster", "local:2")
-    assert "64 files had been answered before" in again.stdout, again.stdout + again.stderr
+    assert "64 files had been predicted before" in again.stdout, again.stdout + again.stderr
     assert all(path.stat().st_mtime_ns == before for path, before in kept.items())
     pd.testing.assert_frame_equal(pd.read_parquet(there), expected, check_exact=True)
 
@@ -127,7 +127,7 @@ def test_a_picture_that_kills_its_workers_is_named_and_the_rest_is_answered(
     assert not (out / "_SUCCESS").exists()
     again = classical.bench("predict", model, *files, "--out", out, "--part", "4")
     assert again.returncode == 0, again.stderr
-    assert "8 files had been answered before" in again.stdout
+    assert "8 files had been predicted before" in again.stdout
     assert pd.read_parquet(out)["file"].tolist() == [str(path) for path in files]
 
 

@@ -110,7 +110,7 @@ def test_a_killed_prediction_goes_on_where_it_was(classical: Made, tmp_path: Pat
     damaged.write_bytes(damaged.read_bytes()[:-40])
     done = subprocess.run(command(out, "0"), env=classical.environment, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert f"{8 * (len(kept) - 1)} files had been answered before" in done.stdout
+    assert f"{8 * (len(kept) - 1)} files had been predicted before" in done.stdout
     assert out.read_bytes() == whole.read_bytes()
     assert not parts_folder(out).exists()
 
@@ -258,7 +258,7 @@ def test_a_folder_of_answers_that_was_whole_is_mended(classical: Made, images: l
     second.unlink()
     done = classical.bench(*command)
     assert done.returncode == 0, done.stderr
-    assert "damaged parts of what had been answered before, answered again: 1" in done.stdout
+    assert "damaged parts, predicted again: 1" in done.stdout
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "out"), before)
 
 

@@ -23,11 +23,11 @@ import uvicorn
 from PIL import Image
 
 from bench.inference.model import load_model
-from bench.serving import looking
+from bench.serving import predictions
 from bench.serving.app import make_app
-from bench.serving.connections import Impatient
+from bench.serving.connections import TimedProtocol
 from bench.serving.limits import Limits
-from bench.serving.looking import disambiguate
+from bench.serving.predictions import disambiguate
 from tests.bench.made import Made, endless_jpeg
 from tests.reports.pages.test_browser import browser  # noqa: F401 - a fixture
 
@@ -41,7 +41,7 @@ def served(made: Made, limits: Limits) -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     app = make_app([load_model(made.model(name)) for name in MODELS], limits)
-    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error", http=Impatient, limit_concurrency=64))
+    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error", http=TimedProtocol, limit_concurrency=64))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:
@@ -182,7 +182,7 @@ def test_another_sites_page_is_not_served(address: str, picture: bytes, route: s
 def test_requests_that_are_half_sent_shut_nobody_out_for_long(
     classical: Made, monkeypatch: pytest.MonkeyPatch, begin: bytes
 ) -> None:
-    monkeypatch.setattr(Impatient, "seconds", 1.0)
+    monkeypatch.setattr(TimedProtocol, "seconds", 1.0)
     with served(classical, Limits()) as place, ExitStack() as lines:
         half = [lines.enter_context(socket.create_connection(("127.0.0.1", int(place[-5:])))) for _ in range(70)]
         deadline = time.monotonic() + 30
@@ -202,14 +202,14 @@ def test_a_file_that_takes_long_to_read_holds_up_no_other(
     classical: Made, picture: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     goes_on = threading.Event()
-    decode_bytes = looking.decode_bytes
+    decode_bytes = predictions.decode_bytes
 
     def slowly(data: bytes, *arguments: Any, **options: Any) -> Any:
         if data == b"slow":
             goes_on.wait(30)
         return decode_bytes(data, *arguments, **options)
 
-    monkeypatch.setattr(looking, "decode_bytes", slowly)
+    monkeypatch.setattr(predictions, "decode_bytes", slowly)
     with served(classical, Limits()) as place:
         waiting = threading.Thread(target=send, args=(place, b"slow"))
         waiting.start()
@@ -295,7 +295,7 @@ def test_the_command_says_what_is_wrong(classical: Made, tmp_path: Path) -> None
         taken.listen()
         done = classical.bench("serve", classical.model("hog-svm"), "--port", taken.getsockname()[1])
     assert done.returncode == 2
-    assert "cannot be listened on" in done.stderr
+    assert "cannot listen there" in done.stderr
     absent = classical.bench("serve", tmp_path)
     assert absent.returncode == 2
 
