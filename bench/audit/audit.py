@@ -14,9 +14,10 @@ from radiographs.readers import SECONDS
 from radiographs.terms import unknown_classes
 from radiographs.walk import Found, find_pictures
 
-from bench.audit.images import Compared, Deployed, compare
+from bench.audit.images import Comparison, compare
 from bench.audit.retagged import log_beside, write_corrected
 from bench.errors import UserError
+from bench.inference.model import Model
 from reports.pages import worklist
 from reports.tables.export import csv_text
 
@@ -29,15 +30,32 @@ _TEXTS = {
 
 @dataclass(frozen=True)
 class AuditOutcome:
-    """What was found, and the files that say so.
+    """What was found, and which files were written.
 
-    `listed` exams do not fit; `copied` and `refused` are files of --write-tags.
+    Attributes
+    ----------
+    exams : int
+        Exams of the tree.
+    listed : int
+        Exams that do not fit their registration.
+    images : int
+        Files of the tree.
+    counts : dict of str to int
+        Images by status.
+    unknown_classes : tuple of str
+        Classes of the model that no word names.
+    written : tuple of Path
+        Files that were written.
+    copied, refused : int
+        Corrected copies, and files that should have been copied and were not.
+    copies : Path or None
+        Folder of the corrected copies.
     """
 
     exams: int
     listed: int
     images: int
-    counts: dict[str, int]  # of images, by status
+    counts: dict[str, int]
     unknown_classes: tuple[str, ...]
     written: tuple[Path, ...]
     copied: int = 0
@@ -61,7 +79,7 @@ class AuditOutcome:
 
 
 def audit(
-    model: Deployed,
+    model: Model,
     tree: Path,
     out: Path,
     *,
@@ -73,20 +91,35 @@ def audit(
     seconds: float = SECONDS,
     counting: Callable[[str, int], AbstractContextManager[Callable[[int], object]]] = lambda *_: nullcontext(int),
 ) -> AuditOutcome:
-    """Compare every radiograph of a tree with its registration; write worklist.csv, images.csv, audit.html and, if asked, audit.json.
+    """Compare every radiograph of a tree with its registration; write worklist.csv, images.csv, audit.html and, if requested, audit.json.
 
     Parameters
     ----------
-    write_tags
-        Folder for copies with a corrected BodyPartExamined; None: none are made.
-    threshold
+    model : Model
+        An open model.
+    tree : Path
+        Top of a tree of DICOM files; it is only read.
+    out : Path
+        Folder for the tables and the page.
+    write_tags : Path, optional
+        Folder for copies with a corrected BodyPartExamined.
+    json : bool
+        Whether to write audit.json, too.
+    threshold : float
         Mismatch from which on an exam is listed.
-    pseudonyms
-        Running numbers for exams and files, and no texts of headers.
-    seconds
-        That a file may take.
-    counting
-        Shows progress: gives a function that takes the number done so far.
+    pseudonyms : bool
+        Whether to use running numbers for exams and files, and no texts of headers.
+    workers : int
+        Files that are read at the same time.
+    seconds : float
+        Time for a file.
+    counting : callable
+        Shows progress: a context manager that gives a function of the number done so far.
+
+    Returns
+    -------
+    AuditOutcome
+        What was found.
 
     Raises
     ------
@@ -121,19 +154,19 @@ def audit(
 
 def _check_folders(tree: Path, out: Path, write_tags: Path | None, threshold: float) -> None:
     if not tree.is_dir():
-        raise UserError(f"{tree}: is no folder: give the top of a tree of DICOM files")
+        raise UserError(f"{tree}: is not a folder: give the top of a tree of DICOM files")
     if not 0 < threshold <= 1:
         raise UserError(f"--threshold {threshold}: give more than 0, at most 1")
     for option, folder in (("--out", out), ("--write-tags", write_tags)):
         if folder is not None and folder.resolve().is_relative_to(tree.resolve()):
-            raise UserError(f"{option} {folder}: lies in the tree, which is never written to: give a folder elsewhere")
+            raise UserError(f"{option} {folder}: is inside the tree, which is never written to: give a folder elsewhere")
     if write_tags is not None and write_tags.exists() and (not write_tags.is_dir() or any(write_tags.iterdir())):
-        raise UserError(f"--write-tags {write_tags}: is there already and not empty: give a new folder")
+        raise UserError(f"--write-tags {write_tags}: exists already and is not empty: give a new folder")
     if write_tags is not None and log_beside(write_tags).exists():
-        raise UserError(f"--write-tags {write_tags}: its log {log_beside(write_tags)} is there: give a new folder")
+        raise UserError(f"--write-tags {write_tags}: its log {log_beside(write_tags)} exists already: give a new folder")
 
 
-def _facts(model: Deployed, found: Found, threshold: float, *, pseudonyms: bool) -> dict[str, Any]:
+def _facts(model: Model, found: Found, threshold: float, *, pseudonyms: bool) -> dict[str, Any]:
     return {
         "model": model.name,
         "classes": list(model.classes),
@@ -146,7 +179,7 @@ def _facts(model: Deployed, found: Found, threshold: float, *, pseudonyms: bool)
 
 
 def _write(
-    images: pd.DataFrame, compared: Compared, facts: dict[str, Any], out: Path, *, json: bool
+    images: pd.DataFrame, compared: Comparison, facts: dict[str, Any], out: Path, *, json: bool
 ) -> tuple[Path, ...]:
     """Write the tables and the page; with pseudonyms, names and texts of headers stay out of all of them."""
     pictures = compared.evidence.pictures
@@ -167,8 +200,8 @@ def _write(
     return tuple(out / name for name in contents)
 
 
-def _texts(files: pd.Series, compared: Compared) -> dict[str, list[str]]:
-    """Columns of what the headers say."""
+def _texts(files: pd.Series, compared: Comparison) -> dict[str, list[str]]:
+    """Return columns with the texts of the headers."""
     known = [compared.registrations.get(file) for file in files]
     texts = {column: [getattr(each, name, "") for each in known] for name, column in _TEXTS.items()}
     lists = {"anatomic_region": "region_codes", "damaged_entries": "damaged"}

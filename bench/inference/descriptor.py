@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -56,7 +56,7 @@ class EncodingDescriptor:
 
     part: Part
     position: int  # of the network among the model's encoders
-    kind: ClassVar[str] = NETWORK
+    kind: str = NETWORK
 
     def describe(self, images: np.ndarray, encoded: Sequence[np.ndarray]) -> np.ndarray:  # noqa: ARG002 - of the protocol
         """Describe images by their encodings."""
@@ -72,7 +72,7 @@ class HeadDescriptor:
     """Describes images by a head on pixels."""
 
     head: Any
-    kind: ClassVar[str] = NETWORK
+    kind: str = NETWORK
 
     def describe(self, images: np.ndarray, encoded: Sequence[np.ndarray]) -> np.ndarray:  # noqa: ARG002 - of the protocol
         """Describe images by the head."""

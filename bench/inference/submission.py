@@ -76,7 +76,8 @@ def write_submission(path: Path, tables: Iterable[pd.DataFrame], numbers: dict[s
 
 
 def _rows(table: pd.DataFrame, numbers: dict[str, str]) -> Iterator[tuple[str, str]]:
-    for file, labels, instance in table[["file", "labels", "instance"]].itertuples(index=False, name=None):
+    columns = [table[name].tolist() for name in ("file", "labels", "instance")]
+    for file, labels, instance in zip(*columns, strict=True):
         target = " ".join(sorted((numbers[name] for name in labels.split(SEPARATOR) if name), key=int))
         yield neutral(instance or _instance(file)), target
 

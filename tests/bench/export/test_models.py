@@ -320,7 +320,7 @@ def test_a_model_cannot_name_code_to_run(classical: Made, tmp_path: Path) -> Non
 def test_a_run_is_no_model_and_says_what_to_do(classical: Made) -> None:
     done = classical.bench("predict", classical.run, classical.data)
     assert done.returncode == 2
-    assert "bench export makes a model of it" in done.stderr
+    assert "export a model of it with bench export" in done.stderr
     assert "Traceback" not in done.stderr
 
 
