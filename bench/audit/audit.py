@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -133,23 +133,35 @@ def audit(
     with counting("comparing images with registrations", len(found.files)) as progress:
         compared = compare(model, tree, found.files, threshold, workers, progress, seconds)
     images = pd.DataFrame(compared.rows)
+    facts = _facts(model, found, threshold, pseudonyms=pseudonyms)
+    outcome, listed = _outcome(images, threshold, facts)
+    if write_tags is not None:
+        outcome = _with_copies(outcome, images, compared, listed, tree, write_tags)
+    return replace(outcome, written=(*_write(images, compared, facts, out, json=json), *outcome.written))
+
+
+def _outcome(images: pd.DataFrame, threshold: float, facts: dict[str, Any]) -> tuple[AuditOutcome, set[str]]:
+    """Count what was found; return the names of the exams that do not fit, too."""
     exams = worklist.rank_exams(images, threshold)
     listed = set(exams.loc[exams["status"] == worklist.MISMATCH, "exam"])
-    reasons = pd.Series(dtype=object)
-    if write_tags is not None:
-        reasons = write_corrected(images, compared.registrations, listed, tree, write_tags)["reason"]
-    facts = _facts(model, found, threshold, pseudonyms=pseudonyms)
-    return AuditOutcome(
+    outcome = AuditOutcome(
         exams=len(exams),
         listed=len(listed),
         images=len(images),
         counts={status: int((images["status"] == status).sum()) for status in worklist.STATUSES},
         unknown_classes=tuple(facts["unknown_classes"]),
-        written=(*_write(images, compared, facts, out, json=json), *([log_beside(write_tags)] if write_tags else [])),
-        copied=int((reasons == "").sum()),
-        refused=int((reasons != "").sum()),
-        copies=write_tags,
+        written=(),
     )
+    return outcome, listed
+
+
+def _with_copies(
+    outcome: AuditOutcome, images: pd.DataFrame, compared: Comparison, listed: set[str], tree: Path, folder: Path
+) -> AuditOutcome:
+    """Write corrected copies, and count them."""
+    reasons = write_corrected(images, compared.registrations, listed, tree, folder)["reason"]
+    copied = int((reasons == "").sum())
+    return replace(outcome, written=(log_beside(folder),), copied=copied, refused=len(reasons) - copied, copies=folder)
 
 
 def _check_folders(tree: Path, out: Path, write_tags: Path | None, threshold: float) -> None:
@@ -159,11 +171,15 @@ def _check_folders(tree: Path, out: Path, write_tags: Path | None, threshold: fl
         raise UserError(f"--threshold {threshold}: give more than 0, at most 1")
     for option, folder in (("--out", out), ("--write-tags", write_tags)):
         if folder is not None and folder.resolve().is_relative_to(tree.resolve()):
-            raise UserError(f"{option} {folder}: is inside the tree, which is never written to: give a folder elsewhere")
+            raise UserError(
+                f"{option} {folder}: is inside the tree, which is never written to: give a folder elsewhere"
+            )
     if write_tags is not None and write_tags.exists() and (not write_tags.is_dir() or any(write_tags.iterdir())):
         raise UserError(f"--write-tags {write_tags}: exists already and is not empty: give a new folder")
     if write_tags is not None and log_beside(write_tags).exists():
-        raise UserError(f"--write-tags {write_tags}: its log {log_beside(write_tags)} exists already: give a new folder")
+        raise UserError(
+            f"--write-tags {write_tags}: its log {log_beside(write_tags)} exists already: give a new folder"
+        )
 
 
 def _facts(model: Model, found: Found, threshold: float, *, pseudonyms: bool) -> dict[str, Any]:

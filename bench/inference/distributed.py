@@ -15,11 +15,11 @@ from concurrent.futures import CancelledError
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 from distributed import Client, Future, KilledWorker, WorkerPlugin, get_worker, wait
-from distributed.comm import CommClosedError
+from distributed.comm.core import CommClosedError
 
 from bench import environment
 from bench.cluster import versions
@@ -133,7 +133,7 @@ class ClusterPredictor:
     def _wait_for_workers(self, client: Client, jobs: Jobs) -> None:
         """Wait for the first worker: a minute, but for a queue as long as it takes."""
         begun = noted = time.monotonic()
-        while not client.nthreads():
+        while not _n_workers(client):
             with suppress(TimeoutError):
                 client.wait_for_workers(1, timeout=_POLL)
             jobs.look()
@@ -159,7 +159,7 @@ class ClusterPredictor:
 
     def _submit_more(self, client: Client, queue: _Queue, running: dict[Future, Part]) -> None:
         """Submit one part for each worker: when one dies it takes no other part along."""
-        room = max(1, len(client.nthreads()))
+        room = max(1, _n_workers(client))
         while len(running) < room and (part := queue.take()) is not None:
             witness = next((item.file for item in part.files if Path(item.file).exists()), None)
             key = f"{part.name}-{queue.deaths[part.name]}-{self.name}"
@@ -173,12 +173,13 @@ class ClusterPredictor:
         begun, noted = time.monotonic(), False
         while True:
             try:
-                return list(wait(list(running), timeout=_POLL, return_when="FIRST_COMPLETED").done)
+                wait(list(running), timeout=_POLL, return_when="FIRST_COMPLETED")
+                return [future for future in running if future.status != "pending"]
             except TimeoutError:
                 if client.status != "running":
                     raise ClusterLostError(_LOST) from None
                 jobs.look()
-            if not noted and time.monotonic() - begun > _PATIENCE and not client.nthreads():
+            if not noted and time.monotonic() - begun > _PATIENCE and not _n_workers(client):
                 self.note(f"no worker left: {jobs.explained()} (stop with Ctrl-C; what was predicted is kept)")
                 noted = True
 
@@ -186,12 +187,21 @@ class ClusterPredictor:
         """Queue a part again whose worker died; raise any other error."""
         if client.status != "running":
             raise ClusterLostError(_LOST)
-        error = future.exception() if future.status == "error" else None
+        error = _error(future)
         if error is not None and not isinstance(error, KilledWorker):
             raise error
         deaths = error.allowed_failures + 1 if error else 1  # a scheduler of others has tried again by itself before
         if queue.died(part, deaths):
             self.note(f"{part.name}: its worker died: it is predicted again")
+
+
+def _n_workers(client: Client) -> int:
+    return len(cast("dict[str, int]", client.nthreads()))  # a coroutine only with an asynchronous client
+
+
+def _error(future: Future) -> BaseException | None:
+    """Return the error of a future; None if it was lost with its worker."""
+    return cast("BaseException | None", future.exception()) if future.status == "error" else None  # as above
 
 
 def _check_all_done(given_up: list[Part]) -> None:

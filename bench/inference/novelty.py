@@ -1,5 +1,6 @@
-"""The out-of-distribution (OOD) score of an image: its distance to the nearest training images (Sun et al. 2022,
-"Out-of-distribution detection with deep nearest neighbors", ICML).
+"""The out-of-distribution (OOD) score of an image: its distance to the nearest training images.
+
+Sun et al. 2022, "Out-of-distribution detection with deep nearest neighbors", ICML.
 
 A classifier has to name one of its classes, whatever it is shown. So each image is described (`bench.inference.descriptor`), and the mean
 distance to the five nearest descriptions of training images is divided by the distance that 98 % of the training images keep to

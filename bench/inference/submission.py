@@ -79,7 +79,7 @@ def _rows(table: pd.DataFrame, numbers: dict[str, str]) -> Iterator[tuple[str, s
     columns = [table[name].tolist() for name in ("file", "labels", "instance")]
     for file, labels, instance in zip(*columns, strict=True):
         target = " ".join(sorted((numbers[name] for name in labels.split(SEPARATOR) if name), key=int))
-        yield neutral(instance or _instance(file)), target
+        yield str(neutral(instance or _instance(file))), target
 
 
 def _instance(file: str) -> str:

@@ -112,7 +112,9 @@ def _made_again(results: Results, used: pd.DataFrame) -> str:
     stated, groups = results.run["splits"], used["group"].to_numpy(str)
     ids = used["image_id"].tolist()
     return splitting.digest(
-        splitting.make_splits(ids, y, groups, folds=stated["folds"], repeats=stated["repeats"], seed=results.run["seed"])
+        splitting.make_splits(
+            ids, y, groups, folds=stated["folds"], repeats=stated["repeats"], seed=results.run["seed"]
+        )
     )
 
 
@@ -188,7 +190,9 @@ def _held_out(results: Results) -> Iterator[str]:
     if stated["kind"] == "share":
         used = _used(results)
         own = used[~used["image_id"].isin(set(results.splits["image_id"]))]
-        yield from _same_images(stated, own["image_id"], own["group"], own["labels"], results.classes, "manifest.parquet")
+        yield from _same_images(
+            stated, own["image_id"], own["group"], own["labels"], results.classes, "manifest.parquet"
+        )
     for model, (record, table) in results.held_out.items():
         where = f"holdout/{model}"
         if model not in looked:

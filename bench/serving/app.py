@@ -166,7 +166,7 @@ def _add_pages(app: FastAPI, models: Sequence[Model], metrics: Metrics) -> None:
 
     @app.get("/v1/models")
     async def known() -> list[dict[str, Any]]:
-        """What is served: name, family, classes, and how each model was tested."""
+        """List what is served: name, family, classes, and how each model was tested."""
         keys = ("name", "family", "task", "classes", "trained_on", "tests", "holdout", "decision", "licences")
         return [{key: model.facts.get(key) for key in keys} for model in models]
 

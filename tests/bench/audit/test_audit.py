@@ -53,8 +53,8 @@ def test_exams_that_do_not_fit_are_listed_worst_first_in_words(tree: Path, tmp_p
 def test_what_cannot_be_compared_has_its_reason(tree: Path, tmp_path: Path) -> None:
     _, _, images = run(tree, tmp_path / "out")
     reasons = images["reason"][images["status"] == "failed"].to_dict()
-    assert reasons["g/ct.dcm"] == "no radiograph (modality CT)"
-    assert reasons["g/picture.png"] == "no DICOM file"
+    assert reasons["g/ct.dcm"] == "not a radiograph (modality CT)"
+    assert reasons["g/picture.png"] == "not a DICOM file"
     assert "truncated" in reasons["g/cut.dcm"]
     assert images["mismatch"]["c/1.dcm"] == ""
 
@@ -115,13 +115,13 @@ def test_two_patients_with_one_accession_number_are_two_exams(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"out": "tree/audit"}, "--out .*lies in the tree, which is never written to"),
-        ({"write_tags": "tree/new"}, "--write-tags .*lies in the tree"),
-        ({"write_tags": "full"}, "is there already and not empty"),
-        ({"write_tags": "logged"}, "its log .*logged-retagged.csv is there"),
+        ({"out": "tree/audit"}, "--out .*is inside the tree, which is never written to"),
+        ({"write_tags": "tree/new"}, "--write-tags .*is inside the tree"),
+        ({"write_tags": "full"}, "exists already and is not empty"),
+        ({"write_tags": "logged"}, "its log .*logged-retagged.csv exists already"),
         ({"threshold": 0.0}, "--threshold 0.0: give more than 0, at most 1"),
         ({"threshold": 1.5}, "--threshold 1.5"),
-        ({"tree": "nowhere"}, "is no folder"),
+        ({"tree": "nowhere"}, "is not a folder"),
         ({"tree": "void"}, "holds no DICOM files"),
     ],
 )

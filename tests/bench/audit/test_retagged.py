@@ -71,8 +71,8 @@ def test_copies_are_refused_where_they_would_guess_or_contradict(tmp_path: Path)
     outcome = audit(Stub(), tree, tmp_path / "out", write_tags=tmp_path / "new")
     log = pd.read_csv(tmp_path / "new-retagged.csv", dtype=str, keep_default_na=False).set_index("source")
     assert "AnatomicRegionSequence" in log["reason"]["region.dcm"]
-    assert log["reason"]["rest.dcm"] == "no term of the standard says just: Others"
-    assert log["reason"]["several.dcm"] == "no term of the standard says just: Hand, Ankle"
+    assert log["reason"]["rest.dcm"] == "the standard has no term for just: Others"
+    assert log["reason"]["several.dcm"] == "the standard has no term for just: Hand, Ankle"
     assert log["new_part"].to_dict() == {
         "region.dcm": "",
         "rest.dcm": "",
