@@ -86,7 +86,7 @@ def judge(registration: Registration, answer: Answer, threshold: float) -> dict[
     Returns
     -------
     dict
-        status, registered, contradicted, predicted, confidence, mismatch, ood_score, requested_parts, visible_parts (see
+        A row: status, registered, contradicted, predicted, confidence, mismatch, ood_score, requested_parts, visible_parts (see
         `reports.pages.worklist`), and mismatch_body_part, the mismatch with `BODY_PART` alone (NaN without).
     """
     entries, classes = registration.sources, answer.classes

@@ -118,7 +118,7 @@ def _migrated(facts: dict[str, Any]) -> dict[str, Any]:
 
 
 def write_arrays(file: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write arrays as safetensors; its own `save_file` makes files that nobody but their owner can read."""
+    """Write arrays as safetensors; safetensors' own `save_file` makes files that only their owner can read."""
     file.write_bytes(save({name: np.ascontiguousarray(value) for name, value in arrays.items()}))
 
 

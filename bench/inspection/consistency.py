@@ -61,7 +61,7 @@ def _manifest(results: Results) -> Iterator[str]:
     }
     for key, n in found.items():
         if data.get(key, n) != n:
-            yield f"run.json says {key} = {data[key]}, manifest.parquet has {n}"
+            yield f"run.json states {key} = {data[key]}, manifest.parquet has {n}"
     labels = {label for each in used["labels"] for label in each}
     if labels != set(results.classes):
         yield f"classes of run.json and labels of manifest.parquet differ: {', '.join(sorted(labels ^ set(results.classes)))}"
@@ -77,17 +77,17 @@ def _manifest(results: Results) -> Iterator[str]:
 def _suite(results: Results) -> Iterator[str]:
     suite, planned = results.run["suite"], results.run["splits"]
     if "description" in suite and suite_digest(suite) != suite["digest"]:
-        yield f"suite of run.json: has another digest than it says ({suite['digest'][:12]}): a model or a parameter is another"
+        yield f"suite of run.json: has another digest than it states ({suite['digest'][:12]}): a model or a parameter differs"
     for key in ("folds", "repeats"):
         if suite.get("cv", planned).get(key) != planned[key]:
-            yield f"run.json says {key} = {planned[key]} of its splits and {suite['cv'].get(key)} of its suite"
+            yield f"run.json states {key} = {planned[key]} of its splits and {suite['cv'].get(key)} of its suite"
 
 
 def _splits(results: Results) -> Iterator[str]:
     splits, stated = results.splits, results.run["splits"]
     digest = splitting.digest(splits)
     if digest != stated["digest"]:
-        yield f"splits.parquet has the digest {digest[:12]}, run.json says {stated['digest'][:12]}"
+        yield f"splits.parquet has the digest {digest[:12]}, run.json states {stated['digest'][:12]}"
     places = {(repeat, fold) for repeat in range(stated["repeats"]) for fold in range(stated["folds"])}
     if set(zip(splits["repeat"], splits["fold"], strict=True)) != places:
         yield f"splits.parquet has other folds than the {stated['folds']} x {stated['repeats']} of run.json"
@@ -101,7 +101,7 @@ def _splits(results: Results) -> Iterator[str]:
     parted = splits.assign(group=splits["image_id"].map(used.set_index("image_id")["group"]))
     leaks = (parted.groupby(["repeat", "fold", "group"])["part"].nunique() > 1).any()
     if leaks and not any(str(note).startswith("D025") for note in results.run.get("notes", [])):
-        yield "splits.parquet has images of one group in two parts of a fold, and run.json does not say so"
+        yield "splits.parquet has images of one group in two parts of a fold, and run.json does not note it"
     if stated.get("published") is False and digest == stated["digest"] and _made_again(results, used) != digest:
         yield f"splits.parquet: is not what seed {results.run['seed']} gives for these images"
 
@@ -132,9 +132,9 @@ def _cells(results: Results) -> Iterator[str]:
             sizes["train"] = int(splitting.nested_share(train, share, seed).sum())
         for name, n in sizes.items():
             if cell[f"n_{name}"] != n:
-                yield f"{_name(cell)}: says n_{name} = {cell[f'n_{name}']}, splits.parquet has {n}"
+                yield f"{_name(cell)}: states n_{name} = {cell[f'n_{name}']}, splits.parquet has {n}"
         if cell["family"] != results.models[cell["model"]]["family"]:
-            yield f"{_name(cell)}: says family = {cell['family']}, run.json {results.models[cell['model']]['family']}"
+            yield f"{_name(cell)}: states family = {cell['family']}, run.json {results.models[cell['model']]['family']}"
 
 
 def _predictions(results: Results) -> Iterator[str]:
@@ -215,7 +215,7 @@ def _same_images(
     found = facts_of(stated["kind"], np.asarray(ids, str), np.asarray(groups, str), y)
     for key in ("n_images", "n_groups", "digest"):
         if found[key] != stated[key]:
-            yield f"run.json says {key} = {str(stated[key])[:12]} of the held-out images, {where} has {str(found[key])[:12]}"
+            yield f"run.json states {key} = {str(stated[key])[:12]} of the held-out images, {where} has {str(found[key])[:12]}"
             return
 
 

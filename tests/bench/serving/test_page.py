@@ -43,10 +43,10 @@ def test_another_frame_is_asked_for_in_the_page(address: str, picture: bytes, br
     assert not browser.run("return document.getElementById('frames').hidden")
     first = browser.run("return document.querySelector('article img').src")
     browser.run("const f = document.getElementById('frame'); f.value = 3; f.dispatchEvent(new Event('change'));")
-    until(browser, "document.getElementById('said').textContent.endsWith('frame 3 of 3')")
+    until(browser, "document.getElementById('status').textContent.endsWith('frame 3 of 3')")
     assert browser.run("return document.querySelector('article img').src") != first
     browser.run("const f = document.getElementById('frame'); f.value = 4; f.dispatchEvent(new Event('change'));")
-    assert browser.run("return document.getElementById('said').textContent").endswith("frame 3 of 3")
+    assert browser.run("return document.getElementById('status').textContent").endswith("frame 3 of 3")
     assert browser.complaints() == []
 
 
