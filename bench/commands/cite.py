@@ -13,7 +13,7 @@ from bench.terminal.console import err, out
 def cite(
     folder: Annotated[
         Path | None,
-        typer.Argument(metavar="[RUN]", help="Run folder. Default: the software alone.", show_default=False),
+        typer.Argument(metavar="RUN", help="Run folder. Default: the software alone.", show_default=False),
     ] = None,
 ) -> None:
     """Print BibTeX of everything that a run used.

@@ -12,7 +12,7 @@ from bench.terminal.console import out
 
 
 def compare(
-    folders: Annotated[list[Path], typer.Argument(metavar="RUN RUN ...", help="Run folders; the first is the base.")],
+    folders: Annotated[list[Path], typer.Argument(metavar="RUN", help="Run folders; the first is the base.")],
     alpha: Annotated[float, typer.Option(help="Intervals cover 1 - alpha.")] = 0.05,
 ) -> None:
     """Show what differs between runs (data, splits, parameters, versions, hardware), and how the scores changed."""

@@ -53,7 +53,9 @@ class Layout(StrEnum):
     dicom = "dicom"
 
 
-Models = Annotated[list[str] | None, typer.Argument(help="Models of the suite; or --all.", show_default=False)]
+Models = Annotated[
+    list[str] | None, typer.Argument(metavar="MODEL", help="Models of the suite; or --all.", show_default=False)
+]
 Source = Annotated[str, typer.Argument(metavar="PATH", help="Folder, table, manifest, card, or a known name.")]
 ModelFolder = Annotated[Path, typer.Argument(metavar="MODEL", help="Model folder, made by bench export.")]
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")]

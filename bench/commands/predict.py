@@ -31,7 +31,7 @@ def predict(
     model: ModelFolder,
     paths: Annotated[
         list[str],
-        typer.Argument(metavar="PATH...", help="Files, folders or patterns; - reads a list from standard input."),
+        typer.Argument(metavar="PATH", help="Files, folders or patterns; - reads a list from standard input."),
     ],
     output: Annotated[
         Path | None, typer.Option("--out", help="A .csv, .parquet or .jsonl file; or a folder of Parquet parts.")

@@ -15,7 +15,7 @@ def report(
     folders: Annotated[
         list[Path] | None,
         typer.Argument(
-            metavar="[RUN ...]",
+            metavar="RUN",
             help="Run folder, or a study's; or one run for each of several data sets. Default: the latest below runs/.",
             show_default=False,
         ),

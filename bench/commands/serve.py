@@ -13,7 +13,7 @@ from bench.terminal.console import out
 
 
 def serve(
-    folders: Annotated[list[Path], typer.Argument(metavar="MODEL...", help="Model folders, made by bench export.")],
+    folders: Annotated[list[Path], typer.Argument(metavar="MODEL", help="Model folders, made by bench export.")],
     host: Annotated[
         str, typer.Option(help="Address to listen on; any but this machine's own lets other machines in.")
     ] = "127.0.0.1",

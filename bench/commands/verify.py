@@ -15,7 +15,7 @@ def verify(
     folder: Run,
     table: Annotated[
         Path | None,
-        typer.Argument(metavar="[TABLE]", help="A .csv, .md or .tex table of bench report.", show_default=False),
+        typer.Argument(metavar="TABLE", help="A .csv, .md or .tex table of bench report.", show_default=False),
     ] = None,
     reference: Annotated[str | None, typer.Option(help="As given to bench report.", show_default=False)] = None,
     alpha: Annotated[float, typer.Option(help="As given to bench report.")] = 0.05,

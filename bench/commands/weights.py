@@ -18,7 +18,7 @@ app = typer.Typer(
     help="Find pretrained weights, and collect them in a folder for a machine without a network.",
 )
 
-Names = Annotated[list[str] | None, typer.Argument(metavar="BACKBONE...", help="Names in torchvision or timm.")]
+Names = Annotated[list[str] | None, typer.Argument(metavar="BACKBONE", help="Names in torchvision or timm.")]
 
 
 @app.command(name="list")
