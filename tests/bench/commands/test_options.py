@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from bench import commands
 from bench.commands.options import Device, Engine, SourceOptions, with_option_groups
 from bench.inference.model import ENGINES
-from tests.test_docs import COMMANDS
+from tests.bench.commands.test_documentation import COMMANDS
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Every command, option and suite key is documented, and every test that a page names is there."""
+"""Every command, option and suite key is documented on a page that a person wrote."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import typer
 from bench.cli import app
 from bench.recipes.suite import CrossValidation, ModelSpec, Suite
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[3]
 
 
 @cache
@@ -64,17 +64,3 @@ def test_every_key_of_a_suite_is_documented(model: Any) -> None:
     keys = {field.alias or name for name, field in model.model_fields.items()}
     missing = {key for key in keys if not re.search(rf"\b{key}\b", documentation())}
     assert not missing, f"no page names the suite keys {', '.join(sorted(missing))}"
-
-
-def test_every_test_that_a_page_names_is_there() -> None:
-    files = list((ROOT / "tests").rglob("test_*.py"))
-    named = re.findall(r"((?:[\w/]+/)?test_\w+\.py)::(test_\w+)", documentation())
-    missing = [
-        f"{path}::{test}"
-        for path, test in named
-        if not any(
-            file.as_posix().endswith(f"/{path}") and f"def {test}(" in file.read_text(encoding="utf-8")
-            for file in files
-        )
-    ]
-    assert not missing, missing
