@@ -22,7 +22,7 @@ from bench.recipes.suite import ModelSpec
 from bench.store.run_folder import is_sealed, sealed
 
 
-class Keys:
+class CellKeyCache:
     """Keeps the keys of models' cells in a cache.
 
     Parameters

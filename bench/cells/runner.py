@@ -25,16 +25,16 @@ _HINT = "not enough memory: a smaller batch, side or --jobs needs less"
 
 
 @dataclass(frozen=True)
-class Computed:
+class CellResult:
     """What became of a cell: its record, and where it was computed its predictions and a function that saves the model to a folder."""
 
     record: dict[str, Any]
     predictions: pd.DataFrame | None = None
     save: Callable | None = None
 
-    def failed(self, reason: str) -> Computed:
+    def failed(self, reason: str) -> CellResult:
         """Return the record of the same cell, failed after all."""
-        return Computed({**self.record, "status": "failed", "reason": reason})
+        return CellResult({**self.record, "status": "failed", "reason": reason})
 
 
 def cell_key(spec: ModelSpec, encodings: Encodings, data: Data, seed: int) -> str:
@@ -106,15 +106,15 @@ class Runner:
         if spec.train_share < 1:
             self.train = self.train[nested_share(data.groups[self.train], spec.train_share, self._seed())]
 
-    def result(self) -> Computed:
+    def result(self) -> CellResult:
         """Compute the whole cell; a failure is a record too."""
         return self.fitted() or self.predicted()
 
-    def fitted(self) -> Computed | None:
+    def fitted(self) -> CellResult | None:
         """Fit, and return None; or how it failed."""
         return self._guarded(self._fit)
 
-    def predicted(self) -> Computed:
+    def predicted(self) -> CellResult:
         """Predict with what was fitted."""
         found = self._guarded(self._predict)
         if found is None:
@@ -137,7 +137,7 @@ class Runner:
             for mirrored in (False, True) if self.spec.mirror else (False,):
                 self.encodings.get(part, mirrored=mirrored)
 
-    def _guarded(self, do: Callable[[], Computed | None]) -> Computed | None:
+    def _guarded(self, do: Callable[[], CellResult | None]) -> CellResult | None:
         try:
             return do()
         except skip_reasons() as error:
@@ -150,13 +150,13 @@ class Runner:
             hint = f" ({_HINT})" if is_out_of_memory(error) else ""
             return self.failure(f"{type(error).__name__}: {one_line(error)}{hint}", traceback.format_exc())
 
-    def skipped(self, reason: str) -> Computed:
+    def skipped(self, reason: str) -> CellResult:
         """Return the record of a cell that cannot be had here."""
-        return Computed(self._record("skipped") | {"reason": reason})
+        return CellResult(self._record("skipped") | {"reason": reason})
 
-    def failure(self, reason: str, details: str | None = None) -> Computed:
+    def failure(self, reason: str, details: str | None = None) -> CellResult:
         """Return the record of a failed cell."""
-        return Computed(self._record("failed") | {"reason": reason, "traceback": details})
+        return CellResult(self._record("failed") | {"reason": reason, "traceback": details})
 
     def _record(self, status: str) -> dict[str, Any]:
         return {
@@ -213,7 +213,7 @@ class Runner:
         with clock.measured() as self.cost:
             fit(self.head, train, self.data.y[self.train], valid, self.data.y[self.valid], self._seed())
 
-    def _predict(self) -> Computed:
+    def _predict(self) -> CellResult:
         head, (_, valid, test) = self.head, self.inputs
         probability_valid = predict(head, valid)  # warms up what predicts
         probability_test, samples = clock.timed_repeats(lambda: predict(head, test))
@@ -235,7 +235,7 @@ class Runner:
         }
         parts = [("valid", self.valid, probability_valid), ("test", self.test, probability_test)]
         predictions = pd.concat([self._table(*part) for part in parts], ignore_index=True)
-        return Computed(record, predictions, getattr(head, "save", None))
+        return CellResult(record, predictions, getattr(head, "save", None))
 
     def part_inputs(self, head: Any) -> Iterable[Inputs]:
         parts = (self.train, self.valid, self.test)

@@ -9,7 +9,7 @@ from bench.recipes.build import Resources
 from bench.recipes.suite import Part
 
 
-class Elsewhere(Encodings):
+class HostEncodings(Encodings):
     """Encodings by this machine's means, with the resources of the workers: a cell's key names the kind of device that its head learns on.
 
     Parameters

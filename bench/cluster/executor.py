@@ -21,7 +21,7 @@ import numpy as np
 
 from bench import environment
 from bench.cells.encodings import Encodings
-from bench.cells.runner import Computed, Runner
+from bench.cells.runner import CellResult, Runner
 from bench.cluster import versions, worker
 from bench.cluster.config import ClusterLostError, Plan
 from bench.cluster.connect import connected
@@ -41,8 +41,8 @@ _LOOK = 0.5  # seconds between looks at who is there
 _PATIENCE = 60.0  # seconds without a worker after which it is said
 
 
-class Distributed:
-    """Workers of a cluster that compute cells; the counterpart of `bench.executors.processes.Crew`.
+class DaskExecutor:
+    """Workers of a cluster that compute cells; the counterpart of `bench.executors.processes.ProcessExecutor`.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ class Distributed:
         self.last_seen = time.monotonic()
         self._stack = ExitStack()
 
-    def __enter__(self) -> Distributed:
+    def __enter__(self) -> DaskExecutor:
         threads, gpu = environment.threads(), bool(environment.gpu())
         with ExitStack() as stack:
             client = stack.enter_context(connected(self.plan, threads=threads, gpu=gpu))
@@ -101,7 +101,7 @@ class Distributed:
 
     def computed(
         self, cells: list[Cell], starts: Callable[[Cell], None], epoch: Callable[[dict[str, float]], None]
-    ) -> Iterator[tuple[Cell, Computed]]:
+    ) -> Iterator[tuple[Cell, CellResult]]:
         """Give every cell when it is done.
 
         Raises
@@ -132,14 +132,14 @@ class Distributed:
                     if failed:
                         left -= 1
                         yield ticket.cell, failed
-                case (Cell() as cell, Computed() as result):
+                case (Cell() as cell, CellResult() as result):
                     left -= 1
                     yield cell, result
                 case Done(ticket, returned):
                     self.jobs.has_result()
                     left -= 1
                     save = None if returned.files is None else Files(returned.files)
-                    yield ticket.cell, Computed(returned.record, returned.predictions, save)
+                    yield ticket.cell, CellResult(returned.record, returned.predictions, save)
                 case Spoilt(cell, reason):
                     left -= 1
                     yield cell, self._failure(cell, reason)
@@ -165,7 +165,7 @@ class Distributed:
         for ticket in ready:
             office.pile.add(ticket)
 
-    def _here(self, cell: Cell) -> tuple[Cell, Computed] | Exception:
+    def _here(self, cell: Cell) -> tuple[Cell, CellResult] | Exception:
         spec = self.models[cell.model]
         try:
             return cell, Runner(cell, spec, self.data, self.encodings, self.encodings.resources, self.seed).result()
@@ -213,7 +213,7 @@ class Distributed:
         self.refused[address] = f"worker {address}: {reason}"
         self.note(f"worker {address}: {reason}: it gets no cells")
 
-    def _died(self, ticket: Any, where: str, *, fresh: bool) -> Computed | None:
+    def _died(self, ticket: Any, where: str, *, fresh: bool) -> CellResult | None:
         """Lay the cell back; or after three deaths the record of its failure.
 
         The end of a job is its cell's fault only if the cell had the whole walltime.
@@ -229,7 +229,7 @@ class Distributed:
             f"its worker died three times (last: {where}): out of memory, perhaps: give each worker more{_walltime(self.plan)}",
         )
 
-    def _failure(self, cell: Cell, reason: str) -> Computed:
+    def _failure(self, cell: Cell, reason: str) -> CellResult:
         spec = self.models[cell.model]
         return Runner(cell, spec, self.data, self.encodings, self.resources, self.seed).failure(reason)
 

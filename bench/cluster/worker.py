@@ -26,7 +26,7 @@ from radiographs.disk import sha256
 
 from bench import environment
 from bench.cells.encodings import Encoding, Encodings
-from bench.cells.runner import Computed, Runner
+from bench.cells.runner import CellResult, Runner
 from bench.cluster.tasks import Absent, Content, Ticket, part_name
 from bench.data.dataset import Data
 from bench.errors import UserError
@@ -214,7 +214,7 @@ class _Lent(Encodings):
         return np.load(_place(desk, content), mmap_mode="r", allow_pickle=False)
 
 
-def _returned(computed: Computed) -> Returned:
+def _returned(computed: CellResult) -> Returned:
     """The result with its model's files in memory; a model that cannot be saved is a failed cell."""
     if computed.save is None:
         return Returned(computed.record, computed.predictions, None)

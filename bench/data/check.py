@@ -19,7 +19,7 @@ from bench import environment
 from bench.data import prepare
 from bench.data.pictures import thumbnail
 from bench.errors import UserError
-from bench.terminal.progress import View
+from bench.terminal.progress import Progress
 from reports.runs.provenance import counted
 
 SHOWN = 8  # cases of a finding in the terminal
@@ -48,7 +48,7 @@ def check_data(request: CheckRequest, console: Console) -> int:
     SourceError, SplitsError
         If the data or the splits cannot be read at all.
     """
-    view, cache = View(console), environment.cache_folder()
+    view, cache = Progress(console), environment.cache_folder()
     listing = prepare.find_data(request.data, request.hints, cache, view)
     settings = Preprocessing()
     with view.counting("decoding and preprocessing", len(listing.items)) as progress:

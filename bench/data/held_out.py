@@ -16,7 +16,7 @@ from radiographs.sources import Hints, SourceError, open_source
 from bench import environment
 from bench.data.dataset import HeldOut
 from bench.recipes.build import Rows
-from bench.terminal.progress import View
+from bench.terminal.progress import Progress
 
 
 def hold_out_share(
@@ -42,7 +42,7 @@ def hold_out_folder(
     trained: pd.DataFrame,
     cache: Path,
     hints: Hints,
-    view: View,
+    view: Progress,
 ) -> tuple[HeldOut, list[str]]:
     """Read a folder of test images with the preprocessing of the run; return them, and what a person must know.
 

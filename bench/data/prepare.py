@@ -22,7 +22,7 @@ from bench import environment
 from bench.data.dataset import Data
 from bench.data.held_out import hold_out_folder, hold_out_share
 from bench.recipes.suite import CrossValidation, Suite
-from bench.terminal.progress import View
+from bench.terminal.progress import Progress
 from reports.runs.provenance import counted
 
 PHANTOM_IMAGES, PHANTOM_SEED = 300, 0
@@ -42,7 +42,7 @@ class Prepared:
     published: bool = False  # whether the splits were given
 
 
-def find_data(name: str | None, hints: Hints, cache: Path, view: View) -> Listing:
+def find_data(name: str | None, hints: Hints, cache: Path, view: Progress) -> Listing:
     """Return the listing of a data folder, table or card; of a data set known by name; or of the phantom.
 
     A name is looked for as a path first, then below ``XRAYBENCH_DATA``.
@@ -66,7 +66,7 @@ def find_data(name: str | None, hints: Hints, cache: Path, view: View) -> Listin
     )
 
 
-def _phantom(cache: Path, view: View) -> Path:
+def _phantom(cache: Path, view: Progress) -> Path:
     """Folder of the simulated data set, made if it is not in the cache."""
     from radiographs import phantom
 
@@ -91,7 +91,7 @@ def prepare(
     limit: int | None,
     splits_file: Path | None,
     seed: int,
-    view: View,
+    view: Progress,
     holdout: float | None = None,
     test: tuple[str, Hints] | None = None,
 ) -> Prepared:
@@ -296,7 +296,7 @@ def _with_frames(manifest: pd.DataFrame) -> int:
     return int(((manifest["frames"] > 1) & ~manifest["image_id"].str.contains("#")).sum())
 
 
-def recognised(prepared: Prepared) -> str:
+def describe_dataset(prepared: Prepared) -> str:
     """One line: what the data set was taken for."""
     data, listing = prepared.data, prepared.listing
     n_groups = prepared.manifest.loc[prepared.manifest["status"] == "ok", "group"].nunique()

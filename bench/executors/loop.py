@@ -11,16 +11,16 @@ import numpy as np
 import pandas as pd
 
 from bench.cells.encodings import Encodings
-from bench.cells.keys import Keys
-from bench.cells.runner import Computed, Runner, cell_key
+from bench.cells.keys import CellKeyCache
+from bench.cells.runner import CellResult, Runner, cell_key
 from bench.cluster.config import Plan
 from bench.data.dataset import Data
-from bench.executors.processes import Crew
+from bench.executors.processes import ProcessExecutor
 from bench.recipes.build import Resources, skip_reasons
 from bench.recipes.suite import ModelSpec, Suite
 from bench.store.lock import Lock
 from bench.store.run_folder import Cell, ModelNotSavedError, RunFolder, StoreError
-from bench.terminal.progress import View
+from bench.terminal.progress import Progress
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,11 @@ def run_cells(
     data: Data,
     folder: RunFolder,
     lock: Lock,
-    keys: Keys,
+    keys: CellKeyCache,
     encodings: Encodings,
     resources: Resources,
     seed: int,
-    view: View,
+    view: Progress,
     *,
     jobs: int = 1,
     timeout: float | None = None,
@@ -104,22 +104,22 @@ def _computed(
     encodings: Encodings,
     resources: Resources,
     seed: int,
-    view: View,
+    view: Progress,
     jobs: int,
     timeout: float | None,
     cluster: Plan | None,
-) -> Iterator[tuple[Cell, Computed]]:
+) -> Iterator[tuple[Cell, CellResult]]:
     """Give every cell when it is done: one after another, `jobs` at a time, or from a cluster."""
     if cluster is not None and cells:
-        from bench.cluster.executor import Distributed  # Dask is loaded where it is asked for
+        from bench.cluster.executor import DaskExecutor  # Dask is loaded where it is asked for
 
-        with Distributed(
+        with DaskExecutor(
             cluster, suite.models, data, encodings, resources, seed, timeout=timeout, note=view.note
         ) as crew:
             yield from crew.computed(cells, view.cell_starts, view.epoch)
         return
     if (jobs > 1 or timeout is not None) and cells:  # only a process can be ended whatever it does
-        with Crew(jobs, suite.models, data, encodings, seed, folder.root, timeout=timeout) as crew:
+        with ProcessExecutor(jobs, suite.models, data, encodings, seed, folder.root, timeout=timeout) as crew:
             yield from crew.computed(cells, view.cell_starts, view.epoch)
         return
     resources = replace(resources, on_epoch=view.epoch)
@@ -129,7 +129,14 @@ def _computed(
 
 
 def _is_there(
-    folder: RunFolder, cell: Cell, spec: ModelSpec, keys: Keys, encodings: Encodings, data: Data, seed: int, view: View
+    folder: RunFolder,
+    cell: Cell,
+    spec: ModelSpec,
+    keys: CellKeyCache,
+    encodings: Encodings,
+    data: Data,
+    seed: int,
+    view: Progress,
 ) -> bool:
     record, wrong = folder.read_cell(cell)
     if wrong:

@@ -23,7 +23,7 @@ import numpy as np
 from radiographs.disk import beside
 
 from bench.cells.encodings import Encodings
-from bench.cells.runner import Computed, Runner
+from bench.cells.runner import CellResult, Runner
 from bench.data.dataset import Data
 from bench.executors.interrupts import unheard
 from bench.recipes.build import Resources
@@ -49,7 +49,7 @@ class Job:
     scratch: Path
 
 
-class Crew:
+class ProcessExecutor:
     """Processes that compute cells, as many at a time as there are `jobs`.
 
     Parameters
@@ -85,7 +85,7 @@ class Crew:
         self.timeout = timeout
         self.processes = [_Process(self.job) for _ in range(jobs)]
 
-    def __enter__(self) -> Crew:
+    def __enter__(self) -> ProcessExecutor:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -94,7 +94,7 @@ class Crew:
 
     def computed(
         self, cells: list[Cell], starts: Callable[[Cell], None], epoch: Callable[[dict[str, float]], None]
-    ) -> Iterator[tuple[Cell, Computed]]:
+    ) -> Iterator[tuple[Cell, CellResult]]:
         """Give every cell when it is done."""
         for first in range(0, len(cells), self.job.jobs):
             together = cells[first : first + self.job.jobs]
@@ -111,12 +111,12 @@ class Crew:
         with suppress(Exception):  # the process meets the same error and makes a record of it
             runner.prepare()
 
-    def _round(self, cells: list[Cell], epoch: Callable[[dict[str, float]], None]) -> Iterator[tuple[Cell, Computed]]:
+    def _round(self, cells: list[Cell], epoch: Callable[[dict[str, float]], None]) -> Iterator[tuple[Cell, CellResult]]:
         busy = dict(zip(cells, self.processes, strict=False))
         for cell, process in busy.items():
             process.ask(("fit", cell))
         waiting = dict(busy)
-        failed: dict[Cell, Computed] = {}
+        failed: dict[Cell, CellResult] = {}
         ends: dict[Cell, float] = {}
         while waiting:
             ready = wait([process.pipe for process in waiting.values()], self._left(ends))
@@ -143,7 +143,7 @@ class Crew:
                 continue
             process.ask(("predict", cell))
             answer = self._answer(cell, process) if process.pipe.poll(self.timeout) else self._too_long(cell, process)
-            if not isinstance(answer, Computed):
+            if not isinstance(answer, CellResult):
                 raise RuntimeError(f"{cell.name}: the process gave no result")
             yield cell, answer
 
@@ -151,12 +151,12 @@ class Crew:
         """Seconds until the first of these times; None without a limit."""
         return None if self.timeout is None or not ends else max(0.0, min(ends.values()) - time.monotonic())
 
-    def _too_long(self, cell: Cell, process: _Process) -> Computed:
+    def _too_long(self, cell: Cell, process: _Process) -> CellResult:
         """End a process that takes too long; another takes its place."""
         process.end(patience=0)
         return self._failed(cell, process, f"it took longer than --timeout {self.timeout:g} (seconds)")
 
-    def _failed(self, cell: Cell, process: _Process, why: str) -> Computed:
+    def _failed(self, cell: Cell, process: _Process, why: str) -> CellResult:
         self.processes[self.processes.index(process)] = _Process(self.job)
         spec = self.job.models[cell.model]
         return Runner(cell, spec, self.job.data, self.encodings, self.job.resources, self.job.seed).failure(why)
@@ -230,7 +230,7 @@ def _serve(pipe: Connection, job: Job, parent: int) -> None:
                 pipe.send(error)
 
 
-def _saved(computed: Computed, scratch: Path) -> Computed:
+def _saved(computed: CellResult, scratch: Path) -> CellResult:
     """The result with its model in a folder, from which the parent takes it."""
     if computed.save is None:
         return computed

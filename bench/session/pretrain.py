@@ -14,7 +14,7 @@ from rich.console import Console
 
 from bench import environment
 from bench.errors import UserError
-from bench.terminal.progress import View
+from bench.terminal.progress import Progress
 
 _LEARNING_RATE, _BATCH = 1e-3, 32
 _AUGMENTATION: dict[str, float] = {}  # the ranges of deep.augment.Augmentation as they stand
@@ -41,7 +41,7 @@ def pretrain_on_phantoms(
         build_backbone(backbone)
     except ValueError as error:
         raise UserError(str(error)) from None
-    view = View(console)
+    view = Progress(console)
     with tempfile.TemporaryDirectory(prefix="xraybench-") as scratch:
         data = Path(scratch) / "phantoms"
         with view.counting("simulating radiographs (synthetic)", n) as progress:

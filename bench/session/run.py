@@ -14,10 +14,10 @@ from rich.text import Text
 
 from bench import environment
 from bench.cells.encodings import Encodings
-from bench.cells.keys import Keys
+from bench.cells.keys import CellKeyCache
 from bench.cells.runner import check_tuned
 from bench.cluster.config import ClusterLostError, Plan, parse_plan
-from bench.cluster.encodings import Elsewhere
+from bench.cluster.encodings import HostEncodings
 from bench.data import prepare
 from bench.data.pictures import write_pictures
 from bench.errors import DiskError, UserError, cause
@@ -29,7 +29,7 @@ from bench.recipes.suite import Suite, load_suite, parse_setting, with_epochs
 from bench.session.record import describe_run, open_run
 from bench.store.lock import Lock
 from bench.store.run_folder import RunFolder
-from bench.terminal.progress import View, clock_face
+from bench.terminal.progress import Progress, clock_face
 
 DONE, SOME_FAILED, INTERRUPTED = 0, 1, 130
 GPU_NOTE = (
@@ -78,7 +78,7 @@ def run_session(request: Request, console: Console) -> int:
         For wrong input: one line, before anything is computed.
     """
     begun = time.perf_counter()
-    view = View(console)
+    view = Progress(console)
     gpu = environment.gpu() if request.device != "cpu" else None
     plan = parse_plan(request.scheduler, request.cluster, jobs=request.jobs, cores=environment.threads())
     if request.device == "cuda" and gpu is None and plan is None:
@@ -135,7 +135,7 @@ def _logged(server: str, folder: RunFolder, console: Console, code: int) -> int:
     return code
 
 
-def requested_suite(request: Request, view: View, gpu: str | None) -> Suite:
+def requested_suite(request: Request, view: Progress, gpu: str | None) -> Suite:
     """Return the suite with everything the command line changes in it."""
     name = request.suite or _default_suite(request.models, view, gpu)
     suite = load_suite(name, dict(parse_setting(text) for text in request.settings))
@@ -164,7 +164,7 @@ def _device(request: Request, plan: Plan | None, *, gpu: bool) -> str:
     return request.device if request.device != "auto" else "cuda" if found else "cpu"
 
 
-def _default_suite(models: tuple[str, ...], view: View, gpu: str | None) -> str:
+def _default_suite(models: tuple[str, ...], view: Progress, gpu: str | None) -> str:
     """Return the suite for a command that names none: the first that has the models, by whether there is a GPU."""
     order = ["standard", "quick"] if gpu else ["quick", "standard"]
     if not models:
@@ -183,7 +183,7 @@ def _run(
     cache: Path,
     device: str,
     plan: Plan | None,
-    view: View,
+    view: Progress,
 ) -> Outcome:
     skipped = without_packages(suite)
     _say_skipped(skipped, view)
@@ -198,7 +198,7 @@ def _run(
         holdout=request.holdout,
         test=None if request.test is None else (request.test, request.test_hints or request.hints),
     )
-    view.note(prepare.recognised(prepared))
+    view.note(prepare.describe_dataset(prepared))
     if device == "cuda":
         prepared = replace(prepared, notes=(*prepared.notes, GPU_NOTE))
     for note in prepared.notes:
@@ -212,7 +212,7 @@ def _run(
         offline=request.offline,
         threads=environment.threads(),
     )
-    keys = Keys(cache, resources, (prepared.pixels.digest, data.splits_digest, request.seed))
+    keys = CellKeyCache(cache, resources, (prepared.pixels.digest, data.splits_digest, request.seed))
     missing = without_weights(_to_look_for(suite, keys, skipped), resources)
     _say_skipped(missing, view)
     folder.clear_leftovers()
@@ -240,7 +240,7 @@ def _run(
         folder,
         lock,
         keys,
-        encodings if own == resources else Elsewhere(encodings, resources),
+        encodings if own == resources else HostEncodings(encodings, resources),
         resources,
         request.seed,
         view,
@@ -256,12 +256,12 @@ def _run(
     return replace(outcome, untested=score_holdout(folder, data, encodings, own, view.note))
 
 
-def _to_look_for(suite: Suite, keys: Keys, skipped: dict[str, str]) -> Suite:
+def _to_look_for(suite: Suite, keys: CellKeyCache, skipped: dict[str, str]) -> Suite:
     """Models whose parts must be built to see what they need; one whose key is known was built before."""
     return suite.select(name for name, spec in suite.models.items() if name not in skipped and not keys.known(spec))
 
 
-def _say_skipped(skipped: dict[str, str], view: View) -> None:
+def _say_skipped(skipped: dict[str, str], view: Progress) -> None:
     """Say once per reason which models are skipped."""
     for reason, names in grouped(skipped).items():
         view.note(f"skipped: {', '.join(names)}: {reason}")

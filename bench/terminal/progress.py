@@ -9,7 +9,8 @@ from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as ProgressBar
 from rich.table import Table
 from rich.text import Text
 
@@ -19,7 +20,7 @@ _LAST = 8  # finished cells shown
 _LINE = 10_240  # items of an unknown number for each line where there is no terminal
 
 
-class View:
+class Progress:
     """Shows the cell now, its epoch, the time so far and left, and the last scores."""
 
     def __init__(self, console: Console) -> None:
@@ -41,7 +42,7 @@ class View:
             yield _Milestones(self, what, total)
             return
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        with Progress(*columns, console=self.console, transient=True) as progress:
+        with ProgressBar(*columns, console=self.console, transient=True) as progress:
             task: TaskID = progress.add_task(what, total=total)
             yield lambda done: progress.update(task, completed=done)
 
@@ -52,7 +53,7 @@ class View:
             yield lambda done: self.note(f"{what}: {done}") if done % _LINE == 0 else None
             return
         columns = (TextColumn("{task.description}"), TextColumn("{task.completed}"), TimeElapsedColumn())
-        with Progress(*columns, console=self.console, transient=True) as progress:
+        with ProgressBar(*columns, console=self.console, transient=True) as progress:
             task: TaskID = progress.add_task(what, total=None)
             yield lambda done: progress.update(task, completed=done)
 
@@ -127,7 +128,7 @@ class View:
 class _Milestones:
     """Prints a line at every tenth of the way."""
 
-    def __init__(self, view: View, what: str, total: int) -> None:
+    def __init__(self, view: Progress, what: str, total: int) -> None:
         self.view = view
         self.what = what
         self.total = total

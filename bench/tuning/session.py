@@ -27,7 +27,7 @@ from bench.session.record import data_digest
 from bench.session.run import DONE, INTERRUPTED, SOME_FAILED, Request, requested_suite
 from bench.store.lock import Lock
 from bench.store.run_folder import RunFolder, StoreError
-from bench.terminal.progress import View, clock_face
+from bench.terminal.progress import Progress, clock_face
 from bench.tuning.journal import NAME, open_journal
 from bench.tuning.result import fairness, overview, stability, trials_table, tuned_suite
 from bench.tuning.study import Budget, Study, Tuner
@@ -44,7 +44,7 @@ def tune_session(request: Request, budget: Budget, console: Console) -> int:
     UserError, SourceError, SplitsError
         For wrong input: one line, before anything is computed.
     """
-    begun, view = time.perf_counter(), View(console)
+    begun, view = time.perf_counter(), Progress(console)
     gpu = environment.gpu() if request.device != "cpu" else None
     if request.device == "cuda" and gpu is None:
         raise UserError("--device cuda: there is no CUDA device here; use --device cpu")
@@ -133,7 +133,7 @@ def _tune(
     cache: Path,
     device: str,
     budget: Budget,
-    view: View,
+    view: Progress,
 ) -> int:
     prepared = prepare.prepare(
         listing,
@@ -145,7 +145,7 @@ def _tune(
         view=view,
         holdout=request.holdout,
     )
-    view.note(prepare.recognised(prepared))
+    view.note(prepare.describe_dataset(prepared))
     for note in prepared.notes:
         view.note(f"  note: {note}")
     data = prepared.data

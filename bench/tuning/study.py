@@ -23,7 +23,7 @@ from bench.errors import UserError, is_disk_error, one_line
 from bench.recipes.build import Resources, skip_reasons
 from bench.recipes.suite import ModelSpec
 from bench.store.run_folder import Cell
-from bench.terminal.progress import View
+from bench.terminal.progress import Progress
 
 SCORE = "F1 per image"  # for one label per image this is the accuracy
 _RANDOM = 5  # trials before the sampler learns from them
@@ -107,7 +107,7 @@ class Tuner:
     resources: Resources
     seed: int
     budget: Budget
-    view: View
+    view: Progress
     warm: set[str] = field(default_factory=set)  # classes of heads that this process fitted
 
     def tune(self, cell: Cell, spec: ModelSpec) -> Study:

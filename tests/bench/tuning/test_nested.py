@@ -15,7 +15,7 @@ from bench.data.dataset import Data
 from bench.recipes.build import Resources
 from bench.recipes.suite import load_suite
 from bench.store.run_folder import Cell
-from bench.terminal.progress import View
+from bench.terminal.progress import Progress
 from bench.tuning.journal import open_journal
 from bench.tuning.study import Budget, Tuner
 
@@ -50,7 +50,7 @@ def outcome(data: Data, place: Path, folder: Path, model: str) -> tuple[list[tup
     spec = load_suite(str(place / "small.toml")).models[model]
     resources = Resources(task="multiclass", threads=1)
     encodings = Encodings(data.images, str(hash(data.images.tobytes())), folder / "cache", resources)
-    view = View(Console(quiet=True))
+    view = Progress(Console(quiet=True))
     tuner = Tuner(open_journal(folder), data, encodings, resources, 0, Budget(trials=4), view)
     study = tuner.tune(Cell(model, 0, 0), spec)
     trials = [(trial.values, trial.status, repr(trial.score), trial.reason) for trial in study.trials]
