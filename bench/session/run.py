@@ -17,7 +17,7 @@ from bench.cells.encodings import Encodings
 from bench.cells.keys import CellKeyCache
 from bench.cells.runner import check_tuned
 from bench.cluster.config import ClusterLostError, Plan, parse_plan
-from bench.cluster.encodings import HostEncodings
+from bench.cluster.host_encodings import HostEncodings
 from bench.data import prepare
 from bench.data.pictures import write_pictures
 from bench.errors import DiskError, UserError, cause
