@@ -164,7 +164,7 @@ class Runner:
             "family": family(self.spec),
             "repeat": self.cell.repeat,
             "fold": self.cell.fold,
-            "made_of": {
+            "provenance": {
                 "splits": self.data.splits_digest,
                 "pixels": self.encodings.digest,
                 "model": recipe_digest(self.whole),

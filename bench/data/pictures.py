@@ -16,6 +16,7 @@ from radiographs.read import Picture, read_picture
 
 from bench.recipes.suite import Suite
 from bench.store.run_folder import RunFolder
+from reports.runs.format import THUMBNAILS
 
 _IMAGES, _VERSIONS, _SIDE = 6, 3, 224
 _THUMBNAIL_SIDE, _THUMBNAIL_QUALITY = 112, 55
@@ -95,7 +96,7 @@ def _write_thumbnails(folder: RunFolder, manifest: pd.DataFrame, images: np.ndar
         return
     with ThreadPoolExecutor(workers) as pool:
         pictures = list(pool.map(thumbnail, images))
-    folder.write_table("thumbnails", pd.DataFrame({"image_id": manifest["image_id"], "webp": pictures}))
+    folder.write_table(THUMBNAILS, pd.DataFrame({"image_id": manifest["image_id"], "webp": pictures}))
 
 
 def thumbnail(image: np.ndarray) -> bytes:

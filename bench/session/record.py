@@ -19,7 +19,8 @@ from bench import environment
 from bench.data.prepare import Prepared
 from bench.recipes.build import family
 from bench.recipes.suite import Suite
-from bench.store.run_folder import SCHEMA, RunFolder, StoreError
+from bench.store.run_folder import RunFolder, StoreError
+from reports.runs.format import MANIFEST, SCHEMA, SPLITS
 
 MANIFEST_COLUMNS = (
     *("image_id", "file", "frame", "labels", "group", "sha256", "pixels_sha256", "width", "height", "mode"),
@@ -167,8 +168,8 @@ def _with_models(run: dict[str, Any], models: dict[str, Any]) -> dict[str, Any]:
 
 
 def _write_tables(folder: RunFolder, prepared: Prepared) -> None:
-    folder.write_table("manifest", _with_greys(prepared)[list(MANIFEST_COLUMNS)])
-    folder.write_table("splits", prepared.data.splits)
+    folder.write_table(MANIFEST, _with_greys(prepared)[list(MANIFEST_COLUMNS)])
+    folder.write_table(SPLITS, prepared.data.splits)
 
 
 def _with_greys(prepared: Prepared) -> pd.DataFrame:

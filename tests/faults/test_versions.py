@@ -57,7 +57,7 @@ def test_a_run_of_the_first_schema_goes_on_as_one_of_this(
     run = ("run", "prior", "--data", phantom_folder, "--folds", 2, "--out", "run")
     assert bench_command(*run).returncode == 0
     for path in [tmp_path / "run/run.json", *(tmp_path / "run").glob("cells/*/*/cell.json")]:
-        record = {k: v for k, v in json.loads(path.read_text()).items() if k not in ("seal", "files", "made_of")}
+        record = {k: v for k, v in json.loads(path.read_text()).items() if k not in ("seal", "files", "provenance")}
         path.write_text(json.dumps({**record, "schema": 1}))
     (tmp_path / "run/pictures.json").unlink()
     done = bench_command(*run)

@@ -52,7 +52,7 @@ def first_run(tmp_path_factory: pytest.TempPathFactory, phantom_folder: Path) ->
 def test_a_run_folder_holds_what_is_promised(first_run: tuple[Path, Path]) -> None:
     run, _ = first_run
     facts = json.loads((run / "run.json").read_text())
-    assert facts["schema"] == 2
+    assert facts["schema"] == SCHEMA
     assert facts["suite"]["name"] == "quick"
     assert facts["data"]["synthetic"] is True
     splits = pd.read_parquet(run / "splits.parquet")
