@@ -48,11 +48,11 @@ def check_data(request: CheckRequest, console: Console) -> int:
     SourceError, SplitsError
         If the data or the splits cannot be read at all.
     """
-    view, cache = Progress(console), environment.cache_folder()
-    listing = prepare.find_data(request.data, request.hints, cache, view)
+    progress, cache = Progress(console), environment.cache_folder()
+    listing = prepare.find_data(request.data, request.hints, cache, progress)
     settings = Preprocessing()
-    with view.counting("decoding and preprocessing", len(listing.items)) as progress:
-        pixels = load_pixels(listing, settings, cache, workers=environment.threads(), progress=progress)
+    with progress.counting("decoding and preprocessing", len(listing.items)) as advance:
+        pixels = load_pixels(listing, settings, cache, workers=environment.threads(), progress=advance)
     near = known_near_duplicates(pixels.images, pixels.digest, cache, workers=environment.threads())
     usable = pixels.manifest["status"] == "ok"
     words = known_letters(listing, pixels, cache, workers=environment.threads())

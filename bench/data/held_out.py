@@ -42,7 +42,7 @@ def hold_out_folder(
     trained: pd.DataFrame,
     cache: Path,
     hints: Hints,
-    view: Progress,
+    progress: Progress,
 ) -> tuple[HeldOut, list[str]]:
     """Read a folder of test images with the preprocessing of the run; return them, and what a person must know.
 
@@ -59,8 +59,8 @@ def hold_out_folder(
         If no image of the folder can be scored.
     """
     listing = open_source(Path(folder), hints)
-    with view.counting("decoding the test images", len(listing.items)) as progress:
-        pixels = load_pixels(listing, settings, cache, workers=environment.threads(), progress=progress)
+    with progress.counting("decoding the test images", len(listing.items)) as advance:
+        pixels = load_pixels(listing, settings, cache, workers=environment.threads(), progress=advance)
     usable, notes = pixels.usable, [f"--test: {note}" for note in listing.notes]
     unknown = [[label for label in labels if label not in classes] for labels in usable["labels"]]
     known = np.array([not each for each in unknown])

@@ -41,8 +41,13 @@ class Prepared:
     notes: tuple[str, ...]
     published: bool = False  # whether the splits were given
 
+    @property
+    def usable(self) -> pd.DataFrame:
+        """The rows of the manifest that have pixels, in the order of the images."""
+        return self.manifest[self.manifest["status"] == "ok"].reset_index(drop=True)
 
-def find_data(name: str | None, hints: Hints, cache: Path, view: Progress) -> Listing:
+
+def find_data(name: str | None, hints: Hints, cache: Path, progress: Progress) -> Listing:
     """Return the listing of a data folder, table or card; of a data set known by name; or of the phantom.
 
     A name is looked for as a path first, then below ``XRAYBENCH_DATA``.
@@ -53,7 +58,7 @@ def find_data(name: str | None, hints: Hints, cache: Path, view: Progress) -> Li
         If there is no such data set here; the message says how to get it.
     """
     if name is None or name == "phantom":
-        return open_source(_phantom(cache, view), hints)
+        return open_source(_phantom(cache, progress), hints)
     path = Path(name)
     card = known_cards().get(name)
     if path.exists() or card is None:
@@ -66,19 +71,19 @@ def find_data(name: str | None, hints: Hints, cache: Path, view: Progress) -> Li
     )
 
 
-def _phantom(cache: Path, view: Progress) -> Path:
+def _phantom(cache: Path, progress: Progress) -> Path:
     """Folder of the simulated data set, made if it is not in the cache."""
     from radiographs import phantom
 
     out = cache / "phantom" / f"v{phantom.VERSION}-{PHANTOM_IMAGES}-{PHANTOM_SEED}"
     damaged = damage(out) if out.exists() else None
     if damaged:
-        view.note(f"cache: phantom: {damaged}: it is made again")
+        progress.note(f"cache: phantom: {damaged}: it is made again")
         shutil.rmtree(out)
     if not out.exists():
-        with view.counting("simulating radiographs (synthetic)", PHANTOM_IMAGES) as progress:
+        with progress.counting("simulating radiographs (synthetic)", PHANTOM_IMAGES) as advance:
             recipe = phantom.Recipe(PHANTOM_IMAGES, PHANTOM_SEED)
-            phantom.write_folder(out, recipe, workers=environment.threads(), progress=progress)
+            phantom.write_folder(out, recipe, workers=environment.threads(), progress=advance)
         write_checksums(out)
     return out
 
@@ -91,7 +96,7 @@ def prepare(
     limit: int | None,
     splits_file: Path | None,
     seed: int,
-    view: Progress,
+    progress: Progress,
     holdout: float | None = None,
     test: tuple[str, Hints] | None = None,
 ) -> Prepared:
@@ -104,10 +109,10 @@ def prepare(
     """
     if limit is not None:
         listing = limited(listing, limit, seed)
-    with view.counting("decoding and preprocessing", len(listing.items)) as progress:
-        pixels = load_pixels(listing, suite.preprocessing, cache, workers=environment.threads(), progress=progress)
+    with progress.counting("decoding and preprocessing", len(listing.items)) as advance:
+        pixels = load_pixels(listing, suite.preprocessing, cache, workers=environment.threads(), progress=advance)
     if len(pixels.images) > MANY:
-        view.note(f"looking for near-duplicates among {len(pixels.images)} images")
+        progress.note(f"looking for near-duplicates among {len(pixels.images)} images")
     near = known_near_duplicates(pixels.images, pixels.digest, cache, workers=environment.threads())
     manifest, duplicates = merge_duplicates(pixels.manifest, near)
     usable = manifest[manifest["status"] == "ok"].reset_index(drop=True)
@@ -120,7 +125,7 @@ def prepare(
     if holdout is not None:
         held, kept = hold_out_share(pixels.images, image_ids, groups, y, holdout, seed)
     elif test is not None:
-        held, said = hold_out_folder(test[0], classes, suite.preprocessing, pixels.manifest, cache, test[1], view)
+        held, said = hold_out_folder(test[0], classes, suite.preprocessing, pixels.manifest, cache, test[1], progress)
     kept_listed = np.flatnonzero(pixels.manifest["status"] == "ok")[kept]
     table = _splits(listing, pixels, kept_listed, y[kept], groups[kept], suite.cv, splits_file, seed)
     data = Data(
@@ -142,13 +147,13 @@ def prepare(
         notes += (
             f"D025: {counted(leaks, 'pair')} of near-duplicates {'stands' if leaks == 1 else 'stand'} in two parts of these splits: scores may be too good",
         )
-    return Prepared(data, pixels, manifest, listing, notes, splits_file is not None)
+    return Prepared(data, pixels, manifest, listing, notes, published=splits_file is not None)
 
 
 def refusal(
     listing: Listing, pixels: Pixels, near: list[Pair], folds: int, splits_file: Path | None
 ) -> tuple[str, pd.DataFrame | None]:
-    """Why ``bench run`` would refuse these data (empty if it would not), and the splits that were given.
+    """Return why ``bench run`` would refuse these data (empty if it would not), and the splits that were given.
 
     Raises
     ------
@@ -297,7 +302,7 @@ def _with_frames(manifest: pd.DataFrame) -> int:
 
 
 def describe_dataset(prepared: Prepared) -> str:
-    """One line: what the data set was taken for."""
+    """Return a line that says what the data set was taken for."""
     data, listing = prepared.data, prepared.listing
     n_groups = prepared.manifest.loc[prepared.manifest["status"] == "ok", "group"].nunique()
     task = "several labels per image possible" if data.task == "multilabel" else "one label per image"
@@ -311,8 +316,8 @@ def describe_dataset(prepared: Prepared) -> str:
     return f"{listing.card.title} ({listing.layout} layout): {len(data.image_ids)} images, {len(data.classes)} classes, {groups}, {task}{last}"
 
 
-def fold_table(data: Data) -> list[tuple[str, list[int]]]:
-    """Test images of each class in each fold of the first repeat."""
+def test_counts(data: Data) -> list[tuple[str, list[int]]]:
+    """Return the test images of each class in each fold of the first repeat."""
     first = data.splits[data.splits["repeat"] == data.splits["repeat"].min()]
     folds = sorted(first["fold"].unique())
     tests = [data.part(int(first["repeat"].iloc[0]), int(fold)) == "test" for fold in folds]

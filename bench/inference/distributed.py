@@ -22,12 +22,12 @@ from distributed import Client, Future, KilledWorker, WorkerPlugin, get_worker, 
 from distributed.comm import CommClosedError
 
 from bench import environment
+from bench.cells.threads import using_threads
 from bench.cluster import versions
 from bench.cluster.config import ClusterLostError, Plan
 from bench.cluster.connect import connected
 from bench.cluster.jobs import Jobs
 from bench.errors import UserError
-from bench.executors.processes import using_threads
 from bench.inference.model import Model, load_model
 from bench.inference.predict import Part, Settings, answers
 

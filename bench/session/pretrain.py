@@ -41,12 +41,12 @@ def pretrain_on_phantoms(
         build_backbone(backbone)
     except ValueError as error:
         raise UserError(str(error)) from None
-    view = Progress(console)
+    progress = Progress(console)
     with tempfile.TemporaryDirectory(prefix="xraybench-") as scratch:
         data = Path(scratch) / "phantoms"
-        with view.counting("simulating radiographs (synthetic)", n) as progress:
+        with progress.counting("simulating radiographs (synthetic)", n) as advance:
             recipe = phantom.Recipe(n, seed, side=max(256, side))
-            phantom.write_folder(data, recipe, workers=environment.threads(), progress=progress)
+            phantom.write_folder(data, recipe, workers=environment.threads(), progress=advance)
         listing = open_source(data)
         pixels = load_pixels(listing, Preprocessing(side=side), Path(scratch) / "cache", workers=environment.threads())
         manifest = pixels.manifest
@@ -62,7 +62,7 @@ def pretrain_on_phantoms(
             backbone_rate=1.0,
             augmentation=_AUGMENTATION,
             device=device,
-            on_epoch=lambda record: view.note(
+            on_epoch=lambda record: progress.note(
                 f"epoch {record['epoch']:.0f}/{epochs}: train loss {record['train_loss']:.3f}, valid loss {record['valid_loss']:.3f}"
             ),
         )

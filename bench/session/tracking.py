@@ -138,7 +138,11 @@ def _log_headline(client: MlflowClient, parent: str, evaluation: Evaluation) -> 
     best = best_model(evaluation, metric)
     if best:
         client.set_tag(parent, "xraybench.best_model", best)
-    _log_metrics(client, parent, [(name, value, 0) for name, value in {**means.get(best, {}), **scores}.items()])
+    _log_metrics(
+        client,
+        parent,
+        [(name, value, 0) for name, value in {**(means.get(best, {}) if best else {}), **scores}.items()],
+    )
 
 
 def _log_model(client: MlflowClient, experiment: str, parent: str, model: str, evaluation: Evaluation) -> None:
@@ -171,7 +175,8 @@ def _means(model: str, evaluation: Evaluation) -> dict[str, float]:
     rows = _cells(model, evaluation)
     if len(rows) < evaluation.results.n_planned:
         return {}
-    return rows.drop(columns=["repeat", "fold"]).mean().dropna().to_dict()
+    means = rows.drop(columns=["repeat", "fold"]).mean().dropna()
+    return {str(name): float(value) for name, value in means.items()}
 
 
 def _log_metrics(client: MlflowClient, run: str, values: list[tuple[str, float, int]]) -> None:
@@ -238,8 +243,8 @@ def _quiet() -> Iterator[None]:
 
 def _reason(error: Exception) -> str:
     """What went wrong, without the addresses and objects of the library that tried."""
-    said = one_line(error, 2000)
+    message = one_line(error, 2000)
     for words, meaning in _MEANINGS.items():
-        if words in said:
+        if words in message:
             return meaning
-    return said[:200]
+    return message[:200]

@@ -16,6 +16,7 @@ from bench.recipes.build import family
 from bench.recipes.search import Tuned
 from bench.recipes.suite import ModelSpec, Suite
 from bench.tuning.study import SCORE, Budget, Study, mean
+from reports.runs.format import fold_name
 
 Studies = Mapping[str, Sequence[Study]]  # by model, in the order of the folds
 OWN = "suite"  # stands for the suite's own value, where nothing was better
@@ -78,7 +79,7 @@ def overview(suite: Suite, studies: Studies) -> Table:
     table.add_column("stability over the folds")
     for name, spec in suite.models.items():
         cells = _spent(studies[name]) + _gained(studies[name]) if name in studies else ["–"] * 7
-        words = ", ".join(_in_words(spec, studies[name])) if name in studies else "not tuned"
+        words = ", ".join(_stability_texts(spec, studies[name])) if name in studies else "not tuned"
         table.add_row(Text(name), family(spec), *cells, Text(words))
     return table
 
@@ -155,7 +156,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _place(study: Study) -> str:
-    return f"r{study.cell.repeat}-f{study.cell.fold}"
+    return fold_name(study.cell.repeat, study.cell.fold)
 
 
 def _spent(studies: Sequence[Study]) -> list[str]:
@@ -175,14 +176,15 @@ def _span(counts: Sequence[int]) -> str:
     return str(low) if low == high else f"{low}–{high}"
 
 
-def _in_words(spec: ModelSpec, studies: Sequence[Study]) -> Iterator[str]:
-    """Such as ``C ±42 %`` for numbers on a scale, ``max_depth 3/5`` folds alike for others."""
+def _stability_texts(spec: ModelSpec, studies: Sequence[Study]) -> Iterator[str]:
+    """Such as ``C ±42 %`` for numbers on a scale, ``max_depth 3 of 5 folds`` that agree for others."""
     for key, dimension in spec.search.items():
         values = _chosen(key, studies)
         variation = _variation([value for value in values.values() if _is_number(value)])
         name = key.removeprefix("head.")
         scale = not dimension.choices and not dimension.whole and np.isfinite(variation)
-        yield f"{name} ±{variation:.0%}".replace("%", " %") if scale else f"{name} {_agreeing(values)}/{len(values)}"
+        agreeing = f"{name} {_agreeing(values)} of {len(values)} folds"
+        yield f"{name} ±{variation:.0%}".replace("%", " %") if scale else agreeing
     own = sum(study.best is None or not study.best.values for study in studies)
     if own:
-        yield f"the suite's own {own}/{len(studies)}"
+        yield f"the suite's own in {own} of {len(studies)} folds"

@@ -90,7 +90,7 @@ class Looks:
         (folder / "looks.json").write_text(json.dumps(self.mean_))
 """
 # What a worker loads that stands for one on another machine: it sees no file of the client's.
-APART = "import bench.cluster.worker as worker\nworker._candidates = lambda content: []\n"
+APART = "import bench.cluster.worker as worker\nworker._candidates = lambda file: []\n"
 OTHER = "import bench.cluster.versions as versions\nhere = versions.found_here()\nhere['numpy'] = '1.0.1'\n"
 
 

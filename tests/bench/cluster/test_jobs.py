@@ -284,7 +284,7 @@ def test_ctrl_c_in_a_terminal_ends_a_cluster_with_the_usual_words(
         code = run.wait(timeout=60)
     said = (tmp_path / "said").read_text()
     assert code == 130, said
-    assert "interrupted: finished cells are kept in run; go on with:" in said
+    assert "interrupted: finished cells are kept in run; resume with:" in said
     assert "Traceback" not in said
     assert "Warning" not in said
 

@@ -16,6 +16,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from reports.runs.format import SCHEMA
+
 Command = Callable[..., Any]
 MODELS = ("prior", "hog-svm", "lbp-xgboost")
 

@@ -177,7 +177,7 @@ def test_an_interrupt_says_how_to_go_on_and_a_larger_budget_goes_on(
     done = command("tune", "means", "--trials", TRIALS - 2, "--out", "out")
     (place / "interrupt").unlink()
     assert done.returncode == 130
-    assert "finished trials are kept in out; go on with:" in done.stdout
+    assert "finished trials are kept in out; resume with:" in done.stdout
     assert not (tmp_path / "out/lock").exists()
     assert command("tune", "means", "--trials", TRIALS - 2, "--out", "out").returncode == 0
     assert len(trials(tmp_path / "out")) == 2 * (TRIALS - 2)
