@@ -20,6 +20,7 @@ _COMPUTES = (
     "datasets/radiographs",
     "bench/cells",
     "bench/cluster",
+    "bench/data",
     "bench/executors",
     "bench/inference",
     "bench/recipes",
