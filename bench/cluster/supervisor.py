@@ -158,8 +158,8 @@ class Dispatcher:
                 run_everywhere(self.client, worker.end_run, self.run)
 
 
-class WorkerSupervisor(threading.Thread):
-    """Gives tasks to one worker, one after another, for as long as it lives.
+class WorkerSupervisor:
+    """Gives tasks to one worker, one after another, for as long as it lives, in a thread of its own.
 
     Parameters
     ----------
@@ -173,19 +173,27 @@ class WorkerSupervisor(threading.Thread):
     """
 
     def __init__(self, dispatcher: Dispatcher, address: str, number: int, n_workers: Callable[[], int]) -> None:
-        super().__init__(daemon=True, name=f"worker {number}")
         self.dispatcher = dispatcher
         self.address = address
         self.number = number
         self.n_workers = n_workers
         self.n_done = 0
+        self.thread = threading.Thread(target=self._run, daemon=True, name=f"worker {number}")
+
+    def start(self) -> None:
+        """Begin."""
+        self.thread.start()
+
+    def is_alive(self) -> bool:
+        """Whether there may be more tasks for the worker."""
+        return self.thread.is_alive()
 
     @property
     def where(self) -> str:
         """Such as ``worker 2 of 8``: reports name no hosts."""
         return f"worker {self.number} of {self.n_workers()}"
 
-    def run(self) -> None:
+    def _run(self) -> None:
         """Supervise the worker until there is nothing more to do or it is gone."""
         try:
             wrong = versions.refusal(self.dispatcher.client, self.address)
@@ -198,17 +206,17 @@ class WorkerSupervisor(threading.Thread):
             wrong = cause(error)
         except Exception as error:  # noqa: BLE001 - whatever it was, it is reported and the others continue
             wrong = f"{type(error).__name__}: {one_line(error, 200)}"
-        if self._is_alive():
+        if self._worker_lives():
             self.dispatcher.events.put(WorkerRejected(self.address, wrong))
 
     def _supervise(self) -> None:
         dispatcher = self.dispatcher
         info = dispatcher.call(self.address, worker.start_run, dispatcher.setup)
-        while task := dispatcher.tasks.take(gpu=info.gpu, is_wanted=self._is_alive):
+        while task := dispatcher.tasks.take(gpu=info.gpu, is_wanted=self._worker_lives):
             if not self._compute(task):
                 return
 
-    def _is_alive(self) -> bool:
+    def _worker_lives(self) -> bool:
         return self.address in self.dispatcher.alive
 
     def _compute(self, task: Task) -> bool:
@@ -246,12 +254,12 @@ class WorkerSupervisor(threading.Thread):
         events, ready = self.dispatcher.events, threading.Event()
         future.add_done_callback(lambda _: ready.set())
         while not ready.wait(_POLL):
-            if not self._is_alive():
+            if not self._worker_lives():
                 future.cancel()
                 events.put(self._loss(task))
                 return False
             if self.dispatcher.is_late(task.cell):
-                self._stop(task)
+                self._end_worker(task)
                 return False
         try:
             events.put(CellDone(task, future.result()))
@@ -259,11 +267,11 @@ class WorkerSupervisor(threading.Thread):
             events.put(error)
             return False
         except Exception as error:  # noqa: BLE001 - the worker's death comes as one of several
-            return self._handle(task, error)
+            return self._report(task, error)
         self.n_done += 1
         return True
 
-    def _handle(self, task: Task, error: Exception) -> bool:
+    def _report(self, task: Task, error: Exception) -> bool:
         """Report why a cell gave no result: its worker died, cannot write, or the cell itself is to blame."""
         kind = type(error).__name__
         if kind in _LOST:
@@ -278,7 +286,7 @@ class WorkerSupervisor(threading.Thread):
     def _loss(self, task: Task) -> WorkerLost:
         return WorkerLost(task, self.where, first=self.n_done == 0)
 
-    def _stop(self, task: Task) -> None:
+    def _end_worker(self, task: Task) -> None:
         """End the worker of a cell that takes too long."""
         limit = f"it took longer than --timeout {self.dispatcher.timeout:g} (seconds)"
         self.dispatcher.events.put(CellFailed(task.cell, limit))
