@@ -174,7 +174,7 @@ def _give_back(*arrays: np.ndarray | None) -> None:
 
 
 def _mapped(file: Path, dtype: np.dtype, shape: tuple[int, ...]) -> np.memmap:
-    """A new array in a file, with its space taken."""
+    """Return a new array in a file, with its space taken."""
     values = np.lib.format.open_memmap(file, "w+", dtype, shape)
     reserve(file)
     return values

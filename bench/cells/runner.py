@@ -233,7 +233,7 @@ def check_tuned(models: Mapping[str, ModelSpec], splits_digest: str) -> None:
 
 
 def weights_of(spec: ModelSpec, resources: Resources) -> list[dict[str, Any]]:
-    """What is known of the pretrained weights that a model starts from: backbone, file, origin, licence, citations, sha256."""
+    """Return what is known of the pretrained weights that a model starts from: backbone, file, origin, licence, citations, sha256."""
     parts = [build(part, resources, "model") for part in (*spec.encoders, spec.head)]
     facts = [part.weights_facts() for part in parts if hasattr(part, "weights_facts")]
     return list({each["sha256"]: each for each in facts if each}.values())

@@ -47,11 +47,11 @@ class Jobs:
 
     Parameters
     ----------
-    queue
+    queue : Queue or None
         What the file says; None where no batch system is asked: then there is nothing to look after.
-    cluster
+    cluster : object
         Of dask-jobqueue.
-    note
+    note : callable
         Called with what a person should know.
     """
 

@@ -168,7 +168,7 @@ class TaskBuilder:
         return self._file(Path(str(images.filename)), self.experiment.encodings.digest)
 
     def _weights(self, head: Any) -> dict[str, FileRef]:
-        """What a network starts from, under a name by which it is found in a weights folder; a file that the suite names is not sent."""
+        """Return what a network starts from, under a name by which it is found in a weights folder; a file that the suite names is not sent."""
         if not hasattr(head, "weights_dir") or head.start == "random" or head.weights is not None:
             return {}
         from deep.weights import Start

@@ -102,7 +102,7 @@ def _write(path: Path, text: str, console: Console) -> None:
 
 
 def _pictures(found: Audit, pixels: Pixels) -> dict[str, bytes]:
-    """A small picture of every image that a finding is about."""
+    """Return a small picture of every image that a finding is about."""
     wanted = {image for finding in found.findings for row in finding.rows for image in row.images}
     ids = pixels.usable["image_id"]
     return {image: thumbnail(pixels.images[row]) for row, image in enumerate(ids) if image in wanted}

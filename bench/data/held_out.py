@@ -48,10 +48,20 @@ def hold_out_folder(
 
     Parameters
     ----------
-    classes
+    folder : str
+    classes : tuple of str
         Of the run. Images with any other label are left out and counted.
-    trained
+    settings : Preprocessing
+    trained : DataFrame
         Manifest of the run: images with the same pixels as one of them are left out.
+    cache : Path
+    hints : Hints
+    progress : Progress
+
+    Returns
+    -------
+    HeldOut
+    list of str
 
     Raises
     ------
@@ -90,7 +100,7 @@ def _of_folder(name: str, pixels: Pixels, table: pd.DataFrame, rows: np.ndarray,
 
 
 def facts_of(kind: str, ids: np.ndarray, groups: np.ndarray, y: np.ndarray) -> dict[str, Any]:
-    """What run.json says of held-out images: how many, of how many groups, and the SHA-256 over ids, groups and labels in their order."""
+    """Return what run.json says of held-out images: how many, of how many groups, and the SHA-256 over ids, groups and labels in their order."""
     lines = [f"{name}\0{group}\0{labels.tobytes().hex()}" for name, group, labels in zip(ids, groups, y, strict=True)]
     digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()
     return {"kind": kind, "n_images": len(ids), "n_groups": len(set(groups)), "digest": digest}

@@ -186,7 +186,7 @@ def _splits(
     splits_file: Path | None,
     seed: int,
 ) -> pd.DataFrame:
-    """Splits of these rows of the manifest: made here, read from a file, or as the folders of the data are."""
+    """Return the splits of these rows of the manifest: made here, read from a file, or as the folders of the data are."""
     ids = pixels.manifest["image_id"].iloc[rows].tolist()
     if splits_file is None:
         table = splitting.make_splits(ids, y, groups, folds=cv.folds, repeats=cv.repeats, seed=seed)
@@ -248,7 +248,7 @@ def _notes(
     groups: np.ndarray,
     table: pd.DataFrame,
 ) -> list[str]:
-    """What a person must know before believing a number from this data set: the check's short form, by its codes."""
+    """Return what a person must know before believing a number from this data set: the check's short form, by its codes."""
     notes = []
     if listing.card.synthetic:
         notes.append("SYNTHETIC: these images are simulated; no number here says anything about patients")
@@ -297,7 +297,7 @@ def _notes(
 
 
 def _with_frames(manifest: pd.DataFrame) -> int:
-    """Number of files of which one frame of several is used."""
+    """Return the number of files of which one frame of several is used."""
     return int(((manifest["frames"] > 1) & ~manifest["image_id"].str.contains("#")).sum())
 
 

@@ -173,7 +173,7 @@ def _write_tables(folder: RunFolder, prepared: Prepared) -> None:
 
 
 def _with_greys(prepared: Prepared) -> pd.DataFrame:
-    """The manifest with the mean and the standard deviation of each preprocessed image's grey values (0 to 255)."""
+    """Return the manifest with the mean and the standard deviation of each preprocessed image's grey values (0 to 255)."""
     manifest = prepared.manifest
     means, deviations = np.full(len(manifest), np.nan), np.full(len(manifest), np.nan)
     rows = np.flatnonzero(manifest["status"] == "ok")

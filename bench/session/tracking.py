@@ -208,7 +208,7 @@ def _facts(run: dict[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """A model's table as dotted names, such as ``encoders.0.cell``."""
+    """Return a model's table as dotted names, such as ``encoders.0.cell``."""
     if isinstance(value, dict):
         items = value.items()
     elif isinstance(value, list) and value and isinstance(value[0], dict):
@@ -242,7 +242,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _reason(error: Exception) -> str:
-    """What went wrong, without the addresses and objects of the library that tried."""
+    """Return what went wrong, without the addresses and objects of the library that tried."""
     message = one_line(error, 2000)
     for words, meaning in _MEANINGS.items():
         if words in message:

@@ -43,6 +43,7 @@ class Lock:
         self._stop = threading.Event()
 
     def __enter__(self) -> Lock:
+        """Take the lock, or raise."""
         for _ in range(_TRIES):
             if self._created():
                 threading.Thread(target=self._beat, daemon=True).start()
@@ -53,6 +54,7 @@ class Lock:
         )
 
     def __exit__(self, *_: object) -> None:
+        """Release the lock."""
         self._stop.set()
         if self.is_mine():
             self.path.unlink(missing_ok=True)

@@ -43,14 +43,19 @@ def run_study(path: Path, out: Path | None, base: Request, console: Console, *, 
 
     Parameters
     ----------
-    path
+    path : Path
         The study file.
-    out
+    out : Path or None
         Folder of the study; None for ``studies/NAME``.
-    base
+    base : Request
         What holds for every run: device, weights, jobs, cluster.
-    dry
+    console : Console
+    dry : bool
         Print the plan and leave it at that.
+
+    Returns
+    -------
+    int
 
     Raises
     ------

@@ -27,8 +27,14 @@ def tuned_suite(suite: Suite, studies: Studies, facts: Mapping[str, Any]) -> Sui
 
     Parameters
     ----------
-    facts
+    suite : Suite
+    studies : mapping of str to sequence of Study
+    facts : mapping
         The other fields of `bench.recipes.search.Tuned`: splits, data, seed, trials or seconds.
+
+    Returns
+    -------
+    Suite
     """
     models = dict(suite.models)
     for name, each in studies.items():
@@ -137,7 +143,7 @@ def _scores(studies: Sequence[Study]) -> list[tuple[float, float]]:
 
 
 def _agreeing(values: Mapping[str, Any]) -> int:
-    """Number of folds that chose the value that most chose."""
+    """Return the number of folds that chose the value that most chose."""
     return max(Counter(json.dumps(value) for value in values.values()).values())
 
 

@@ -183,7 +183,7 @@ def _ended(study: Study) -> tuple[dict[str, Any], dict[str, float]]:
 
 
 def _with_cv(suite: Suite, data: Data) -> Suite:
-    """The suite with the folds that there are: published splits may have others than it says."""
+    """Return the suite with the folds that there are: published splits may have others than it says."""
     folds = {name: int(data.splits[column].nunique()) for name, column in (("folds", "fold"), ("repeats", "repeat"))}
     return suite.model_copy(update={"cv": suite.cv.model_copy(update=folds)})
 

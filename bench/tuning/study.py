@@ -64,6 +64,7 @@ class Budget:
         return sum(trial.seconds for trial in trials) >= self.seconds
 
     def __str__(self) -> str:
+        """Such as ``20 trials`` or ``60 seconds``."""
         return f"{self.trials} trials" if self.seconds is None else f"{self.seconds:g} seconds"
 
 
@@ -92,7 +93,7 @@ class Study:
         return tried[-1].reason if tried and all(trial.status == "failed" for trial in tried) else None
 
     def count(self, status: str) -> int:
-        """Number of trials that ended so."""
+        """Return the number of trials that ended so."""
         return sum(trial.status == status for trial in self.trials)
 
 

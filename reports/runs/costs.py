@@ -78,6 +78,6 @@ def pareto_front(cost: ArrayLike, score: ArrayLike) -> NDArray[np.bool_]:
 
 
 def done_cells(results: Results) -> list[dict[str, Any]]:
-    """Records of the finished cells."""
+    """Return the records of the finished cells."""
     records = results.cells[results.cells["status"] == "done"].to_dict("records")
     return [{str(name): value for name, value in record.items()} for record in records]
