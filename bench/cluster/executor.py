@@ -188,7 +188,7 @@ class _Run:
         except Exception as error:
             raise ClusterLostError(f"the scheduler is gone ({one_line(error, 200)})") from error
         self.dispatcher.alive = alive
-        self.jobs.look()
+        self.jobs.check()
         self.rejected = {address: reason for address, reason in self.rejected.items() if address in alive}
         for address in sorted(alive):
             supervisor = self.supervisors.get(address)
@@ -216,7 +216,7 @@ class _Run:
         elif time.monotonic() - self.last_seen > _PATIENCE:
             self.last_seen = time.monotonic()
             self.progress.note(
-                f"no worker is there: {self.jobs.explained()} (Ctrl-C ends; the same command resumes the run)"
+                f"no worker is there: {self.jobs.why_waiting()} (Ctrl-C ends; the same command resumes the run)"
             )
 
     def _retry(self, task: Task, where: str, *, first: bool) -> tuple[Cell, CellResult] | None:

@@ -14,7 +14,7 @@ from radiographs.preprocess import Preprocessing
 from radiographs.sources import Hints, SourceError, open_source
 
 from bench import environment
-from bench.data.dataset import HeldOut
+from bench.data.dataset import HeldOut, label_matrix
 from bench.recipes.build import Rows
 from bench.terminal.progress import Progress
 
@@ -94,7 +94,7 @@ def hold_out_folder(
 
 
 def _of_folder(name: str, pixels: Pixels, table: pd.DataFrame, rows: np.ndarray, classes: tuple[str, ...]) -> HeldOut:
-    y = np.array([[name in labels for name in classes] for labels in table["labels"]], np.int8)
+    y = label_matrix(table["labels"], classes)
     ids, groups = table["image_id"].to_numpy(str), table["group"].to_numpy(str)
     return HeldOut(Rows(pixels.images, rows), ids, groups, y, facts_of("folder", ids, groups, y) | {"name": name})
 

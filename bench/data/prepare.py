@@ -19,7 +19,7 @@ from radiographs.pixels import Pixels, load_pixels, merge_duplicates
 from radiographs.sources import Hints, Listing, SourceError, limited, open_source
 
 from bench import environment
-from bench.data.dataset import Data
+from bench.data.dataset import Data, label_matrix
 from bench.data.held_out import hold_out_folder, hold_out_share
 from bench.recipes.suite import CrossValidation, Suite
 from bench.terminal.progress import Progress
@@ -121,11 +121,13 @@ def prepare(
     classes, y, task = _labels(listing, usable)
     groups = usable["group"].to_numpy(str)
     image_ids = usable["image_id"].to_numpy(str)
-    held, kept, said = None, np.ones(len(usable), bool), []
+    held, kept, held_notes = None, np.ones(len(usable), bool), []
     if holdout is not None:
         held, kept = hold_out_share(pixels.images, image_ids, groups, y, holdout, seed)
     elif test is not None:
-        held, said = hold_out_folder(test[0], classes, suite.preprocessing, pixels.manifest, cache, test[1], progress)
+        held, held_notes = hold_out_folder(
+            test[0], classes, suite.preprocessing, pixels.manifest, cache, test[1], progress
+        )
     kept_listed = np.flatnonzero(pixels.manifest["status"] == "ok")[kept]
     table = _splits(listing, pixels, kept_listed, y[kept], groups[kept], suite.cv, splits_file, seed)
     data = Data(
@@ -141,7 +143,7 @@ def prepare(
         preprocess_seconds=pixels.seconds,
         held_out=held,
     )
-    notes = (*listing.notes, *said, *_notes(listing, manifest, duplicates, changed, classes, y, groups, table))
+    notes = (*listing.notes, *held_notes, *_notes(listing, manifest, duplicates, changed, classes, y, groups, table))
     leaks = _leaking(near, image_ids.tolist(), table)
     if leaks:
         notes += (
@@ -226,10 +228,7 @@ def _labels(listing: Listing, usable: pd.DataFrame) -> tuple[tuple[str, ...], np
     longest = max(classes, key=len)
     if len(longest) > LONGEST:
         raise SourceError(f"{listing.root}: {shown(longest)!r} is no name of a class: give another --label-column")
-    position = {name: k for k, name in enumerate(classes)}
-    y = np.zeros((len(usable), len(classes)), np.int8)
-    for row, labels in enumerate(usable["labels"]):
-        y[row, [position[label] for label in labels]] = 1
+    y = label_matrix(usable["labels"], classes)
     several = bool((y.sum(axis=1) != 1).any())
     if several and listing.card.task == "multiclass":
         raise SourceError(

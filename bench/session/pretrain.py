@@ -13,6 +13,7 @@ from radiographs.sources import open_source
 from rich.console import Console
 
 from bench import environment
+from bench.data.dataset import label_matrix
 from bench.errors import UserError
 from bench.terminal.progress import Progress
 
@@ -52,7 +53,7 @@ def pretrain_on_phantoms(
         manifest = pixels.manifest
         labels = listing.items.set_index("image_id")["labels"].reindex(manifest["image_id"])
         classes = sorted({part for parts in labels for part in parts})
-        y = np.array([[name in parts for name in classes] for parts in labels], np.uint8)
+        y = label_matrix(labels, classes).astype(np.uint8)
         head = FineTune(
             backbone,
             epochs,

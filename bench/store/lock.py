@@ -114,7 +114,7 @@ class Lock:
             return
         if not owner and self._silence() <= _SILENCE:
             raise StoreError(
-                f"{self.path}: is damaged, so that nobody knows whose it is: wait {_SILENCE / 60:g} minutes, after which it counts for nothing, or "
+                f"{self.path}: is damaged, so that nobody knows whose it is: wait {_SILENCE / 60:g} minutes, after which it is ignored, or "
                 "remove it if no other run is at work here"
             )
         if owner and not self._is_gone(owner):

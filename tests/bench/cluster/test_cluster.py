@@ -1,6 +1,6 @@
 """Cells on Dask workers: the bytes of a local run, whatever dies on the way. The workers are real processes.
 
-The long form kills workers at random ten times in a run of thirty cells: ``pytest -m slow tests/bench/test_cluster.py``.
+The long form kills workers at random ten times in a run of thirty cells: ``pytest -m slow tests/bench/cluster/test_cluster.py``.
 """
 
 import json

@@ -1,6 +1,6 @@
 """Jobs of a batch system: those that end are submitted again, why they wait is said, and Ctrl-C stays ours.
 
-The batch system is a stub here. With SLURM's commands on this machine the long form tries the real one: ``pytest -m slow tests/bench/test_queue.py``.
+The batch system is a stub here. With SLURM's commands on this machine the long form tries the real one: ``pytest -m slow tests/bench/cluster/test_jobs.py``.
 """
 
 from __future__ import annotations
@@ -94,49 +94,49 @@ def watched() -> tuple[Cluster, Jobs, list[str]]:
 def test_a_job_that_ends_is_submitted_again_under_another_name(
     squeue: Path, watched: tuple[Cluster, Jobs, list[str]], state: str, words: str
 ) -> None:
-    cluster, looked_after, said = watched
+    cluster, watched_jobs, said = watched
     ended = cluster.name("1")
     squeue.write_text(f"{state}\n2|RUNNING|None\n".lstrip())
-    looked_after.look()
+    watched_jobs.check()
     assert said == [words]
     assert ended not in cluster.worker_spec
     assert len(cluster.worker_spec) == 2
     squeue.write_text("2|RUNNING|None\n3|COMPLETING|None\n")
-    looked_after.look()
+    watched_jobs.check()
     assert said == [words]
 
 
 def test_jobs_that_end_without_a_result_are_submitted_again_three_times_each_then_the_run_ends(
     squeue: Path, watched: tuple[Cluster, Jobs, list[str]]
 ) -> None:
-    cluster, looked_after, _ = watched
+    cluster, watched_jobs, _ = watched
     squeue.write_text("")
     for _ in range(3):
-        looked_after.look()
+        watched_jobs.check()
     assert cluster.submitted == 2 + 3 * 2
     with pytest.raises(ClusterLostError, match=r"last: job 8 has ended \(COMPLETED\).*too short a walltime"):
-        looked_after.look()
+        watched_jobs.check()
 
 
 def test_a_result_counts_the_ends_anew(squeue: Path, watched: tuple[Cluster, Jobs, list[str]]) -> None:
-    cluster, looked_after, _ = watched
+    cluster, watched_jobs, _ = watched
     squeue.write_text("")
     for _ in range(20):
-        looked_after.look()
-        looked_after.has_result()
+        watched_jobs.check()
+        watched_jobs.has_result()
     assert cluster.submitted == 2 + 20 * 2
 
 
 def test_a_queue_that_refuses_is_asked_again_and_says_why(
     squeue: Path, watched: tuple[Cluster, Jobs, list[str]]
 ) -> None:
-    cluster, looked_after, said = watched
+    cluster, watched_jobs, said = watched
     cluster.refuses = "sbatch: error: Socket timed out"
     squeue.write_text("2|RUNNING|None\n")
-    looked_after.look()
+    watched_jobs.check()
     assert said[-1].endswith("the job was refused: sbatch: error: Socket timed out")
     cluster.refuses = ""
-    looked_after.look()
+    watched_jobs.check()
     assert said[-1] == "jobs were missing: submitted again as 3"
     cluster.refuses = "sbatch: error: invalid partition specified: nosuch"
     with pytest.raises(UserError, match="the job was refused: sbatch: error: invalid partition specified: nosuch"):
@@ -145,24 +145,24 @@ def test_a_queue_that_refuses_is_asked_again_and_says_why(
 
 
 def test_why_jobs_wait_is_said_once(squeue: Path, watched: tuple[Cluster, Jobs, list[str]]) -> None:
-    _, looked_after, said = watched
+    _, watched_jobs, said = watched
     squeue.write_text("1|PENDING|Resources\n2|PENDING|QOSMaxCpuPerUserLimit\n")
     for _ in range(4):
-        looked_after.look()
+        watched_jobs.check()
     assert said == ["jobs 1, 2 waiting in the queue (QOSMaxCpuPerUserLimit, Resources)"]
-    assert looked_after.explained() == said[0]
+    assert watched_jobs.why_waiting() == said[0]
     squeue.write_text("1|RUNNING|None\n2|PENDING|None\n")
-    looked_after.look()
-    assert looked_after.explained() == "waiting for the jobs 1, 2, of which squeue says more"
+    watched_jobs.check()
+    assert watched_jobs.why_waiting() == "waiting for the jobs 1, 2, of which squeue says more"
 
 
 @pytest.mark.parametrize("answer", ["slurm_load_jobs error: Unable to contact slurm controller\n", "a|b\n"])
 def test_a_queue_that_does_not_say_ends_nothing(
     squeue: Path, watched: tuple[Cluster, Jobs, list[str]], answer: str
 ) -> None:
-    cluster, looked_after, said = watched
+    cluster, watched_jobs, said = watched
     squeue.write_text(answer)
-    looked_after.look()
+    watched_jobs.check()
     assert (said, cluster.submitted) == ([], 2)
 
 
@@ -170,11 +170,11 @@ def test_without_slurm_a_job_has_ended_when_dask_misses_its_worker(monkeypatch: 
     monkeypatch.setattr(jobs, "_LOOK", 0)
     cluster, said = Cluster(), []
     submit(cluster, 2)
-    looked_after = Jobs(Queue.model_validate({**TWO, "kind": "pbs"}), cluster, said.append)
-    looked_after.look()
+    watched_jobs = Jobs(Queue.model_validate({**TWO, "kind": "pbs"}), cluster, said.append)
+    watched_jobs.check()
     assert said == []
     del cluster.workers[cluster.name("2")]  # as Dask does
-    looked_after.look()
+    watched_jobs.check()
     assert said == ["job 2 has ended (COMPLETED: its worker is gone): submitted again as 3"]
 
 
