@@ -34,6 +34,7 @@ from bench.session.request import Request, check_request, requested_suite
 from bench.store.lock import Lock
 from bench.store.run_folder import RunFolder
 from bench.terminal.progress import Progress, clock_face
+from bench.terminal.tables import plain_table
 
 __all__ = ["DONE", "INTERRUPTED", "SOME_FAILED", "Request", "prepare_data", "report_skipped", "run_session"]
 
@@ -238,7 +239,7 @@ def _unbuilt(suite: Suite, keys: CellKeyCache, skipped: Mapping[str, str]) -> Su
 def _fold_table(prepared: prepare.Prepared) -> Table:
     """Test images of each class in each fold."""
     rows = prepare.test_counts(prepared.data)
-    table = Table(title="test images per fold (first repeat)", box=None, padding=(0, 2, 0, 0), title_justify="left")
+    table = plain_table("test images per fold (first repeat)")
     table.add_column("class")
     for fold in range(len(rows[0][1])):
         table.add_column(f"fold {fold}", justify="right")

@@ -32,6 +32,7 @@ from bench.study.plan import read_study
 from bench.study.pool import source
 from bench.study.runs import Planned, expand, suite_file
 from bench.terminal.console import say_error
+from bench.terminal.tables import plain_table
 from reports.runs.format import STUDY, STUDY_SCHEMA, sealed
 from reports.runs.results import ResultsError
 
@@ -134,7 +135,7 @@ def _request(base: Request, run: Planned, folder: Path, cache: Path) -> Request:
 
 
 def _plan_table(planned: list[Planned]) -> Table:
-    table = Table(title=f"{len(planned)} runs", box=None, padding=(0, 2, 0, 0), title_justify="left")
+    table = plain_table(f"{len(planned)} runs")
     for name in ("run", "data", "suite", "variant", "seed", "models", "cells", "tested on"):
         table.add_column(name, overflow="fold")
     for run in planned:

@@ -32,7 +32,7 @@ from bench.store.run_folder import RunFolder, StoreError
 from bench.terminal.progress import Progress, clock_face
 from bench.tuning.journal import NAME, open_journal
 from bench.tuning.result import fairness, overview, stability, trials_table, tuned_suite
-from bench.tuning.study import Budget, Study, Tuner
+from bench.tuning.study import Budget, FoldStudy, Tuner
 from reports.tables.export import csv_text
 
 SUITE = "tuned.toml"
@@ -150,11 +150,11 @@ def _tune(
     return SOME_FAILED if any(study.fault for each in studies.values() for study in each) else DONE
 
 
-def tune_models(suite: Suite, tuner: Tuner, lock: Lock) -> tuple[dict[str, list[Study]], dict[str, str]]:
+def tune_models(suite: Suite, tuner: Tuner, lock: Lock) -> tuple[dict[str, list[FoldStudy]], dict[str, str]]:
     """Tune every model that has a search space, in every fold: studies by model, and why models were skipped."""
     searched = suite.select([name for name, spec in suite.models.items() if spec.search])
     cells = plan_cells(searched, tuner.experiment.data.splits)
-    studies: dict[str, list[Study]] = {}
+    studies: dict[str, list[FoldStudy]] = {}
     skipped, progress = without_packages(searched), tuner.progress
     report_skipped(skipped, progress)
     with progress.running(cells, 0):
@@ -174,7 +174,7 @@ def tune_models(suite: Suite, tuner: Tuner, lock: Lock) -> tuple[dict[str, list[
     return studies, skipped
 
 
-def _ended(study: Study) -> tuple[dict[str, Any], dict[str, float]]:
+def _ended(study: FoldStudy) -> tuple[dict[str, Any], dict[str, float]]:
     """Record and scores of a study, for the display."""
     if study.fault:
         return {"status": "failed", "reason": f"every trial failed, the last with {study.fault}"}, {}

@@ -69,7 +69,7 @@ class Budget:
 
 
 @dataclass(frozen=True)
-class Study:
+class FoldStudy:
     """A model's trials in one fold, the suite's own parameters first."""
 
     cell: Cell
@@ -119,7 +119,7 @@ class Tuner:
     progress: Progress
     warm: set[str] = field(default_factory=set)
 
-    def tune(self, cell: Cell, spec: ModelSpec) -> Study:
+    def tune(self, cell: Cell, spec: ModelSpec) -> FoldStudy:
         """Spend the budget on one model in one fold.
 
         Raises
@@ -130,7 +130,7 @@ class Tuner:
         study = self._open(cell, spec)
         while not self.budget.is_spent(trials := _finished(study)):
             self._trial(study, cell, spec, trials)
-        return Study(cell, tuple(self.budget.within(trials)))
+        return FoldStudy(cell, tuple(self.budget.within(trials)))
 
     def _open(self, cell: Cell, spec: ModelSpec) -> optuna.Study:
         study = optuna.create_study(
@@ -224,7 +224,7 @@ class Tuner:
         return best_f1_samples(probability, runner.data.y[runner.parts.valid])
 
     def _show(self, cell: Cell, trials: list[Trial]) -> None:
-        best, last = Study(cell, tuple(trials)).best, trials[-1]
+        best, last = FoldStudy(cell, tuple(trials)).best, trials[-1]
         result = last.reason or last.status if last.status != "done" else f"{last.score:.3f}"
         of = f"/{self.budget.trials}" if self.budget.trials else ""
         text = f"trial {len(trials)}{of}: {result}; best {best.score if best else float('nan'):.3f}"

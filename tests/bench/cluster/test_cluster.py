@@ -185,7 +185,7 @@ def test_a_machine_without_a_shared_disk_is_sent_what_it_needs_and_one_with_othe
         assert contents(Path("late")) == contents(Path("alone"))
 
 
-def test_a_run_whose_scheduler_goes_is_gone_on_with(
+def test_a_run_whose_scheduler_is_lost_can_be_resumed(
     phantom_folder: Path, suite: Path, bench_command: Callable, tmp_path: Path
 ) -> None:
     models = ("run", "slow", "--suite", suite, "--data", phantom_folder, "--out", "run")
