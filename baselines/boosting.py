@@ -26,8 +26,8 @@ class XGBoost:
         Rounds without a lower validation loss after which fitting ends.
     learning_rate, max_depth, max_bin, min_child_weight, subsample, colsample_bynode
         As in XGBoost. Few bins and few columns per node are what makes ten thousand HOG columns quick.
-    rows, turn
-        More training rows than `rows` are dealt at random into parts of at most that many, which take turns of `turn` rounds each:
+    rows, rounds_per_chunk
+        More training rows than `rows` are dealt at random into parts of at most that many, which take turns of `rounds_per_chunk` rounds each:
         stochastic gradient boosting (Friedman 2002), whose rounds do not cost more on a larger data set. What it chose says so.
     task
         "multilabel" or "multiclass".
@@ -46,7 +46,7 @@ class XGBoost:
         subsample: float = 0.8,
         colsample_bynode: float = 0.05,
         rows: int = 10_000,
-        turn: int = 10,
+        rounds_per_chunk: int = 10,
         task: str = "multilabel",
         device: str = "cpu",
         threads: int = 0,
@@ -60,7 +60,7 @@ class XGBoost:
         self.subsample = subsample
         self.colsample_bynode = colsample_bynode
         self.rows = rows
-        self.turn = turn
+        self.rounds_per_chunk = rounds_per_chunk
         self.task = task
         self.device = device
         self.threads = threads
@@ -75,12 +75,12 @@ class XGBoost:
         booster = xgboost.Booster(self._parameters(y.shape[1], seed), [*parts, valid])
         losses: list[float] = []
         for k in range(self.rounds):
-            booster.update(parts[k // self.turn % len(parts)], k)
+            booster.update(parts[k // self.rounds_per_chunk % len(parts)], k)
             losses.append(float(booster.eval_set([(valid, "valid")], k).rpartition(":")[2]))
             if k - int(np.argmin(losses)) >= self.stop_after:
                 break
         best = int(np.argmin(losses))
-        self.whole_ = booster
+        self.full_booster_ = booster
         self.booster_ = booster[: best + 1]
         self.chosen_ = {"trees": float(best + 1)} | ({} if len(X) <= self.rows else {"rows": float(self.rows)})
         self.history_ = [{"epoch": k + 1, "valid_loss": loss} for k, loss in enumerate(losses)]
@@ -91,7 +91,7 @@ class XGBoost:
         """Fit to all images, with as many rounds as the folds kept in the median; `folds` have the number of ``trees`` of each."""
         self.rounds = self.stop_after = max(1, round(float(np.median([fold["trees"] for fold in folds]))))
         self.fit(X, y, X[:1], y[:1], seed)
-        self.booster_ = self.whole_
+        self.booster_ = self.full_booster_
         self.chosen_ = {"trees": float(self.rounds)}
         return self
 

@@ -59,7 +59,7 @@ class SVM:
         self.task = task
         self.threads = threads
 
-    def columns(self, n_train: int) -> int | None:
+    def n_landmarks(self, n_train: int) -> int | None:
         """To how many training images the distances are wanted: None for all of them."""
         return None if n_train <= self.exact_up_to else min(self.landmarks, n_train)
 
@@ -110,7 +110,7 @@ class SVM:
         self.calibration_ = Calibration(self.task, slope, float(np.mean([each["intercept"] for each in kept])))
         return self
 
-    def keep_support(self) -> np.ndarray:
+    def prune_to_support(self) -> np.ndarray:
         """Forget the images of the columns that no class needs; return the positions of the others among the columns."""
         support = self.support_
         self.machine_ = Machine(self.machine_.dual[support], self.machine_.intercept)

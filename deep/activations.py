@@ -13,8 +13,8 @@ from torch.nn.functional import interpolate
 from deep.augment import Augmentation
 from deep.backbones import Backbone, published_state
 from deep.device import autocast, images_at_a_time, pick_device
-from deep.start import build_start
-from deep.weights import Start
+from deep.start import build_pretrained
+from deep.weights import PretrainedWeights
 
 VERSION = 1
 _DRAWN_TOGETHER = 32  # images whose augmentation is drawn at a time, whatever the device: the same numbers everywhere
@@ -66,7 +66,7 @@ class Activations:
 
     def weights_facts(self) -> dict[str, str | list[str]] | None:
         """Return where the weights come from, under which licence, and their SHA-256; None for a random start."""
-        return self._start().facts()
+        return self.pretrained().facts()
 
     def fingerprint(self) -> str:
         """SHA-256 of the weights and the kind of device.
@@ -76,9 +76,9 @@ class Activations:
         deep.weights.WeightsUnavailableError
             If the weights cannot be had.
         """
-        return self._start().fingerprint(pick_device(self.device))
+        return self.pretrained().fingerprint(pick_device(self.device))
 
-    def for_prediction(self) -> None:
+    def inference_mode(self) -> None:
         """Leave out what only training needs: the augmented versions."""
         self.versions = 0
 
@@ -99,7 +99,7 @@ class Activations:
     def network(self) -> Backbone:
         """First stages as they encode, on their device; built once."""
         if self._network is None:
-            network = build_start(self._start())
+            network = build_pretrained(self.pretrained())
             network.stages = network.stages[: self.stages]
             self.n_parameters_ = sum(p.numel() for p in network.parameters())
             network.fold_grey()
@@ -108,7 +108,7 @@ class Activations:
 
     def save(self, file: Path) -> None:
         """Write the backbone's weights as safetensors; named as `weights` they give the same encoder."""
-        file.write_bytes(save(published_state(self.backbone, build_start(self._start()))))
+        file.write_bytes(save(published_state(self.backbone, build_pretrained(self.pretrained()))))
 
     def reduced(self, grey: Tensor) -> Tensor:
         """Images (n, 1, h, w) at the side that the backbone sees."""
@@ -122,5 +122,6 @@ class Activations:
             parts.append(found.half())
         return torch.cat(parts)
 
-    def _start(self) -> Start:
-        return Start(self.backbone, self.start, self.weights, self.weights_dir, self.offline)
+    def pretrained(self) -> PretrainedWeights:
+        """Return what the backbone starts from."""
+        return PretrainedWeights(self.backbone, self.start, self.weights, self.weights_dir, self.offline)

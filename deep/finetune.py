@@ -19,7 +19,7 @@ from deep.classifier import Classifier
 from deep.device import autocast, images_at_a_time, pick_device
 from deep.probe import LogisticProbe
 from deep.training import Recipe, loss_of, median_epochs, start_of_most, train
-from deep.weights import RANDOM, Start, weights_file
+from deep.weights import RANDOM, PretrainedWeights, weights_file
 
 Part = tuple[Tensor, Tensor]  # images and labels on the device
 _START_C = (1e-3, 1e-2)  # few candidates: the probe is a start, not a result
@@ -122,11 +122,11 @@ class FineTune:
 
     def weights_facts(self) -> dict[str, str | list[str]] | None:
         """Return where the weights come from, under which licence, and their SHA-256; None for a random start."""
-        return self._start().facts()
+        return self.pretrained().facts()
 
     def fingerprint(self) -> str:
         """SHA-256 of the starting weights ("random" without), and the kind of device."""
-        return self._start().fingerprint(pick_device(self.device))
+        return self.pretrained().fingerprint(pick_device(self.device))
 
     def fit(self, X: np.ndarray, y: np.ndarray, X_valid: np.ndarray, y_valid: np.ndarray, seed: int) -> FineTune:
         """Train on images (n, h, w) uint8 with labels (n, n_classes) of 0 and 1.
@@ -156,7 +156,7 @@ class FineTune:
         keep: int | None,
     ) -> None:
         device = pick_device(self.device)
-        weights = self._start().state()
+        weights = self.pretrained().state()
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(seed)
             self.network_ = Classifier(
@@ -211,8 +211,9 @@ class FineTune:
         head.network_.to(pick_device(device), memory_format=torch.channels_last)
         return head
 
-    def _start(self) -> Start:
-        return Start(self.backbone, self.start, self.weights, self.weights_dir, self.offline)
+    def pretrained(self) -> PretrainedWeights:
+        """Return what the backbone starts from."""
+        return PretrainedWeights(self.backbone, self.start, self.weights, self.weights_dir, self.offline)
 
     def _starts_from_probe(self) -> bool:
         return self.probe_first and self.start != RANDOM and not self.hidden

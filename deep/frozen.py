@@ -15,8 +15,8 @@ from torch.nn.functional import adaptive_avg_pool2d, interpolate, normalize
 from deep.backbones import Backbone, published_state
 from deep.compiled import Compiled
 from deep.device import autocast, images_at_a_time, pick_device
-from deep.start import build_start
-from deep.weights import Start
+from deep.start import build_pretrained
+from deep.weights import PretrainedWeights
 
 VERSION = 2
 
@@ -84,7 +84,7 @@ class Frozen:
 
     def weights_facts(self) -> dict[str, str | list[str]] | None:
         """Return where the weights come from, under which licence, and their SHA-256; None for a random start."""
-        return self._start().facts()
+        return self.pretrained().facts()
 
     def fingerprint(self) -> str:
         """SHA-256 of the weights and the kind of device: what the numbers depend on beside the parameters.
@@ -94,7 +94,7 @@ class Frozen:
         deep.weights.WeightsUnavailableError
             If the weights cannot be had.
         """
-        return self._start().fingerprint(pick_device(self.device))
+        return self.pretrained().fingerprint(pick_device(self.device))
 
     def encode(self, images: np.ndarray) -> np.ndarray:
         """Activations of images (n, h, w) uint8: (n, widths of the layers * sum of squared grid sizes) float32."""
@@ -110,7 +110,7 @@ class Frozen:
     def network(self) -> Backbone:
         """Backbone as it encodes, on its device, with one feature map for each of `layers`; built once."""
         if self._network is None:
-            network = build_start(self._start())
+            network = build_pretrained(self.pretrained())
             network.keep_maps(self.layers)
             self.n_parameters_ = sum(p.numel() for p in network.parameters())
             network.fold_grey()
@@ -128,14 +128,15 @@ class Frozen:
 
     def save(self, file: Path) -> None:
         """Write the backbone's weights as safetensors; named as `weights` they give the same encoder."""
-        file.write_bytes(save(published_state(self.backbone, build_start(self._start()))))
+        file.write_bytes(save(published_state(self.backbone, build_pretrained(self.pretrained()))))
 
     def reduced(self, grey: Tensor) -> Tensor:
         """Images (n, 1, h, w) at the side that the backbone sees."""
         return interpolate(grey, size=(self.side, self.side), mode="area") if self.side else grey
 
-    def _start(self) -> Start:
-        return Start(self.backbone, self.start, self.weights, self.weights_dir, self.offline)
+    def pretrained(self) -> PretrainedWeights:
+        """Return what the backbone starts from."""
+        return PretrainedWeights(self.backbone, self.start, self.weights, self.weights_dir, self.offline)
 
     def pooled(self, maps: Tensor | tuple[Tensor, ...]) -> Tensor:
         """Average each map over each grid, root and unit length: (b, width, rows, columns) -> (b, d)."""

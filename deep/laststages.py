@@ -17,7 +17,7 @@ from deep.classifier import Classifier
 from deep.device import autocast, pick_device
 from deep.probe import LogisticProbe
 from deep.training import OnEpoch, Recipe, loss_of, median_epochs, start_of_most, train
-from deep.weights import Start, weights_file
+from deep.weights import PretrainedWeights, weights_file
 
 IMAGE, MIRRORED = 0, 1  # versions of an image that `deep.activations.Activations` gives before the augmented ones
 _START_C = (1e-3, 1e-2)
@@ -48,7 +48,7 @@ class LastStages:
         Called with each epoch's record.
     """
 
-    by_rows = True  # takes its input a batch at a time, from disk where it is large
+    rowwise = True  # takes its input a batch at a time, from disk where it is large
 
     def __init__(
         self,
@@ -98,11 +98,11 @@ class LastStages:
 
     def weights_facts(self) -> dict[str, str | list[str]] | None:
         """Return where the weights come from, under which licence, and their SHA-256; None for a random start."""
-        return self._start().facts()
+        return self.pretrained().facts()
 
     def fingerprint(self) -> str:
         """SHA-256 of the starting weights, and the kind of device."""
-        return self._start().fingerprint(pick_device(self.device))
+        return self.pretrained().fingerprint(pick_device(self.device))
 
     def fit(self, X: np.ndarray, y: np.ndarray, X_valid: np.ndarray, y_valid: np.ndarray, seed: int) -> LastStages:
         """Train on activations (n, versions, channels, rows, columns) float16 with labels (n, n_classes) of 0 and 1."""
@@ -121,7 +121,7 @@ class LastStages:
         device = pick_device(self.device)
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(0)  # of a random start, which `Activations` has too
-            tail = _Tail(build_backbone(self.backbone, self._start().state()), self.stages)
+            tail = _Tail(build_backbone(self.backbone, self.pretrained().state()), self.stages)
             torch.manual_seed(seed)
             self.network_ = Classifier(tail, y.shape[1], self.pool, 0, self.dropout)
             self.network_.to(device, memory_format=torch.channels_last)
@@ -175,8 +175,9 @@ class LastStages:
         head.network_.to(pick_device(device), memory_format=torch.channels_last)
         return head
 
-    def _start(self) -> Start:
-        return Start(self.backbone, self.start, self.weights, self.weights_dir, self.offline)
+    def pretrained(self) -> PretrainedWeights:
+        """Return what the backbone starts from."""
+        return PretrainedWeights(self.backbone, self.start, self.weights, self.weights_dir, self.offline)
 
     def _recipe(self) -> Recipe:
         names = ("epochs", "patience", "batch", "learning_rate", "backbone_rate", "weight_decay", "warm_up")

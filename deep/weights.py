@@ -52,7 +52,7 @@ class Weights:
 
 
 @dataclass(frozen=True)
-class Start:
+class PretrainedWeights:
     """What a backbone starts from: published weights, those of ``bench pretrain``, or random numbers. Fields as for `find_weights`."""
 
     backbone: str

@@ -132,7 +132,7 @@ class Runner:
         """See that the cache holds everything the cell shares with others."""
         head = build(self.spec.head, self.resources, "head")
         if getattr(head, "pairwise", False):
-            self._distances(head.columns(self._usual()) if hasattr(head, "columns") else None)
+            self._distances(head.n_landmarks(self._usual()) if hasattr(head, "n_landmarks") else None)
         for part in self.spec.encoders:
             for mirrored in (False, True) if self.spec.mirror else (False,):
                 self.encodings.get(part, mirrored=mirrored)
@@ -242,8 +242,8 @@ class Runner:
         if not self.spec.encoders:
             return [Inputs(self.data.images[rows]) for rows in parts]
         if getattr(head, "pairwise", False):
-            return self._distances(head.columns(self._usual()) if hasattr(head, "columns") else None)
-        if getattr(head, "by_rows", False):
+            return self._distances(head.n_landmarks(self._usual()) if hasattr(head, "n_landmarks") else None)
+        if getattr(head, "rowwise", False):
             values = self.encodings.get(self.spec.encoders[0]).values
             return [Inputs(Rows(values, rows)) for rows in parts]
         return [

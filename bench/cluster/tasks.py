@@ -147,9 +147,11 @@ class Tickets:
         """What a network starts from, under a name by which it is found in a weights folder; a file that the suite names is not sent."""
         if not hasattr(head, "weights_dir") or head.start == "random" or head.weights is not None:
             return {}
-        from deep.weights import Start
+        from deep.weights import PretrainedWeights
 
-        file = Start(head.backbone, head.start, None, self.resources.weights_dir, self.resources.offline).weights.file
+        file = PretrainedWeights(
+            head.backbone, head.start, None, self.resources.weights_dir, self.resources.offline
+        ).weights.file
         if file not in self._digests:
             self._digests[file] = sha256(file)
         return {f"{head.backbone}-{head.start}{file.suffix}": self._content(file, self._digests[file])}

@@ -21,7 +21,7 @@ from bench.cells.encodings import Encodings
 from bench.data.dataset import Data, HeldOut
 from bench.export.assemble import seal
 from bench.export.export import write_model
-from bench.export.reopen import Reopened
+from bench.export.run_inputs import RunInputs
 from bench.inference.model import load_model
 from bench.inference.package import CARD, PackageError
 from bench.recipes.build import Resources
@@ -59,11 +59,13 @@ def score_holdout(
         return 0
     note(f"last test: {len(todo)} models, on {len(data.held_out.y)} held-out images that no fold saw")
     _record_look(folder, [name for name, _ in todo], note)
-    run = Reopened(folder, results.run, data, encodings)
+    run = RunInputs(folder, results.run, data, encodings)
     return sum(not _score(name, key, run, results, resources, note) for name, key in todo)
 
 
-def _score(name: str, key: str, run: Reopened, results: Any, resources: Resources, note: Callable[[str], None]) -> bool:
+def _score(
+    name: str, key: str, run: RunInputs, results: Any, resources: Resources, note: Callable[[str], None]
+) -> bool:
     held = run.data.held_out
     if held is None:
         raise RuntimeError("no held-out images")

@@ -79,8 +79,8 @@ def refit(
     with clock.measured() as cost:
         head.refit(X, y, folds, seed)
     references = None
-    if hasattr(head, "keep_support"):
-        references = runner.train[: X.shape[2]][head.keep_support()]
+    if hasattr(head, "prune_to_support"):
+        references = runner.train[: X.shape[2]][head.prune_to_support()]
     return Refitted(spec, head, runner.train, references, cost.seconds)
 
 

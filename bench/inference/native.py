@@ -82,7 +82,7 @@ class Native:
         if getattr(self.head, "pairwise", False):
             found = zip(self.landmarks, encoded, strict=True)
             return Inputs(np.stack([known.distances(values) for known, values in found]))  # (n_encodings, n, m)
-        if getattr(self.head, "by_rows", False):
+        if getattr(self.head, "rowwise", False):
             return Inputs(encoded[0])
         mirrored = None
         if self.mirror:
@@ -120,8 +120,8 @@ def _encoder(folder: Path, k: int, part: Part, resources: Resources) -> Any:
     if file.is_file():
         part = Part.model_validate({"class": part.class_, **part.parameters, "weights": str(file)})
     encoder = build(part, resources, f"encoders.{k}")
-    if hasattr(encoder, "for_prediction"):
-        encoder.for_prediction()
+    if hasattr(encoder, "inference_mode"):
+        encoder.inference_mode()
     return encoder
 
 

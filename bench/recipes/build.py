@@ -149,7 +149,7 @@ def skip_reasons() -> tuple[type[Exception], ...]:
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows of an array that may be larger than memory, read when they are asked for; for a head that says ``by_rows = True``."""
+    """Rows of an array that may be larger than memory, read when they are asked for; for a head that says ``rowwise = True``."""
 
     array: np.ndarray
     rows: np.ndarray

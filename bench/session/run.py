@@ -24,7 +24,7 @@ from bench.errors import DiskError, UserError, cause
 from bench.executors.loop import Outcome, run_cells
 from bench.recipes.availability import grouped, without_packages, without_weights
 from bench.recipes.build import Resources, check_families
-from bench.recipes.plugins import find_beside
+from bench.recipes.plugins import add_suite_folder
 from bench.recipes.suite import Suite, load_suite, parse_setting, with_epochs
 from bench.session.record import describe_run, open_run
 from bench.store.lock import Lock
@@ -140,7 +140,7 @@ def requested_suite(request: Request, view: View, gpu: str | None) -> Suite:
     name = request.suite or _default_suite(request.models, view, gpu)
     suite = load_suite(name, dict(parse_setting(text) for text in request.settings))
     if name.endswith(".toml"):
-        find_beside(Path(name), suite)
+        add_suite_folder(Path(name), suite)
     changes = {
         key: value for key, value in (("folds", request.folds), ("repeats", request.repeats)) if value is not None
     }

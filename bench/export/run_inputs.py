@@ -18,7 +18,7 @@ from bench.store.run_folder import RunFolder
 
 
 @dataclass(frozen=True)
-class Reopened:
+class RunInputs:
     """A run and what it was made from."""
 
     folder: RunFolder
@@ -31,7 +31,7 @@ class Reopened:
         return ModelSpec.model_validate(self.run["suite"]["models"][model])
 
 
-def reopen(root: Path, cache: Path, resources: Resources) -> Reopened:
+def open_run_inputs(root: Path, cache: Path, resources: Resources) -> RunInputs:
     """Open a run.
 
     Parameters
@@ -74,4 +74,4 @@ def reopen(root: Path, cache: Path, resources: Resources) -> Reopened:
         splits_digest=run["splits"]["digest"],
         preprocess_seconds=run["pixels"]["seconds"],
     )
-    return Reopened(RunFolder(root), run, data, Encodings(images, run["pixels"]["key"], cache, resources))
+    return RunInputs(RunFolder(root), run, data, Encodings(images, run["pixels"]["key"], cache, resources))
