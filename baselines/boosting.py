@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -34,6 +36,9 @@ class XGBoost:
     device, threads
         "cpu" or "cuda"; 0 threads means all.
     """
+
+    order_: np.ndarray | None = None  # of the features, where they were shuffled
+    former_names = MappingProxyType({"turn": "rounds_per_chunk"})
 
     def __init__(
         self,
@@ -115,7 +120,15 @@ class XGBoost:
 
     def predict_proba(self, X: np.ndarray) -> np.ndarray:
         """Probabilities (n, n_classes) float64 for encodings (n, d) float32."""
+        if self.order_ is not None:
+            X = np.ascontiguousarray(X[:, self.order_])
         return np.asarray(self.booster_.inplace_predict(X), dtype=np.float64).reshape(len(X), -1)
+
+    def randomise_weights(self, seed: int) -> XGBoost:
+        """Return a copy in which each split looks at another feature."""
+        fresh = copy.copy(self)
+        fresh.order_ = np.random.default_rng(seed).permutation(self.booster_.num_features())
+        return fresh
 
     def save(self, folder: Path) -> None:
         """Write the booster in XGBoost's own binary JSON."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from safetensors.numpy import load_file, save
@@ -17,6 +18,9 @@ from baselines.blocks import one_thread
 from baselines.calibration import Calibration, fit_calibration
 from baselines.nystroem import Machine, fit_nystroem
 from baselines.selection import best_f1_samples
+
+if TYPE_CHECKING:
+    from torch import nn
 
 VERSION = 1
 
@@ -115,6 +119,18 @@ class SVM:
         support = self.support_
         self.machine_ = Machine(self.machine_.dual[support], self.machine_.intercept)
         return support
+
+    def to_torch(self, *, mirror: bool, references: Sequence[tuple[np.ndarray, np.ndarray | None]]) -> nn.Module:  # noqa: ARG002
+        """Return the machine as a module; the mirror images are among the references (m, d), if they count."""
+        from baselines.kernel_graph import KernelGraph
+
+        return KernelGraph(references, self.scale_, self.machine_, self.chosen_["gamma"], self.calibration_)
+
+    def randomise_weights(self, seed: int) -> SVM:
+        """Return a copy whose coefficients belong to other images."""
+        fresh, order = copy.copy(self), np.random.default_rng(seed).permutation(len(self.machine_.dual))
+        fresh.machine_ = Machine(self.machine_.dual[order], self.machine_.intercept)
+        return fresh
 
     def save(self, folder: Path) -> None:
         """Write dual coefficients, a row for each image of the columns, as safetensors."""

@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.torch import save
-from torch import Tensor
-from torch.nn.functional import interpolate
+from torch import Tensor, nn
+from torch.nn.functional import interpolate, normalize
 
 from deep.augment import Augmentation
 from deep.backbones import Backbone, published_state
+from deep.cam import CamTarget
 from deep.device import autocast, images_at_a_time, pick_device
 from deep.start import build_pretrained
 from deep.weights import PretrainedWeights
@@ -110,6 +111,14 @@ class Activations:
         """Write the backbone's weights as safetensors; named as `weights` they give the same encoder."""
         file.write_bytes(save(published_state(self.backbone, build_pretrained(self.pretrained()))))
 
+    def to_torch(self) -> nn.Module:
+        """Return the encoder as part of a `deep.graph.InferenceGraph`."""
+        return _MapGraph(self)
+
+    def cam_target(self) -> CamTarget:
+        """Return the network down to the cut."""
+        return CamTarget(self.reduced, None, self.network())
+
     def reduced(self, grey: Tensor) -> Tensor:
         """Images (n, 1, h, w) at the side that the backbone sees."""
         return interpolate(grey, size=(self.side, self.side), mode="area") if self.side else grey
@@ -125,3 +134,19 @@ class Activations:
     def pretrained(self) -> PretrainedWeights:
         """Return what the backbone starts from."""
         return PretrainedWeights(self.backbone, self.start, self.weights, self.weights_dir, self.offline)
+
+
+class _MapGraph(nn.Module):
+    """Feature maps (n, channels, rows, columns) of grey images (n, 1, h, w) in 0 .. 1."""
+
+    def __init__(self, encoder: Activations) -> None:
+        super().__init__()
+        self.network = encoder.network()
+        self.reduced = encoder.reduced
+
+    def forward(self, grey: Tensor, mirrored: bool) -> Tensor:
+        grey = self.reduced(grey)
+        return self.network(grey.flip(3) if mirrored else grey)
+
+    def describe(self, encoding: Tensor) -> Tensor:
+        return normalize(encoding.mean(dim=(2, 3)).clamp_min(0).sqrt())

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, normalize
-
-from deep.probe import LogisticProbe
 
 _ROOT_FLOOR = 1e-3  # keeps the slope of the square root finite at 0
 
@@ -20,6 +19,10 @@ class Classifier(nn.Module):
     express a negative logit. The pooled activations go through the same root and unit length as `deep.frozen.Frozen` gives
     them; the scaling that follows is a constant (0 and 1, unless a linear probe sets it).
     """
+
+    backbone: nn.Module
+    shift: Tensor  # (width,)
+    scale: Tensor  # (width,)
 
     def __init__(self, backbone: nn.Module, n_classes: int, pool: Sequence[int], hidden: int, dropout: float) -> None:
         super().__init__()
@@ -33,6 +36,11 @@ class Classifier(nn.Module):
             layers += [nn.Linear(width, hidden), nn.ReLU(inplace=True), nn.Dropout(dropout)]
         self.head = nn.Sequential(*layers, nn.Linear(hidden or width, n_classes))
 
+    @property
+    def linear(self) -> nn.Linear:
+        """The last layer."""
+        return cast(nn.Linear, self.head[-1])
+
     def features(self, grey: Tensor) -> Tensor:
         """Pooled activations (n, width) float32 of grey images (n, 1, h, w) in 0 .. 1, before scaling."""
         maps = self.backbone(grey)
@@ -44,10 +52,10 @@ class Classifier(nn.Module):
         """Logits (n, n_classes)."""
         return self.head((self.features(grey) - self.shift) * self.scale)
 
-    def start_from(self, probe: LogisticProbe) -> None:
-        """Take over scaling and linear layer of a logistic regression on `features`; there must be no hidden layer."""
+    def start_from(self, mean: Tensor, sd: Tensor, solution: Tensor) -> None:
+        """Take over scaling (width,) and solution (width + 1, n_classes) of a logistic regression on `features`, if there is no hidden layer."""
         with torch.no_grad():
-            self.shift.copy_(probe.mean_)
-            self.scale.copy_(1 / probe.sd_)
-            self.head[-1].weight.copy_(probe.solution_[:-1].T)
-            self.head[-1].bias.copy_(probe.solution_[-1])
+            self.shift.copy_(mean)
+            self.scale.copy_(1 / sd)
+            self.linear.weight.copy_(solution[:-1].T)
+            self.linear.bias.copy_(solution[-1])

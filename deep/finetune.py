@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -10,13 +11,15 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from deep.augment import Augmentation
 from deep.backbones import build_backbone
+from deep.cam import CamTarget, randomise_weights
 from deep.classifier import Classifier
 from deep.device import autocast, images_at_a_time, pick_device
+from deep.graph import Views, as_probability
 from deep.probe import LogisticProbe
 from deep.training import Recipe, loss_of, median_epochs, start_of_most, train
 from deep.weights import RANDOM, PretrainedWeights, weights_file
@@ -124,6 +127,10 @@ class FineTune:
         """Return where the weights come from, under which licence, and their SHA-256; None for a random start."""
         return self.pretrained().facts()
 
+    def weights_file(self) -> tuple[str, Path] | None:
+        """Return the starting weights and their name in a weights folder, for another machine; None where it needs none."""
+        return self.pretrained().portable_file()
+
     def fingerprint(self) -> str:
         """SHA-256 of the starting weights ("random" without), and the kind of device."""
         return self.pretrained().fingerprint(pick_device(self.device))
@@ -182,6 +189,21 @@ class FineTune:
         """Pooled activations (n, width) float32 of images (n, h, w) uint8: what the network sees in them."""
         return self._features(torch.from_numpy(np.array(X)).to(pick_device(self.device)))
 
+    def to_torch(self, *, mirror: bool, references: Sequence[object]) -> nn.Module:  # noqa: ARG002 - it has a `mirror` of its own
+        """Return the head as part of a `deep.graph.InferenceGraph`."""
+        return _PixelGraph(self)
+
+    def cam_target(self, encoder: CamTarget | None, *, mirror: bool) -> CamTarget:  # noqa: ARG002 - it looks at the pixels
+        """Return the network."""
+        return CamTarget(self.reduced, None, self.network_.backbone, self.network_, self.mirror)
+
+    def randomise_weights(self, seed: int) -> FineTune:
+        """Return a copy whose network has random weights."""
+        fresh = copy.copy(self)
+        fresh.network_ = copy.deepcopy(self.network_)
+        randomise_weights(fresh.network_, seed)
+        return fresh
+
     def save(self, folder: Path) -> None:
         """Write the network as safetensors and how to build it as JSON."""
         (folder / "network.safetensors").write_bytes(weights_file(self.network_))
@@ -194,7 +216,7 @@ class FineTune:
             "mirror": self.mirror,
             "task": self.task,
             "start_C": list(self.start_C),
-            "classes": self.network_.head[-1].out_features,
+            "classes": self.network_.linear.out_features,
         }
         (folder / "network.json").write_text(json.dumps(recipe), encoding="utf-8")
 
@@ -228,7 +250,7 @@ class FineTune:
             features[0], y[0], features[1], y[1], seed
         )
         self.start_C = (probe.chosen_["C"],)
-        self.network_.start_from(probe)
+        self.network_.start_from(probe.mean_, probe.sd_, probe.solution_)
 
     @torch.inference_mode()
     def _features(self, images: Tensor) -> np.ndarray:
@@ -254,7 +276,7 @@ class FineTune:
     def _start_from_prior(self, y: np.ndarray) -> None:
         """Biases of the last layer that give each class its share from the first step (Lin et al. 2017, section 3.3)."""
         share = torch.from_numpy((y.sum(axis=0) + 0.5) / (len(y) + 1)).float()
-        last = self.network_.head[-1]
+        last = self.network_.linear
         with torch.no_grad():
             last.weight.mul_(0.1)
             last.bias.copy_(share.log() if self.task == "multiclass" else share.logit())
@@ -311,3 +333,23 @@ class FineTune:
 def _resident(X: np.ndarray, y: np.ndarray, device: torch.device) -> Part:
     """Images as bytes and labels as float32, on the device for the whole training."""
     return torch.from_numpy(np.array(X)).to(device), torch.from_numpy(y).to(device, torch.float32)
+
+
+class _PixelGraph(nn.Module):
+    """Mean logits of a fine-tuned network over image and mirror image, as probabilities."""
+
+    mirrored = False  # mirror images are made here, after the image was reduced
+
+    def __init__(self, head: FineTune) -> None:
+        super().__init__()
+        self.network = head.network_
+        self.reduced = head.reduced
+        self.both, self.task = head.mirror, head.task
+
+    def forward(self, views: Views) -> Tensor:
+        grey = self.reduced(views[0][0])
+        sides = [grey, grey.flip(3)] if self.both else [grey]
+        return as_probability(torch.stack([self.network(side) for side in sides]).mean(dim=0), self.task)
+
+    def describe(self, grey: Tensor) -> Tensor:
+        return self.network.features(self.reduced(grey))

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, interpolate, normalize
 
 from deep.backbones import Backbone, published_state
+from deep.cam import CamTarget
 from deep.compiled import Compiled
 from deep.device import autocast, images_at_a_time, pick_device
 from deep.start import build_pretrained
@@ -50,6 +51,8 @@ class Frozen:
     device, weights_dir, offline
         Where to compute, where to look for weights, whether never to download.
     """
+
+    engines = ("torch", "openvino")
 
     def __init__(
         self,
@@ -130,6 +133,14 @@ class Frozen:
         """Write the backbone's weights as safetensors; named as `weights` they give the same encoder."""
         file.write_bytes(save(published_state(self.backbone, build_pretrained(self.pretrained()))))
 
+    def to_torch(self) -> nn.Module:
+        """Return the encoder as part of a `deep.graph.InferenceGraph`."""
+        return _FrozenGraph(self)
+
+    def cam_target(self) -> CamTarget:
+        """Return the network down to its last feature map."""
+        return CamTarget(self.reduced, None, self.network(), pool=self.pool if self.root else None)
+
     def reduced(self, grey: Tensor) -> Tensor:
         """Images (n, 1, h, w) at the side that the backbone sees."""
         return interpolate(grey, size=(self.side, self.side), mode="area") if self.side else grey
@@ -145,3 +156,18 @@ class Frozen:
         if self.root:
             blocks = [normalize(block.sign() * block.abs().sqrt()) for block in blocks]
         return torch.cat(blocks, dim=1)
+
+
+class _FrozenGraph(nn.Module):
+    """Pooled activations of grey images (n, 1, h, w) in 0 .. 1, which describe them too."""
+
+    def __init__(self, encoder: Frozen) -> None:
+        super().__init__()
+        self.network = encoder.network()
+        self.reduced, self.pooled = encoder.reduced, encoder.pooled
+
+    def forward(self, grey: Tensor, mirrored: bool) -> Tensor:
+        return self.pooled(self.network(self.reduced(grey.flip(3) if mirrored else grey)))
+
+    def describe(self, encoding: Tensor) -> Tensor:
+        return encoding

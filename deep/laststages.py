@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,10 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from deep.backbones import Backbone, build_backbone
+from deep.cam import CamTarget, randomise_weights
 from deep.classifier import Classifier
 from deep.device import autocast, pick_device
+from deep.graph import NetworkHead
 from deep.probe import LogisticProbe
 from deep.training import OnEpoch, Recipe, loss_of, median_epochs, start_of_most, train
 from deep.weights import PretrainedWeights, weights_file
@@ -100,6 +104,10 @@ class LastStages:
         """Return where the weights come from, under which licence, and their SHA-256; None for a random start."""
         return self.pretrained().facts()
 
+    def weights_file(self) -> tuple[str, Path] | None:
+        """Return the starting weights and their name in a weights folder, for another machine; None where it needs none."""
+        return self.pretrained().portable_file()
+
     def fingerprint(self) -> str:
         """SHA-256 of the starting weights, and the kind of device."""
         return self.pretrained().fingerprint(pick_device(self.device))
@@ -156,11 +164,29 @@ class LastStages:
         logits = self._logits(X).double()
         return (logits.softmax(dim=1) if self.task == "multiclass" else logits.sigmoid()).cpu().numpy()
 
+    def to_torch(self, *, mirror: bool, references: Sequence[object]) -> nn.Module:  # noqa: ARG002 - a head's signature
+        """Return the head as part of a `deep.graph.InferenceGraph`."""
+        return NetworkHead(self.network_, self.task)
+
+    def cam_target(self, encoder: CamTarget | None, *, mirror: bool) -> CamTarget | None:  # noqa: ARG002 - always both
+        """Return the whole network, which begins with that of the encoder."""
+        if encoder is None:
+            return None
+        network = self.network_
+        return replace(encoder, first=encoder.backbone, backbone=network.backbone, classifier=network, mirror=True)
+
+    def randomise_weights(self, seed: int) -> LastStages:
+        """Return a copy whose trained stages have random weights."""
+        fresh = copy.copy(self)
+        fresh.network_ = copy.deepcopy(self.network_)
+        randomise_weights(fresh.network_, seed)
+        return fresh
+
     def save(self, folder: Path) -> None:
         """Write the trained stages as safetensors and how to build them as JSON."""
         (folder / "network.safetensors").write_bytes(weights_file(self.network_))
         recipe = {name: getattr(self, name) for name in ("backbone", "stages", "dropout", "start", "task")}
-        lists = {"pool": list(self.pool), "start_C": list(self.start_C), "classes": self.network_.head[-1].out_features}
+        lists = {"pool": list(self.pool), "start_C": list(self.start_C), "classes": self.network_.linear.out_features}
         (folder / "network.json").write_text(json.dumps({**recipe, **lists}), encoding="utf-8")
 
     @classmethod
@@ -194,7 +220,7 @@ class LastStages:
         probe = LogisticProbe(self.start_C, self.task, device=pick_device(self.device).type)
         probe.fit(train_part, np.tile(y, (2, 1)), valid, np.tile(y_valid, (2, 1)), seed)
         self.start_C = (probe.chosen_["C"],)
-        self.network_.start_from(probe)
+        self.network_.start_from(probe.mean_, probe.sd_, probe.solution_)
 
     @torch.inference_mode()
     def _features(self, X: np.ndarray, version: int) -> np.ndarray:

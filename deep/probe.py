@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -11,11 +12,13 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors.torch import load_file, save
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
+from deep.cam import CamTarget, randomise_weights
 from deep.device import pick_device
 from deep.fixed import Blocks, in_blocks
+from deep.graph import Views, as_probability
 
 VERSION = 3
 
@@ -83,6 +86,22 @@ class LogisticProbe:
         self.C = (Counter(fold["C"] for fold in folds).most_common(1)[0][0],)
         return self.fit(X, y, X[:1], y[:1], seed)
 
+    def to_torch(self, *, mirror: bool, references: Sequence[object]) -> nn.Module:  # noqa: ARG002 - it compares with no image
+        """Return the head as part of a `deep.graph.InferenceGraph`."""
+        return _ProbeGraph(self, mirrored=mirror)
+
+    def cam_target(self, encoder: CamTarget | None, *, mirror: bool) -> CamTarget | None:
+        """Return the encoder's network with the regression as its linear layer."""
+        return encoder and encoder.with_regression(self.mean_, self.sd_, self.solution_, mirror=mirror)
+
+    def randomise_weights(self, seed: int) -> LogisticProbe:
+        """Return a copy with random coefficients."""
+        fresh = copy.copy(self)
+        solution = nn.ParameterList([nn.Parameter(self.solution_.detach().clone())])
+        randomise_weights(solution, seed)
+        fresh.solution_ = solution[0].detach()
+        return fresh
+
     def save(self, folder: Path) -> None:
         """Write coefficients and scaling as safetensors, the choice as JSON."""
         arrays = {"solution": self.solution_, "mean": self.mean_, "sd": self.sd_}
@@ -138,6 +157,26 @@ class LogisticProbe:
 
         optimiser.step(closure)
         return torch.cat([steps[:-1] * unit, steps[-1:]])
+
+
+class _ProbeGraph(nn.Module):
+    """Mean probability of a logistic regression over image and mirror image."""
+
+    solution: Tensor
+    shift: Tensor
+    sd: Tensor
+
+    def __init__(self, probe: LogisticProbe, *, mirrored: bool) -> None:
+        super().__init__()
+        self.task, self.mirrored = probe.task, mirrored
+        for name, value in (("solution", probe.solution_), ("shift", probe.mean_), ("sd", probe.sd_)):
+            self.register_buffer(name, value)
+
+    def forward(self, views: Views) -> Tensor:
+        each = [
+            ((torch.cat(view, 1) - self.shift) / self.sd) @ self.solution[:-1] + self.solution[-1] for view in views
+        ]
+        return torch.stack([as_probability(logits, self.task) for logits in each]).mean(dim=0)
 
 
 def _principal_axes(X: Tensor, blocks: Blocks) -> tuple[Tensor, Tensor]:

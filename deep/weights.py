@@ -76,6 +76,13 @@ class PretrainedWeights:
         """Return what is known of the weights, or None where the start is random."""
         return None if self.start == RANDOM else self.weights.facts()
 
+    def portable_file(self) -> tuple[str, Path] | None:
+        """Return the file, and a name by which it is found in a weights folder; None where the start is random or the path is given."""
+        if self.start == RANDOM or self.path is not None:
+            return None
+        file = self.weights.file
+        return f"{self.backbone}-{self.start}{file.suffix}", file
+
     def fingerprint(self, device: torch.device) -> str:
         """SHA-256 of the weights ("random" without) and the kind of device: what a result depends on beside the parameters."""
         return f"{RANDOM if self.start == RANDOM else fingerprint(self.weights.file)} {device.type}"

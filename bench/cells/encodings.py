@@ -16,7 +16,8 @@ import numpy as np
 from radiographs.disk import fresh_folder, reserve, sha256
 
 from bench.errors import UserError
-from bench.recipes.build import Resources, build, version
+from bench.recipes import contract
+from bench.recipes.build import Resources, build
 from bench.recipes.suite import ModelSpec, Part
 from bench.store.run_folder import is_sealed, sealed
 
@@ -55,8 +56,8 @@ class Encodings:
     def key(self, part: Part, *, mirrored: bool = False) -> str:
         """Content key: everything that decides the numbers."""
         encoder = build(part, self.resources, "encoder")
-        weights = encoder.fingerprint() if hasattr(encoder, "fingerprint") else ""
-        recipe = [_FORMAT, self.digest, part.class_, part.parameters, version(part), weights, mirrored]
+        weights = contract.fingerprint(encoder)
+        recipe = [_FORMAT, self.digest, part.class_, part.parameters, contract.version(part.class_), weights, mirrored]
         return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
 
     def get(self, part: Part, *, mirrored: bool = False) -> Encoding:
@@ -119,7 +120,7 @@ class Encodings:
             _give_back(self.images, values)
         if values is not None:
             values.flush()
-        return seconds, int(getattr(encoder, "n_parameters_", 0))
+        return seconds, contract.n_parameters(encoder)
 
     def _kept(self, key: str, compute: Callable[[Path], tuple[float, int]]) -> Encoding:
         """What is kept under a key; `compute` writes it to a file where there is none, and returns seconds and number of parameters."""

@@ -17,7 +17,9 @@ from bench.cells import clock
 from bench.cells.encodings import Encodings
 from bench.data.dataset import Data
 from bench.errors import UserError, is_disk_error, one_line
-from bench.recipes.build import Inputs, Resources, Rows, build, family, fit, predict, skip_reasons, version
+from bench.recipes import contract
+from bench.recipes.build import Resources, build, family, skip_reasons
+from bench.recipes.inputs import Inputs, Rows, fit, predict
 from bench.recipes.suite import ModelSpec, Part
 from bench.store.run_folder import Cell
 
@@ -44,9 +46,17 @@ def cell_key(spec: ModelSpec, encodings: Encodings, data: Data, seed: int) -> st
         keys = [cell_key(spec.of_fold(*place), encodings, data, seed) for place in places]
         return hashlib.sha256(json.dumps([places, keys]).encode()).hexdigest()
     head = build(spec.head, encodings.resources, "head")
-    start = head.fingerprint() if hasattr(head, "fingerprint") else ""
+    start = contract.fingerprint(head)
     encoders = [encodings.key(part) for part in spec.encoders]
-    recipe = [_recipe(spec), encoders, start, version(spec.head), encodings.digest, data.splits_digest, seed]
+    recipe = [
+        _recipe(spec),
+        encoders,
+        start,
+        contract.version(spec.head.class_),
+        encodings.digest,
+        data.splits_digest,
+        seed,
+    ]
     return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
 
 
@@ -131,8 +141,8 @@ class Runner:
     def prepare(self) -> None:
         """See that the cache holds everything the cell shares with others."""
         head = build(self.spec.head, self.resources, "head")
-        if getattr(head, "pairwise", False):
-            self._distances(head.n_landmarks(self._usual()) if hasattr(head, "n_landmarks") else None)
+        if contract.is_pairwise(head):
+            self._distances(contract.n_landmarks(head, self._usual()))
         for part in self.spec.encoders:
             for mirrored in (False, True) if self.spec.mirror else (False,):
                 self.encodings.get(part, mirrored=mirrored)
@@ -197,7 +207,7 @@ class Runner:
         try:
             self._fit_head(self.spec.head)
         except Exception as error:
-            batch = getattr(self.head, "batch", 0) // 2 if is_out_of_memory(error) else 0
+            batch = contract.smaller_batch(self.head) if is_out_of_memory(error) else 0
             if not batch:
                 raise
         if batch:  # outside of the except clause, which keeps alive what filled the memory
@@ -217,33 +227,31 @@ class Runner:
         head, (_, valid, test) = self.head, self.inputs
         probability_valid = predict(head, valid)  # warms up what predicts
         probability_test, samples = clock.timed_repeats(lambda: predict(head, test))
-        encode = self.encodings.timings(
-            self.spec, pairwise=bool(getattr(head, "pairwise", False)), landmarks=self.landmarks
-        )
+        encode = self.encodings.timings(self.spec, pairwise=contract.is_pairwise(head), landmarks=self.landmarks)
         record = self._record("done")
         record["timings"] |= {"encode": encode, "fit_seconds": self.cost.seconds, "predict_seconds": samples}
         record |= {
             "key": cell_key(self.whole, self.encodings, self.data, self.seed),
             "peak_memory_bytes": self.cost.peak_memory_bytes,
-            "n_parameters": int(getattr(head, "n_parameters_", 0))
+            "n_parameters": contract.n_parameters(head)
             + sum(self.encodings.get(p).n_parameters for p in self.spec.encoders),
             "model_bytes": self._support_bytes(head),
             "weights": weights_of(self.spec, self.resources),
-            "chosen": getattr(head, "chosen_", {}),
-            "history": getattr(head, "history_", []),
+            "chosen": contract.chosen(head),
+            "history": contract.history(head),
             "warnings": self.warnings + clock.warnings(samples, self.cost.load_of_others if self.jobs == 1 else 0.0),
         }
         parts = [("valid", self.valid, probability_valid), ("test", self.test, probability_test)]
         predictions = pd.concat([self._table(*part) for part in parts], ignore_index=True)
-        return Computed(record, predictions, getattr(head, "save", None))
+        return Computed(record, predictions, head.save if isinstance(head, contract.SavableHead) else None)
 
     def part_inputs(self, head: Any) -> Iterable[Inputs]:
         parts = (self.train, self.valid, self.test)
         if not self.spec.encoders:
             return [Inputs(self.data.images[rows]) for rows in parts]
-        if getattr(head, "pairwise", False):
-            return self._distances(head.n_landmarks(self._usual()) if hasattr(head, "n_landmarks") else None)
-        if getattr(head, "rowwise", False):
+        if contract.is_pairwise(head):
+            return self._distances(contract.n_landmarks(head, self._usual()))
+        if contract.is_rowwise(head):
             values = self.encodings.get(self.spec.encoders[0]).values
             return [Inputs(Rows(values, rows)) for rows in parts]
         return [
@@ -281,10 +289,8 @@ class Runner:
 
     def _support_bytes(self, head: Any) -> int:
         """Bytes of the encodings of the support vectors, which a kernel machine needs to predict; they stand in the cache, not in the cell."""
-        if not hasattr(head, "support_"):
-            return 0
         width = sum(self.encodings.get(part).values.shape[1] for part in self.spec.encoders)
-        return len(head.support_) * width * np.dtype(np.float32).itemsize
+        return contract.n_support(head) * width * np.dtype(np.float32).itemsize
 
     def _seed(self) -> int:
         """One seed per repeat and fold, the same for every model."""
@@ -307,8 +313,8 @@ class Runner:
 def weights_of(spec: ModelSpec, resources: Resources) -> list[dict[str, Any]]:
     """What is known of the pretrained weights that a model starts from: backbone, file, origin, licence, citations, sha256."""
     parts = [build(part, resources, "model") for part in (*spec.encoders, spec.head)]
-    facts = [part.weights_facts() for part in parts if hasattr(part, "weights_facts")]
-    return list({each["sha256"]: each for each in facts if each}.values())
+    facts = [contract.weights_facts(part) for part in parts]
+    return list({each["sha256"]: dict(each) for each in facts if each}.values())
 
 
 def landmarks(n: int, share: float, seed: int) -> np.ndarray:

@@ -18,6 +18,7 @@ from radiographs.disk import sha256
 from bench.cells.encodings import Encoding, Encodings
 from bench.cells.runner import Runner
 from bench.data.dataset import Data
+from bench.recipes import contract
 from bench.recipes.build import Resources, build
 from bench.recipes.suite import ModelSpec, Part
 from bench.store.run_folder import Cell
@@ -101,7 +102,7 @@ class Tickets:
         runner = Runner(cell, whole, self.data, self.encodings, self.resources, self.seed)
         runner.prepare()
         head = build(runner.spec.head, self.resources, "head")
-        pairwise = bool(getattr(head, "pairwise", False))
+        pairwise = contract.is_pairwise(head)
         known = {key: self._known(key, made, sent=not pairwise) for key, made in self._features(runner.spec)}
         if pairwise:
             known |= {key: self._known(key, made, sent=True) for key, made in self._distances(runner)}
@@ -111,7 +112,7 @@ class Tickets:
             known=known,
             pixels=None if whole.encoders else self._pixels(),
             weights=self._weights(head),
-            gpu=self.resources.device == "cuda" and hasattr(head, "device"),
+            gpu=self.resources.device == "cuda" and isinstance(head, contract.GpuHead),
         )
 
     def _keys(self, spec: ModelSpec) -> Iterator[tuple[str, str]]:
@@ -145,16 +146,13 @@ class Tickets:
 
     def _weights(self, head: Any) -> dict[str, Content]:
         """What a network starts from, under a name by which it is found in a weights folder; a file that the suite names is not sent."""
-        if not hasattr(head, "weights_dir") or head.start == "random" or head.weights is not None:
+        found = contract.weights_file(head)
+        if found is None:
             return {}
-        from deep.weights import PretrainedWeights
-
-        file = PretrainedWeights(
-            head.backbone, head.start, None, self.resources.weights_dir, self.resources.offline
-        ).weights.file
+        name, file = found
         if file not in self._digests:
             self._digests[file] = sha256(file)
-        return {f"{head.backbone}-{head.start}{file.suffix}": self._content(file, self._digests[file])}
+        return {name: self._content(file, self._digests[file])}
 
     def _content(self, file: Path, digest: str) -> Content:
         file, cache = file.resolve(), self.encodings.cache.parent.resolve()

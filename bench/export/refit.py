@@ -17,7 +17,9 @@ from bench.cells.encodings import Encodings
 from bench.cells.runner import Runner
 from bench.data.dataset import Data
 from bench.inference.package import PackageError
-from bench.recipes.build import Inputs, Resources, build
+from bench.recipes.build import Resources, build
+from bench.recipes.contract import PrunableHead, RefittableHead
+from bench.recipes.inputs import Inputs
 from bench.recipes.suite import ModelSpec
 from bench.store.run_folder import Cell, RunFolder
 
@@ -72,14 +74,14 @@ def refit(
     spec = typical(spec)
     runner = Runner(Cell(name, 0, 0), spec, _all_train(data), encodings, resources, seed)
     head = build(spec.head, resources, "head")
-    if not hasattr(head, "refit"):
+    if not isinstance(head, RefittableHead):
         raise PackageError(f"{name}: {spec.head.class_} has no refit(X, y, folds, seed): it cannot be exported")
     train, *_ = runner.part_inputs(head)
     X, y = _with_mirrored(train, data.y[runner.train])
     with clock.measured() as cost:
         head.refit(X, y, folds, seed)
     references = None
-    if hasattr(head, "prune_to_support"):
+    if isinstance(head, PrunableHead):
         references = runner.train[: X.shape[2]][head.prune_to_support()]
     return Refitted(spec, head, runner.train, references, cost.seconds)
 

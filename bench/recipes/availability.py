@@ -6,6 +6,7 @@ import logging
 from importlib.util import find_spec
 
 from bench.errors import UserError, one_line
+from bench.recipes import contract
 from bench.recipes.build import NotInstalledError, Resources, build, skip_reasons
 from bench.recipes.suite import ModelSpec, Part, Suite
 
@@ -71,8 +72,7 @@ def _part_missing(where: str, part: Part, resources: Resources, failed: dict[str
         built = build(part, resources, where)
         if asked in failed and "backbone" in part.parameters:
             return failed[asked]
-        if hasattr(built, "fingerprint"):
-            built.fingerprint()
+        contract.fingerprint(built)
     except NotInstalledError as error:
         return error
     except skip_reasons() as error:

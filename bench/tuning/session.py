@@ -18,6 +18,7 @@ from bench.data import prepare
 from bench.data.dataset import Data
 from bench.errors import DiskError, UserError, cause, one_line
 from bench.executors.loop import plan
+from bench.recipes import contract
 from bench.recipes.availability import grouped, without_packages
 from bench.recipes.build import Resources, build, skip_reasons
 from bench.recipes.plugins import write_beside
@@ -103,9 +104,7 @@ def check_search(suite: Suite, resources: Resources) -> None:
 def _check_lists(part: Part, own: Any, tried: Any, where: str) -> None:
     """Refuse a number where the class takes candidates: every trial would fail."""
     for name in part.parameters:
-        if isinstance(getattr(own, name, None), list | tuple) and not isinstance(
-            getattr(tried, name, None), list | tuple
-        ):
+        if contract.takes_candidates(own, name) and not contract.takes_candidates(tried, name):
             raise UserError(f"{where}: {name} takes a list: write choices such as [[1], [10]], or as_list = true")
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench.recipes.build import Rows
+from bench.recipes.inputs import Rows
 from deep.activations import Activations
 from deep.backbones import build_backbone
 from deep.device import has_bfloat16
