@@ -38,6 +38,15 @@ class XGBoost:
     """
 
     order_: np.ndarray | None = None  # of the features, where they were shuffled
+    search_space = MappingProxyType(
+        {
+            "learning_rate": {"low": 0.05, "high": 0.4, "log": True},
+            "max_depth": {"low": 2, "high": 6, "int": True},
+            "min_child_weight": {"low": 0.5, "high": 10, "log": True},
+            "subsample": {"low": 0.5, "high": 1},
+            "colsample_bynode": {"low": 0.02, "high": 0.3, "log": True},
+        }
+    )
     former_names = MappingProxyType({"turn": "rounds_per_chunk"})
 
     def __init__(

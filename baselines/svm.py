@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -46,6 +47,12 @@ class SVM:
     """
 
     pairwise = True
+    search_space = MappingProxyType(
+        {
+            "C": {"low": 0.3, "high": 100, "log": True, "as_list": True},
+            "gamma": {"low": 0.1, "high": 5, "log": True, "as_list": True},
+        }
+    )
 
     def __init__(
         self,

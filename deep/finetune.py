@@ -21,7 +21,7 @@ from deep.classifier import Classifier
 from deep.device import autocast, images_at_a_time, pick_device
 from deep.graph import Views, as_probability
 from deep.probe import LogisticProbe
-from deep.training import Recipe, loss_of, median_epochs, start_of_most, train
+from deep.training import SEARCH_SPACE, Recipe, loss_of, median_epochs, start_of_most, train
 from deep.weights import RANDOM, PretrainedWeights, weights_file
 
 Part = tuple[Tensor, Tensor]  # images and labels on the device
@@ -66,6 +66,8 @@ class FineTune:
     on_epoch
         Called with each epoch's record.
     """
+
+    search_space = SEARCH_SPACE
 
     def __init__(
         self,

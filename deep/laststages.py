@@ -20,7 +20,7 @@ from deep.classifier import Classifier
 from deep.device import autocast, pick_device
 from deep.graph import NetworkHead
 from deep.probe import LogisticProbe
-from deep.training import OnEpoch, Recipe, loss_of, median_epochs, start_of_most, train
+from deep.training import SEARCH_SPACE, OnEpoch, Recipe, loss_of, median_epochs, start_of_most, train
 from deep.weights import PretrainedWeights, weights_file
 
 IMAGE, MIRRORED = 0, 1  # versions of an image that `deep.activations.Activations` gives before the augmented ones
@@ -52,6 +52,7 @@ class LastStages:
         Called with each epoch's record.
     """
 
+    search_space = SEARCH_SPACE
     rowwise = True  # takes its input a batch at a time, from disk where it is large
 
     def __init__(

@@ -7,6 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,8 @@ class LogisticProbe:
     device
         "auto", "cpu" or "cuda".
     """
+
+    search_space = MappingProxyType({"C": {"low": 1e-5, "high": 0.3, "log": True, "as_list": True}})
 
     def __init__(
         self,

@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,15 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from deep.classifier import Classifier
 from deep.device import autocast, images_at_a_time
 
+SEARCH_SPACE = MappingProxyType(  # what may be tried of a network, as tables of a suite file
+    {
+        "learning_rate": {"low": 1e-4, "high": 3e-3, "log": True},
+        "backbone_rate": {"low": 0.03, "high": 1, "log": True},
+        "weight_decay": {"low": 1e-3, "high": 0.3, "log": True},
+        "dropout": {"low": 0, "high": 0.6},
+        "label_smoothing": {"low": 0, "high": 0.1},
+    }
+)
 OnEpoch = Callable[[dict[str, float]], None]
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from bench.errors import UserError
 from bench.recipes import contract
+from bench.recipes.search import Dimension
 from bench.recipes.suite import ModelSpec, Part, Suite, did_you_mean
 
 _OWN = {"baselines": "classical", "deep": "deep"}  # rooms of the project, and what their classes are
@@ -78,6 +79,25 @@ def install_hint(class_: str) -> str:
     """Say how the packages of a class of the project are installed, as the end of a line; nothing for a class of a user's own."""
     extra = {"baselines": "classical", "deep": "deep"}.get(class_.partition(":")[0].partition(".")[0])
     return f": pip install 'xraybench[{extra}]'" if extra else ""
+
+
+def with_search_spaces(suite: Suite) -> Suite:
+    """Return the suite with what the classes of each model declare as their search space, where its own `search` does not say otherwise."""
+    models = {name: spec.model_copy(update={"search": _search(name, spec)}) for name, spec in suite.models.items()}
+    return suite.model_copy(update={"models": models})
+
+
+def _search(name: str, spec: ModelSpec) -> dict[str, Dimension]:
+    found: dict[str, Dimension] = {}
+    places = [*((f"encoders.{k}", part) for k, part in enumerate(spec.encoders)), ("head", spec.head)]
+    for where, part in places:
+        try:
+            space = contract.search_space(resolve(part, f"models.{name}.{where}"))
+        except NotInstalledError:
+            continue
+        found |= {f"{where}.{key}": Dimension.model_validate(table) for key, table in space.items()}
+    found |= spec.search
+    return {key: dimension for key, dimension in found.items() if not dimension.left_out}
 
 
 def family(spec: ModelSpec) -> str:

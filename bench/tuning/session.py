@@ -20,7 +20,7 @@ from bench.errors import DiskError, UserError, cause, one_line
 from bench.executors.loop import plan
 from bench.recipes import contract
 from bench.recipes.availability import grouped, without_packages
-from bench.recipes.build import Resources, build, skip_reasons
+from bench.recipes.build import Resources, build, skip_reasons, with_search_spaces
 from bench.recipes.plugins import write_beside
 from bench.recipes.suite import Part, Suite
 from bench.recipes.toml import suite_as_toml
@@ -53,7 +53,7 @@ def tune_session(request: Request, budget: Budget, console: Console) -> int:
         raise UserError(f"--weights-dir {request.weights_dir}: no such folder")
     if request.holdout is not None and request.splits is not None:
         raise UserError("--holdout, --splits: give one of them; a published splits file decides on all images")
-    suite = requested_suite(request, view, gpu)
+    suite = with_search_spaces(requested_suite(request, view, gpu))
     check_search(suite, Resources())
     cache = environment.cache_folder()
     listing = prepare.find_data(request.data, request.hints, cache, view)
