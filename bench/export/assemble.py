@@ -92,7 +92,8 @@ def _write_encoder(folder: Path, k: int, part: Part, resources: Resources) -> Pa
     if not isinstance(encoder, contract.SavableEncoder):
         return part
     encoder.save(encoder_file(folder, k))
-    return Part.model_validate({**_plain(part), "start": "packaged"})
+    packaged = contract.packaged(type(encoder), encoder_file(folder, k))
+    return Part.model_validate(_plain(part) | {key: value for key, value in packaged.items() if key != "weights"})
 
 
 def _write_references(folder: Path, refitted: Refitted, encodings: Encodings) -> None:

@@ -302,6 +302,12 @@ def engines(class_: object) -> tuple[str, ...]:
     return tuple(getattr(class_, "engines", ()))
 
 
+def packaged(class_: type, file: Path) -> dict[str, str]:
+    """Parameters of an encoder that starts from the weights which `SavableEncoder.save` wrote."""
+    known = inspect.signature(class_).parameters
+    return {"weights": str(file)} | ({"start": "packaged"} if "start" in known else {})
+
+
 def is_network(encoders: Sequence[object], head: object) -> bool:
     """Whether encoders and head, or their classes, can be joined to one graph."""
     describes = isinstance(encoders[0] if encoders else head, TorchEncoder if encoders else DescribingHead)
