@@ -28,12 +28,14 @@ class Subject:
         Its folder.
     method
         "auto", or "occlusion" for any model.
-    device
+    device : str
         "auto", "cpu" or "cuda".
+    trusted : bool
+        Whether classes from outside of xraybench may be imported.
     """
 
-    def __init__(self, folder: Path, method: str = AUTO, device: str = "auto") -> None:
-        self.model: Model = load_model(folder, "native", device)
+    def __init__(self, folder: Path, method: str = AUTO, device: str = "auto", *, trusted: bool = False) -> None:
+        self.model: Model = load_model(folder, "native", device, trusted=trusted)
         self.native = _without_descriptions(self.model.engine)
         native = self.native
         self.network = None if method == OCCLUSION else cam_target(native.encoders, native.head, mirror=native.mirror)

@@ -96,6 +96,8 @@ def _search(name: str, spec: ModelSpec) -> dict[str, Dimension]:
         except NotInstalledError:
             continue
         found |= {f"{where}.{key}": Dimension.model_validate(table) for key, table in space.items()}
+    if "search" in spec.model_fields_set and not spec.search:  # an empty table: nothing is to be tried
+        return {}
     found |= spec.search
     return {key: dimension for key, dimension in found.items() if not dimension.left_out}
 
