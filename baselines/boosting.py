@@ -153,7 +153,7 @@ class XGBoost:
     def _targets(self, y: np.ndarray) -> np.ndarray:
         return y.argmax(axis=1) if self.task == "multiclass" else y
 
-    def _parameters(self, n_classes: int, seed: int) -> dict[str, object]:
+    def _parameters(self, n_classes: int, seed: int) -> dict[str, Any]:
         names = ("learning_rate", "max_depth", "max_bin", "min_child_weight", "subsample", "colsample_bynode", "device")
         shared = {name: getattr(self, name) for name in names} | {
             "tree_method": "hist",

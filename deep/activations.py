@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from torch.nn.functional import interpolate, normalize
 from deep.augment import Augmentation
 from deep.backbones import Backbone, published_state
 from deep.cam import CamTarget
-from deep.device import autocast, images_at_a_time, pick_device
+from deep.device import autocast, images_at_a_time, pick_device, to_device
 from deep.start import build_pretrained
 from deep.weights import PretrainedWeights
 
@@ -46,7 +47,7 @@ class Activations:
         *,
         side: int = 0,
         versions: int = 2,
-        augmentation: dict[str, float] | None = None,
+        augmentation: dict[str, Any] | None = None,
         start: str = "imagenet",
         weights: str | None = None,
         weights_dir: Path | None = None,
@@ -104,7 +105,7 @@ class Activations:
             network.stages = network.stages[: self.stages]
             self.n_parameters_ = sum(p.numel() for p in network.parameters())
             network.fold_grey()
-            self._network = network.to(pick_device(self.device), memory_format=torch.channels_last)
+            self._network = to_device(network, pick_device(self.device))
         return self._network
 
     def save(self, file: Path) -> None:

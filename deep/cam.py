@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from deep.classifier import Classifier
+from deep.backbones import Backbone
+from deep.classifier import Classifier, Tail
 
 HEAD, WHOLE = "head", "whole"  # what `CamTarget.randomised` draws anew
 _AT_A_TIME = 8
@@ -38,7 +39,7 @@ class CamTarget:
 
     reduced: Callable[[Tensor], Tensor]
     first: nn.Module | None
-    backbone: nn.Module
+    backbone: Backbone | Tail
     classifier: Classifier | None = None
     mirror: bool = False
     pool: Sequence[int] | None = None

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, normalize
 
+from deep.backbones import Backbone
+
 _ROOT_FLOOR = 1e-3  # keeps the slope of the square root finite at 0
 
 
@@ -20,11 +22,13 @@ class Classifier(nn.Module):
     them; the scaling that follows is a constant (0 and 1, unless a linear probe sets it).
     """
 
-    backbone: nn.Module
+    backbone: Backbone | Tail
     shift: Tensor  # (width,)
     scale: Tensor  # (width,)
 
-    def __init__(self, backbone: nn.Module, n_classes: int, pool: Sequence[int], hidden: int, dropout: float) -> None:
+    def __init__(
+        self, backbone: Backbone | Tail, n_classes: int, pool: Sequence[int], hidden: int, dropout: float
+    ) -> None:
         super().__init__()
         self.backbone = backbone
         self.pool = tuple(pool)
@@ -59,3 +63,16 @@ class Classifier(nn.Module):
             self.scale.copy_(1 / sd)
             self.linear.weight.copy_(solution[:-1].T)
             self.linear.bias.copy_(solution[-1])
+
+
+class Tail(nn.Module):
+    """The stages of a backbone after a cut, as a backbone of their own."""
+
+    def __init__(self, backbone: Backbone, cut: int) -> None:
+        super().__init__()
+        self.stages = backbone.stages[cut:]
+        self.width = backbone.width
+
+    def forward(self, activations: Tensor) -> Tensor:
+        """Feature map (n, width, rows, columns) of activations at the cut."""
+        return self.stages(activations)

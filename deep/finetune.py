@@ -18,7 +18,7 @@ from deep.augment import Augmentation
 from deep.backbones import build_backbone
 from deep.cam import CamTarget, randomise_weights
 from deep.classifier import Classifier
-from deep.device import autocast, images_at_a_time, pick_device
+from deep.device import autocast, images_at_a_time, pick_device, to_device
 from deep.graph import Views, as_probability
 from deep.probe import LogisticProbe
 from deep.training import SEARCH_SPACE, Recipe, loss_of, median_epochs, start_of_most, train
@@ -89,7 +89,7 @@ class FineTune:
         hidden: int = 0,
         dropout: float = 0.3,
         balanced: bool = True,
-        augmentation: dict[str, float] | None = None,
+        augmentation: dict[str, Any] | None = None,
         mirror: bool = True,
         weights: str | None = None,
         weights_dir: Path | None = None,
@@ -171,7 +171,7 @@ class FineTune:
             self.network_ = Classifier(
                 build_backbone(self.backbone, weights), y.shape[1], self.pool, self.hidden, self.dropout
             )
-            self.network_.to(device, memory_format=torch.channels_last)
+            to_device(self.network_, device)
             train_part = _resident(X, y, device)
             valid = None if validation is None else _resident(*validation, device)
             if self._starts_from_probe():
@@ -232,7 +232,7 @@ class FineTune:
             build_backbone(head.backbone), facts["classes"], head.pool, head.hidden, head.dropout
         )
         head.network_.load_state_dict(load_file(folder / "network.safetensors"))
-        head.network_.to(pick_device(device), memory_format=torch.channels_last)
+        to_device(head.network_, pick_device(device))
         return head
 
     def pretrained(self) -> PretrainedWeights:
@@ -298,7 +298,7 @@ class FineTune:
             None if valid is None else lambda: float(loss_of(self._logits(valid[0]), valid[1], self.task)),
             self._recipe(),
             generator,
-            frozen=list(self.network_.backbone.stages[: self.frozen_stages]),
+            frozen=list(self.network_.backbone.stages)[: self.frozen_stages],
             starts_well=self._starts_from_probe(),
             keep=keep,
             on_epoch=self.on_epoch,

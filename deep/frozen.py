@@ -15,7 +15,7 @@ from torch.nn.functional import adaptive_avg_pool2d, interpolate, normalize
 from deep.backbones import Backbone, published_state
 from deep.cam import CamTarget
 from deep.compiled import Compiled
-from deep.device import autocast, images_at_a_time, pick_device
+from deep.device import autocast, images_at_a_time, pick_device, to_device
 from deep.start import build_pretrained
 from deep.weights import PretrainedWeights
 
@@ -117,7 +117,7 @@ class Frozen:
             network.keep_maps(self.layers)
             self.n_parameters_ = sum(p.numel() for p in network.parameters())
             network.fold_grey()
-            self._network = network.to(pick_device(self.device), memory_format=torch.channels_last)
+            self._network = to_device(network, pick_device(self.device))
         return self._network
 
     def _forward(self) -> Callable[[Tensor], Tensor | tuple[Tensor, ...]]:

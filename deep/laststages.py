@@ -14,10 +14,10 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from deep.backbones import Backbone, build_backbone
+from deep.backbones import build_backbone
 from deep.cam import CamTarget, randomise_weights
-from deep.classifier import Classifier
-from deep.device import autocast, pick_device
+from deep.classifier import Classifier, Tail
+from deep.device import autocast, pick_device, to_device
 from deep.graph import NetworkHead
 from deep.probe import LogisticProbe
 from deep.training import SEARCH_SPACE, OnEpoch, Recipe, loss_of, median_epochs, start_of_most, train
@@ -130,10 +130,10 @@ class LastStages:
         device = pick_device(self.device)
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(0)  # of a random start, which `Activations` has too
-            tail = _Tail(build_backbone(self.backbone, self.pretrained().state()), self.stages)
+            tail = Tail(build_backbone(self.backbone, self.pretrained().state()), self.stages)
             torch.manual_seed(seed)
             self.network_ = Classifier(tail, y.shape[1], self.pool, 0, self.dropout)
-            self.network_.to(device, memory_format=torch.channels_last)
+            to_device(self.network_, device)
             truth = torch.from_numpy(y).to(device, torch.float32)
             self._start_from_probe(X, y, *(valid or (X[np.arange(1)], y[:1])), seed)
             generator = torch.Generator().manual_seed(seed)
@@ -196,10 +196,10 @@ class LastStages:
         facts = json.loads((folder / "network.json").read_text(encoding="utf-8"))
         names = ("backbone", "stages", "pool", "dropout", "task")
         head = cls(**{name: facts[name] for name in names}, device=device)
-        tail = _Tail(build_backbone(head.backbone), head.stages)
+        tail = Tail(build_backbone(head.backbone), head.stages)
         head.network_ = Classifier(tail, facts["classes"], head.pool, 0, head.dropout)
         head.network_.load_state_dict(load_file(folder / "network.safetensors"))
-        head.network_.to(pick_device(device), memory_format=torch.channels_last)
+        to_device(head.network_, pick_device(device))
         return head
 
     def pretrained(self) -> PretrainedWeights:
@@ -246,18 +246,6 @@ class LastStages:
         """Activations (n, channels, rows, columns) float32 on the device."""
         tensor = torch.from_numpy(np.ascontiguousarray(activations)).to(pick_device(self.device))
         return tensor.float().contiguous(memory_format=torch.channels_last)
-
-
-class _Tail(nn.Module):
-    """The stages of a backbone after a cut, as a backbone of their own."""
-
-    def __init__(self, backbone: Backbone, cut: int) -> None:
-        super().__init__()
-        self.stages = backbone.stages[cut:]
-        self.width = backbone.width
-
-    def forward(self, activations: Tensor) -> Tensor:
-        return self.stages(activations)
 
 
 def _in_parts(n: int) -> list[np.ndarray]:

@@ -152,7 +152,9 @@ class LogisticProbe:
 
         def closure() -> Tensor:
             with torch.no_grad():
-                losses, slopes = zip(*blocks(len(X), part), strict=True)
+                found = blocks(len(X), part)
+                losses: list[Tensor] = [loss for loss, _ in found]
+                slopes: list[Tensor] = [slope for _, slope in found]
                 gradient = sum(slopes[1:], slopes[0]) / len(X)
                 gradient[:-1] += steps[:-1] * unit.square() / (C * len(X))
                 steps.grad = gradient

@@ -109,12 +109,10 @@ def train(
     weight = _class_weights(y) if recipe.balanced else None
     history: list[dict[str, float]] = []
     valid_loss = valid_loss or (lambda: math.nan)
-    lowest, kept, best = valid_loss() if starts_well else math.inf, 0, copy.deepcopy(network.state_dict())
+    best = _Best(network, valid_loss() if starts_well else math.inf)
     for epoch in range(1, (recipe.epochs if keep is None else keep) + 1):
         start, total = time.perf_counter(), torch.zeros((), device=y.device)
-        network.train()
-        for module in [*frozen, *(_batch_norms(network) if recipe.frozen_statistics else ())]:
-            module.eval()
+        _training_mode(network, frozen, recipe)
         for rows in _batches(len(y), recipe.batch, generator):
             total += _step(network, inputs(rows, epoch - 1), y[rows], optimiser, recipe, weight) * len(rows)
             schedule.step()
@@ -124,15 +122,33 @@ def train(
         _check(record, recipe, validated=keep is None)
         if on_epoch is not None:
             on_epoch({**record, "epochs": recipe.epochs})
-        if keep is not None:
-            continue
-        if record["valid_loss"] < lowest:
-            lowest, kept, best = record["valid_loss"], epoch, copy.deepcopy(network.state_dict())
-        elif epoch - kept >= recipe.patience:
+        if keep is None and not best.improves(record["valid_loss"], epoch, recipe.patience):
             break
-    if keep is None:
-        network.load_state_dict(best)
-    return history, kept if keep is None else keep
+    if keep is not None:
+        return history, keep
+    network.load_state_dict(best.state)
+    return history, best.epoch
+
+
+class _Best:
+    """State of a network with the lowest validation loss so far, and its epoch (0: the start)."""
+
+    def __init__(self, network: nn.Module, loss: float) -> None:
+        self.network, self.loss, self.epoch = network, loss, 0
+        self.state = copy.deepcopy(network.state_dict())
+
+    def improves(self, loss: float, epoch: int, patience: int) -> bool:
+        """Whether training should go on: there was a lower loss within the last `patience` epochs."""
+        if loss < self.loss:
+            self.loss, self.epoch, self.state = loss, epoch, copy.deepcopy(self.network.state_dict())
+        return epoch - self.epoch < patience or epoch == self.epoch
+
+
+def _training_mode(network: nn.Module, frozen: Sequence[nn.Module], recipe: Recipe) -> None:
+    """Let everything learn but frozen modules and, if the recipe says so, the statistics of batch normalisation."""
+    network.train()
+    for module in [*frozen, *(_batch_norms(network) if recipe.frozen_statistics else ())]:
+        module.eval()
 
 
 def median_epochs(folds: Sequence[Mapping[str, Any]]) -> int:

@@ -19,7 +19,6 @@ from bench.data.dataset import Data
 from bench.inference.package import PackageError
 from bench.recipes.build import Resources, build
 from bench.recipes.contract import PrunableHead, RefittableHead
-from bench.recipes.inputs import Inputs
 from bench.recipes.suite import ModelSpec
 from bench.store.run_folder import Cell, RunFolder
 
@@ -77,7 +76,7 @@ def refit(
     if not isinstance(head, RefittableHead):
         raise PackageError(f"{name}: {spec.head.class_} has no refit(X, y, folds, seed): it cannot be exported")
     train, *_ = runner.part_inputs(head)
-    X, y = _with_mirrored(train, data.y[runner.train])
+    X, y = train.joined(data.y[runner.train])
     with clock.measured() as cost:
         head.refit(X, y, folds, seed)
     references = None
@@ -133,9 +132,3 @@ def _said(files: Sequence[Path]) -> Facts:
 def _all_train(data: Data) -> Data:
     ids = data.splits["image_id"].unique()
     return replace(data, splits=pd.DataFrame({"image_id": ids, "repeat": 0, "fold": 0, "part": "train"}))
-
-
-def _with_mirrored(train: Inputs, y: np.ndarray) -> tuple[Any, np.ndarray]:
-    if train.mirrored is None:
-        return train.values, y
-    return np.concatenate([train.values, train.mirrored]), np.concatenate([y, y])

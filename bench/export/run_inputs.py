@@ -63,9 +63,9 @@ def open_run_inputs(root: Path, cache: Path, resources: Resources) -> RunInputs:
     for row, labels in enumerate(usable["labels"]):
         y[row, [position[label] for label in labels]] = 1
     data = Data(
-        image_ids=usable["image_id"].to_numpy(str),
+        image_ids=np.array(usable["image_id"], str),
         images=images,
-        groups=usable["group"].to_numpy(str),
+        groups=np.array(usable["group"], str),
         y=y,
         classes=tuple(results.classes),
         task=results.data["task"],

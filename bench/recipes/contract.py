@@ -51,15 +51,15 @@ class Head(Protocol):
 
 
 @runtime_checkable
-class PairwiseHead(Protocol):
+class PairwiseHead(Head, Protocol):
     """A head with ``pairwise = True`` gets squared distances (n_encodings, n, m) to training images instead of features."""
 
     pairwise: bool
 
 
 @runtime_checkable
-class LandmarkHead(Protocol):
-    """A pairwise head that does with the distances to some of the training images, the landmarks."""
+class LandmarkHead(PairwiseHead, Protocol):
+    """A pairwise head that makes do with the distances to some of the training images, the landmarks."""
 
     def n_landmarks(self, n_train: int) -> int | None:
         """Return to how many training images the distances are wanted; None for all of them."""
@@ -67,7 +67,7 @@ class LandmarkHead(Protocol):
 
 
 @runtime_checkable
-class PrunableHead(Protocol):
+class PrunableHead(PairwiseHead, Protocol):
     """A pairwise head that compares with a few of its training images only."""
 
     @property
@@ -81,28 +81,28 @@ class PrunableHead(Protocol):
 
 
 @runtime_checkable
-class RowwiseHead(Protocol):
+class RowwiseHead(Head, Protocol):
     """A head with ``rowwise = True`` reads the rows of one encoding itself, a batch at a time: X is a `bench.recipes.inputs.Rows`."""
 
     rowwise: bool
 
 
 @runtime_checkable
-class BatchHead(Protocol):
+class BatchHead(Head, Protocol):
     """A head with a parameter `batch`: it is halved once where memory does not suffice."""
 
     batch: int
 
 
 @runtime_checkable
-class GpuHead(Protocol):
+class GpuHead(Head, Protocol):
     """A head with a parameter `device`, which may be "cuda"."""
 
     device: str
 
 
 @runtime_checkable
-class RefittableHead(Protocol):
+class RefittableHead(Head, Protocol):
     """A head that can be fitted without a validation part; what ``bench export`` needs."""
 
     def refit(self, X: Any, y: np.ndarray, folds: Sequence[Mapping[str, Any]], seed: int) -> Any:
@@ -111,7 +111,7 @@ class RefittableHead(Protocol):
 
 
 @runtime_checkable
-class SavableHead(Protocol):
+class SavableHead(Head, Protocol):
     """A head that writes what it learned, as arrays and JSON and never as a pickle; ``load(folder)`` is its class method."""
 
     def save(self, folder: Path) -> None:
@@ -129,7 +129,7 @@ class LoadableHead(Protocol):
 
 
 @runtime_checkable
-class SavableEncoder(Protocol):
+class SavableEncoder(Encoder, Protocol):
     """An encoder with weights: named as its parameter `weights` the file gives the same encoder."""
 
     def save(self, file: Path) -> None:
@@ -165,7 +165,7 @@ class PortableWeights(Protocol):
 
 
 @runtime_checkable
-class InferenceEncoder(Protocol):
+class InferenceEncoder(Encoder, Protocol):
     """An encoder that does less when it only predicts."""
 
     def inference_mode(self) -> None:
@@ -174,7 +174,7 @@ class InferenceEncoder(Protocol):
 
 
 @runtime_checkable
-class DescribingHead(Protocol):
+class DescribingHead(Head, Protocol):
     """A head on pixels that can say what it sees, for the out-of-distribution score."""
 
     def describe(self, X: np.ndarray) -> np.ndarray:
@@ -183,7 +183,7 @@ class DescribingHead(Protocol):
 
 
 @runtime_checkable
-class RandomisableHead(Protocol):
+class RandomisableHead(Head, Protocol):
     """A head of which there is a copy that has learned nothing, for the sanity check of explanations (Adebayo et al. 2018)."""
 
     def randomise_weights(self, seed: int) -> Head:
@@ -192,7 +192,7 @@ class RandomisableHead(Protocol):
 
 
 @runtime_checkable
-class TorchEncoder(Protocol):
+class TorchEncoder(Encoder, Protocol):
     """An encoder that is a network: it can become part of an exported graph."""
 
     def to_torch(self) -> nn.Module:
@@ -201,7 +201,7 @@ class TorchEncoder(Protocol):
 
 
 @runtime_checkable
-class TorchHead(Protocol):
+class TorchHead(Head, Protocol):
     """A head that can become part of an exported graph."""
 
     def to_torch(self, *, mirror: bool, references: Sequence[Reference]) -> nn.Module:
@@ -210,7 +210,7 @@ class TorchHead(Protocol):
 
 
 @runtime_checkable
-class CamEncoder(Protocol):
+class CamEncoder(Encoder, Protocol):
     """An encoder with a feature map."""
 
     def cam_target(self) -> CamTarget:
@@ -219,7 +219,7 @@ class CamEncoder(Protocol):
 
 
 @runtime_checkable
-class CamHead(Protocol):
+class CamHead(Head, Protocol):
     """A head with gradients down to a feature map: explained by Grad-CAM, others by occlusion."""
 
     def cam_target(self, encoder: CamTarget | None, *, mirror: bool) -> CamTarget | None:

@@ -22,9 +22,11 @@ class Rows:
         return (len(self.rows), *self.array.shape[1:])
 
     def __len__(self) -> int:
+        """Return the number of rows."""
         return len(self.rows)
 
     def __getitem__(self, index: np.ndarray) -> np.ndarray:
+        """Read some of the rows."""
         return self.array[self.rows[index]]
 
 
@@ -38,12 +40,16 @@ class Inputs:
     values: np.ndarray | Rows
     mirrored: np.ndarray | None = None
 
+    def joined(self, y: np.ndarray) -> tuple[np.ndarray | Rows, np.ndarray]:
+        """Return what a head is fitted to, and labels (n, n_classes) for it: images, then their mirror images where there are features of them."""
+        if self.mirrored is None or isinstance(self.values, Rows):
+            return self.values, y
+        return np.concatenate([self.values, self.mirrored]), np.concatenate([y, y])
+
 
 def fit(head: Head, train: Inputs, y: np.ndarray, valid: Inputs, y_valid: np.ndarray, seed: int) -> None:
     """Fit a head, on the mirror images too where there are features of them."""
-    X = train.values
-    if train.mirrored is not None:
-        X, y = np.concatenate([X, train.mirrored]), np.concatenate([y, y])
+    X, y = train.joined(y)
     head.fit(X, y, valid.values, y_valid, seed)
 
 

@@ -9,10 +9,10 @@ from bench.recipes.contract import cam_target
 from deep.activations import Activations
 from deep.backbones import build_backbone
 from deep.cam import HEAD, WHOLE, CamTarget, eigen_cam, first_component, grad_cam, randomise_weights
-from deep.classifier import Classifier
+from deep.classifier import Classifier, Tail
 from deep.finetune import FineTune
 from deep.frozen import Frozen
-from deep.laststages import LastStages, _Tail
+from deep.laststages import LastStages
 from deep.probe import LogisticProbe
 
 START = {"start": "random", "device": "cpu"}
@@ -162,7 +162,7 @@ def test_every_kind_of_trained_network_has_a_map() -> None:
     tuned = FineTune("squeezenet1_0", side=48, device="cpu")
     tuned.network_ = Classifier(build_backbone("squeezenet1_0"), 3, (1,), 0, 0.0)
     last = LastStages("squeezenet1_0", 10, device="cpu")
-    last.network_ = Classifier(_Tail(build_backbone("squeezenet1_0"), 10), 3, (1, 2), 0, 0.0)
+    last.network_ = Classifier(Tail(build_backbone("squeezenet1_0"), 10), 3, (1, 2), 0, 0.0)
     for encoders, head in (([], tuned), ([Activations("squeezenet1_0", 10, **START)], last)):
         network = cam_target(encoders, head, mirror=False)
         assert network is not None
