@@ -22,18 +22,20 @@ class XGBoost:
 
     Parameters
     ----------
-    rounds
+    rounds : int
         At most so many rounds, of one tree per class each.
-    stop_after
+    stop_after : int
         Rounds without a lower validation loss after which fitting ends.
-    learning_rate, max_depth, max_bin, min_child_weight, subsample, colsample_bynode
+    max_depth, max_bin : int
+    learning_rate, min_child_weight, subsample, colsample_bynode : float
         As in XGBoost. Few bins and few columns per node are what makes ten thousand HOG columns quick.
-    rows, rounds_per_chunk
+    rows, rounds_per_chunk : int
         More training rows than `rows` are dealt at random into parts of at most that many, which take turns of `rounds_per_chunk` rounds each:
         stochastic gradient boosting (Friedman 2002), whose rounds do not cost more on a larger data set. What it chose says so.
-    task
+    task : str
         "multilabel" or "multiclass".
-    device, threads
+    device : str
+    threads : int
         "cpu" or "cuda"; 0 threads means all.
     """
 

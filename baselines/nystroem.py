@@ -46,9 +46,9 @@ def fit_nystroem(
 
     Parameters
     ----------
-    distances
+    distances : ndarray
         (n, m) float32, scaled squared distances of the training images to the first m of them, the landmarks.
-    y
+    y : ndarray
         (n, n_classes) of 0 and 1.
     """
     signs = np.where(y > 0, 1, -1).astype(np.float32)

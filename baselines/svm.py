@@ -35,14 +35,14 @@ class SVM:
 
     Parameters
     ----------
-    C, gamma
+    C, gamma : sequence of float
         Candidates; the pair with the best F1 over samples on the validation part is kept.
-    task
+    task : str
         "multilabel" or "multiclass": decides how scores become probabilities.
-    exact_up_to, landmarks
+    exact_up_to, landmarks : int
         With more training images than `exact_up_to` the machine is an approximation: Nyström's, on the kernel to `landmarks` of them
         (see `baselines.nystroem`). It says so in what it chose.
-    threads
+    threads : int
         Classes fitted side by side (libsvm releases the interpreter).
     """
 
@@ -79,11 +79,11 @@ class SVM:
 
         Parameters
         ----------
-        X
+        X : ndarray
             (n_encodings, n, m) float32, from the training images to the first m of them: all, or the landmarks.
-        y
+        y : ndarray
             (n, n_classes) of 0 and 1.
-        X_valid, y_valid
+        X_valid, y_valid : ndarray
             (n_encodings, n_valid, m) float32, from validation images to those of the columns, and their labels.
         """
         self.scale_ = 1 / np.maximum(X.mean(axis=(1, 2), dtype=np.float64), 1e-12)  # (n_encodings,)
@@ -108,9 +108,9 @@ class SVM:
 
         Parameters
         ----------
-        X, y
+        X, y : ndarray
             As for `fit`.
-        folds
+        folds : sequence of mapping
             What each fold's machine wrote in svm.json: C, gamma and calibration.
         """
         ((C, gamma), _) = Counter((fold["C"], fold["gamma"]) for fold in folds).most_common(1)[0]

@@ -30,13 +30,18 @@ class Activations:
 
     Parameters
     ----------
-    backbone, stages
+    backbone : str
+    stages : int
         Name in torchvision, else in timm, and where it is cut.
-    side
+    side : int
         Images are reduced to side x side pixels first; 0 leaves them as they are.
-    versions, augmentation
+    versions : int
+    augmentation : dict, optional
         How many augmented versions of each image, and ranges for `deep.augment.Augmentation`.
-    start, weights, weights_dir, offline, device
+    start, device : str
+    weights : str, optional
+    weights_dir : Path, optional
+    offline : bool
         As for `deep.frozen.Frozen`.
     """
 

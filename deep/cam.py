@@ -51,7 +51,7 @@ class CamTarget:
         return self.reduced(grey)
 
     def through(self, grey: Tensor) -> Tensor:
-        """What the backbone takes."""
+        """Return what the backbone takes."""
         if self.first is None:
             return grey
         with torch.no_grad():
@@ -88,16 +88,17 @@ def grad_cam(network: CamTarget, images: np.ndarray, label: int) -> np.ndarray:
 
     Parameters
     ----------
-    network
+    network : CamTarget
         With a classifier.
-    images
+    images : ndarray
         (n, h, w) uint8.
-    label
+    label : int
         Position of the class among the logits.
 
     Returns
     -------
-    (n, rows, columns) float32 in 0 .. 1, of the size of the feature map. All 0 where nothing speaks for the class.
+    ndarray
+        (n, rows, columns) float32 in 0 .. 1, of the size of the feature map. All 0 where nothing speaks for the class.
     """
     return _of_all(network, images, lambda grey: _gradient_map(network, grey, label))
 
@@ -139,12 +140,12 @@ def randomise_weights(module: nn.Module, seed: int) -> None:
 
 
 def _last(maps: Tensor | tuple[Tensor, ...]) -> Tensor:
-    """The last feature map, of a backbone that gives those of several stages."""
+    """Return the last feature map, of a backbone that gives those of several stages."""
     return maps if isinstance(maps, Tensor) else maps[-1]
 
 
 def _of_all(network: CamTarget, images: np.ndarray, one: Callable[[Tensor], Tensor]) -> np.ndarray:
-    """Maps of all images, with those of the mirror images turned back and added, brought to 0 .. 1."""
+    """Return maps of all images, with those of the mirror images turned back and added, brought to 0 .. 1."""
     for module in (network.first, network.backbone, network.classifier):
         if module is not None:
             module.eval()

@@ -37,33 +37,39 @@ class FineTune:
 
     Parameters
     ----------
-    backbone
+    backbone : str
         Name in torchvision, else in timm.
-    epochs, patience
+    epochs, patience : int
         At most so many epochs; stop after `patience` epochs without a lower validation loss.
-    frozen_stages
+    frozen_stages : int
         So many first stages of the backbone keep their pretrained weights.
-    start
+    start : str
         What the backbone was trained on: "imagenet", "random" (nothing), "phantom" (``bench pretrain``), or any other word for
         which there is a file ``BACKBONE-WORD.safetensors`` in `weights_dir`.
-    side
+    side : int
         Images are reduced to side x side pixels first; 0 leaves them as they are.
-    batch, learning_rate, backbone_rate, weight_decay, warm_up, label_smoothing
+    batch : int
+    learning_rate, backbone_rate, weight_decay, warm_up, label_smoothing : float
         `backbone_rate` is the backbone's share of the learning rate, `warm_up` a share of all steps.
-    probe_first
+    probe_first : bool
         Start the linear layer from a logistic regression on the pretrained activations, so that the first steps do not
         distort them (Kumar et al. 2022, "Fine-tuning can distort pretrained features"). Only without a hidden layer.
-    pool, hidden, dropout
+    pool : sequence of int
+    hidden : int
+    dropout : float
         Grids of the average pooling, and of the new layers width (0: none) and drop-out rate.
-    balanced
+    balanced : bool
         Whether rare classes weigh more.
-    augmentation
+    augmentation : dict, optional
         Ranges for `deep.augment.Augmentation`; None for none.
-    mirror
+    mirror : bool
         Predict the mean of the logits for an image and its mirror image.
-    weights, weights_dir, offline, device
+    weights : str, optional
+    weights_dir : Path, optional
+    offline : bool
+    device : str
         As for `deep.frozen.Frozen`.
-    on_epoch
+    on_epoch : callable, optional
         Called with each epoch's record.
     """
 

@@ -27,28 +27,30 @@ class Frozen:
 
     Parameters
     ----------
-    backbone
+    backbone : str
         Name in torchvision, else in timm.
-    pool
+    pool : sequence of int
         The feature map is averaged over each of these grids: 1 is the global mean, 2 keeps the quarters of the image.
-    root
+    root : bool
         Take the signed square root before each grid's activations are brought to unit length: a few strong channels then no
         longer outweigh the others (Perronnin, Sánchez and Mensink 2010).
-    start
+    start : str
         What the backbone was trained on: "imagenet", "phantom", or another word, as for `deep.weights.find_weights`; "random" for an
         untrained one, always the same.
-    weights
+    weights : str, optional
         A weights file; by default looked for as `deep.weights.find_weights` says.
-    side
+    side : int
         Images are averaged down to this many pixels a side before; 0 leaves them as they come.
-    layers
+    layers : sequence of int
         Stages of the backbone, counted from 1, whose feature maps are pooled side by side, such as the last three; by default the last
         one alone.
-    batch
+    batch : int
         Images per forward pass; 0 chooses by the device.
-    engine
+    engine : str
         "torch", or "openvino" for the CPU: the same network, faster there, whose numbers differ by as much as bfloat16 rounds.
-    device, weights_dir, offline
+    device : str
+    weights_dir : Path, optional
+    offline : bool
         Where to compute, where to look for weights, whether never to download.
     """
 

@@ -38,17 +38,24 @@ class LastStages:
 
     Parameters
     ----------
-    backbone, stages
+    backbone : str
+    stages : int
         As for the `deep.activations.Activations` that come in.
-    epochs, patience, batch, learning_rate, backbone_rate, weight_decay, warm_up, label_smoothing, balanced
+    epochs, patience, batch : int
+    learning_rate, backbone_rate, weight_decay, warm_up, label_smoothing : float
+    balanced : bool
         As for `deep.training.Recipe`.
-    pool, dropout
+    pool : sequence of int
+    dropout : float
         Grids of the average pooling, and drop-out rate before the linear layer.
-    start, weights, weights_dir, offline, device
+    start, device : str
+    weights : str, optional
+    weights_dir : Path, optional
+    offline : bool
         As for `deep.frozen.Frozen`.
-    task
+    task : str
         "multilabel" or "multiclass".
-    on_epoch
+    on_epoch : callable, optional
         Called with each epoch's record.
     """
 

@@ -32,13 +32,13 @@ class LogisticProbe:
 
     Parameters
     ----------
-    C
+    C : sequence of float
         Candidates, inverse strength of the regularisation.
-    task
+    task : str
         "multilabel" or "multiclass".
-    max_iter
+    max_iter : int
         L-BFGS iterations per candidate.
-    device
+    device : str
         "auto", "cpu" or "cuda".
     """
 

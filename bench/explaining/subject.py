@@ -24,9 +24,9 @@ class Subject:
 
     Parameters
     ----------
-    folder
+    folder : Path
         Its folder.
-    method
+    method : str
         "auto", or "occlusion" for any model.
     device : str
         "auto", "cpu" or "cuda".

@@ -40,7 +40,7 @@ def assemble(
 
     Parameters
     ----------
-    facts
+    facts : dict
         What else model.json says.
     """
     (folder / "encoders").mkdir()
@@ -82,7 +82,7 @@ def seal(folder: Path, facts: dict[str, Any]) -> None:
 
 
 def _plain(part: Part) -> dict[str, Any]:
-    """A part as it stands in model.json; its weights stand in the folder, not at a path."""
+    """Write a part as it stands in model.json; its weights stand in the folder, not at a path."""
     parameters = {key: value for key, value in part.parameters.items() if key != "weights"}
     return {"class": part.class_, **json.loads(json.dumps(parameters))}
 
@@ -108,7 +108,7 @@ def _write_references(folder: Path, refitted: Refitted, encodings: Encodings) ->
 
 
 def _usual(view: View, refitted: Refitted, data: Data, encodings: Encodings, seed: int) -> Strangeness:
-    """What training images look like, from encodings that are there already."""
+    """Learn what training images look like, from encodings that are there already."""
     rows = np.random.default_rng(seed).permutation(refitted.rows)[:MOST]
     rows = np.sort(rows)
     if view.position is not None:

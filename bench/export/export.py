@@ -36,9 +36,9 @@ def export(run: Path, model: str, out: Path, cache: Path, resources: Resources, 
 
     Parameters
     ----------
-    model
+    model : str
         A model of the run, or "best": the highest mean over the folds of the metric that decides.
-    target
+    target : float
         Share of the sure answers that must be right on validation data.
 
     Raises

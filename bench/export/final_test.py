@@ -117,7 +117,7 @@ def _complete_card(package: Path, facts: dict[str, Any], table: pd.DataFrame, he
 
 
 def _key(folder: RunFolder, results: Any, name: str, held: HeldOut) -> str | None:
-    """What a result rests on: the keys of the cells and the held-out images; None where a cell is not done."""
+    """Hash what a result rests on: the keys of the cells and the held-out images; None where a cell is not done."""
     cells = results.cells[(results.cells["model"] == name) & (results.cells["status"] == "done")]
     if len(cells) < results.n_planned:
         return None

@@ -62,7 +62,7 @@ def refit(
 
     Parameters
     ----------
-    folds
+    folds : sequence of dict
         What each fold chose, from `choices`.
 
     Raises
@@ -86,7 +86,7 @@ def refit(
 
 
 def choices(folder: RunFolder, model: str) -> list[Facts]:
-    """What each finished fold of a model chose on its validation part: from cell.json, and from the JSON files beside its model.
+    """Collect what each finished fold of a model chose on its validation part: from cell.json, and from the JSON files beside its model.
 
     Raises
     ------

@@ -27,7 +27,7 @@ class RunInputs:
     encodings: Encodings
 
     def spec(self, model: str) -> ModelSpec:
-        """A model as it was run."""
+        """Return a model as it was run."""
         return ModelSpec.model_validate(self.run["suite"]["models"][model])
 
 
@@ -36,9 +36,9 @@ def open_run_inputs(root: Path, cache: Path, resources: Resources) -> RunInputs:
 
     Parameters
     ----------
-    cache
+    cache : Path
         Where the pixels of runs are kept.
-    resources
+    resources : Resources
         All but the task, which the run decides.
 
     Raises

@@ -30,13 +30,14 @@ class Native:
 
     Parameters
     ----------
-    folder, facts
+    folder : Path
+    facts : dict
         The model and its model.json.
-    device
+    device : str
         "auto", "cpu" or "cuda".
-    trusted
+    trusted : bool
         Whether classes from outside of xraybench may be imported and called: such a class can do anything.
-    compiled
+    compiled : bool
         Whether OpenVINO runs the frozen networks among the encoders, and the one that watches over a classical model.
     """
 
@@ -91,7 +92,7 @@ class Native:
         return Inputs(np.concatenate(encoded, axis=1), mirrored)
 
     def _landmarks(self) -> list[Any]:
-        """What a kernel machine compares with, for each encoder; nothing for other heads."""
+        """Return what a kernel machine compares with, for each encoder; nothing for other heads."""
         if not self.references:
             return []
         from baselines.distances import Landmarks
@@ -99,7 +100,7 @@ class Native:
         return [Landmarks(plain, mirrored) for plain, mirrored in self.pairs()]
 
     def pairs(self) -> list[contract.Reference]:
-        """Encodings of the images that a kernel machine compares with, and of their mirror images, by encoder."""
+        """Return encodings of the images that a kernel machine compares with, and of their mirror images, by encoder."""
         refs = self.references
         return [(refs[f"{k}"], refs.get(f"{k}-mirrored")) for k in range(len(self.parts))] if refs else []
 

@@ -58,7 +58,7 @@ def _packages_missing(spec: ModelSpec) -> str | None:
 
 
 def _cannot_be_had(name: str, spec: ModelSpec, resources: Resources, failed: dict[str, Exception]) -> Exception | None:
-    """The first reason why a model cannot be had here, after all its parts were built."""
+    """Return the first reason why a model cannot be had here, after all its parts were built."""
     found = None
     places = [(f"models.{name}.encoders.{k}", part) for k, part in enumerate(spec.encoders)]
     for where, part in [*places, (f"models.{name}.head", spec.head)]:

@@ -142,7 +142,7 @@ def _check_task(unfitted: Any, data: _Data, name: str, task: str) -> None:
         "gives other probabilities when it is fitted again with the same seed",
         "draw from np.random.default_rng(seed), never from a global generator",
     )
-    few = head.predict_proba(_columns_kept(data.X_valid, slice(0, 3), head))
+    few = head.predict_proba(_some_rows(data.X_valid, slice(0, 3), head))
     _demand(_near(few, probability[:3]), name, "predicts an image otherwise among fewer", "predict each row by itself")
     if isinstance(head, contract.RandomisableHead):
         head.randomise_weights(0).predict_proba(data.X_valid)
@@ -160,7 +160,7 @@ def _check_task(unfitted: Any, data: _Data, name: str, task: str) -> None:
 
 
 def _made(part: Any) -> tuple[Any, str]:
-    """An object of its own to work with, and the name of its class."""
+    """Return an object of its own to work with, and the name of its class."""
     if not isinstance(part, type):
         return copy.deepcopy(part), type(part).__name__
     try:
@@ -334,7 +334,7 @@ def _fitted(head: Any, data: _Data, name: str, *, stir: int) -> Any:
 
 
 def _data(head: Any, encoders: Sequence[Any] | None, side: int, task: str) -> _Data:
-    """Inputs of the kind that the head takes."""
+    """Make inputs of the kind that the head takes."""
     n = _N_TRAIN + _N_VALID
     y = _labels(n, task)
     train, valid = np.arange(_N_TRAIN), np.arange(_N_TRAIN, n)
@@ -378,8 +378,8 @@ def _images(n: int, side: int, seed: int, y: np.ndarray | None = None) -> np.nda
     return images
 
 
-def _columns_kept(X: Any, rows: slice, head: Any) -> Any:
-    """Some rows of an input of any kind."""
+def _some_rows(X: Any, rows: slice, head: Any) -> Any:
+    """Take some rows of an input of any kind."""
     if isinstance(X, Rows):
         return Rows(X.array, X.rows[rows])
     return X[:, rows] if contract.is_pairwise(head) else X[rows]

@@ -253,7 +253,7 @@ def smaller_batch(head: object) -> int:
 
 
 def fingerprint(part: object) -> str:
-    """What the numbers of an encoder or head depend on beside its parameters; empty where that is nothing."""
+    """Return what the numbers of an encoder or head depend on beside its parameters; empty where that is nothing."""
     return part.fingerprint() if isinstance(part, Fingerprinted) else ""
 
 
@@ -273,7 +273,7 @@ def n_parameters(part: object) -> int:
 
 
 def chosen(head: object) -> dict[str, Any]:
-    """What a fitted head selected on the validation part (`chosen_`)."""
+    """Return what a fitted head selected on the validation part (`chosen_`)."""
     return getattr(head, "chosen_", {})
 
 
@@ -288,7 +288,7 @@ def takes_candidates(part: object, name: str) -> bool:
 
 
 def search_space(class_: object) -> dict[str, Any]:
-    """What ``bench tune`` may try of a class, by parameter (`search_space`), as tables of a suite file."""
+    """Return what ``bench tune`` may try of a class, by parameter (`search_space`), as tables of a suite file."""
     return dict(getattr(class_, "search_space", {}))
 
 

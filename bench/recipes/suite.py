@@ -175,9 +175,9 @@ def load_suite(name: str, changes: Mapping[str, Any] | None = None) -> Suite:
 
     Parameters
     ----------
-    name
+    name : str
         A suite of the package, or a path that ends in ``.toml``.
-    changes
+    changes : mapping, optional
         Values by dotted key, such as ``{"models.hog-svm.head.C": [1, 10]}``.
 
     Raises
