@@ -104,9 +104,7 @@ def train(
     FloatingPointError
         If the loss is no longer a number.
     """
-    for module in frozen:
-        module.requires_grad_(False)
-    optimiser, schedule = _optimiser(network, recipe, len(y), y.device)
+    optimiser, schedule = _optimiser(network, frozen, recipe, len(y), y.device)
     weight = _class_weights(y) if recipe.balanced else None
     history: list[dict[str, float]] = []
     valid_loss = valid_loss or (lambda: math.nan)
@@ -122,10 +120,9 @@ def train(
         _noted(history[-1], recipe, on_epoch, validated=keep is None)
         if keep is None and not best.improves(history[-1]["valid_loss"], epoch, recipe.patience):
             break
-    if keep is not None:
-        return history, keep
-    network.load_state_dict(best.state)
-    return history, best.epoch
+    if keep is None:
+        network.load_state_dict(best.state)
+    return history, best.epoch if keep is None else keep
 
 
 class _Best:
@@ -205,9 +202,11 @@ def _noted(record: dict[str, float], recipe: Recipe, on_epoch: OnEpoch | None, *
 
 
 def _optimiser(
-    network: Classifier, recipe: Recipe, n: int, device: torch.device
+    network: Classifier, frozen: Sequence[nn.Module], recipe: Recipe, n: int, device: torch.device
 ) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
     """AdamW with four groups: backbone and new layers, each with and without weight decay (none on biases and norms); and its schedule."""
+    for module in frozen:
+        module.requires_grad_(False)
     groups = []
     for part, rate in (
         (network.backbone, recipe.learning_rate * recipe.backbone_rate),

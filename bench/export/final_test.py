@@ -58,7 +58,7 @@ def score_holdout(
     if not todo:
         return 0
     note(f"last test: {len(todo)} models, on {len(data.held_out.y)} held-out images that no fold saw")
-    _record_look(folder, [name for name, _ in todo], note)
+    _log_access(folder, [name for name, _ in todo], note)
     run = RunInputs(folder, results.run, data, encodings)
     return sum(not _score(name, key, run, results, resources, note) for name, key in todo)
 
@@ -140,7 +140,7 @@ def _kept(folder: RunFolder, name: str) -> str | None:
         return None
 
 
-def _record_look(folder: RunFolder, models: list[str], note: Callable[[str], None]) -> None:
+def _log_access(folder: RunFolder, models: list[str], note: Callable[[str], None]) -> None:
     """Write down that the held-out images are looked at, before they are."""
     path = folder.root / "holdout" / "looks.json"
     try:

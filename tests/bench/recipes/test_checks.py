@@ -8,6 +8,7 @@ import json
 import pickle
 import re
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,20 @@ def test_every_class_of_every_suite_keeps_to_the_contract(class_: str) -> None:
         check_head(made(spec.head), encoders=[made(part) for part in spec.encoders])
     else:
         check_head(made(spec.head))
+
+
+def test_the_example_of_the_docs_keeps_to_the_contract(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (Path(__file__).parents[3] / "docs" / "add-a-model.md").read_text(encoding="utf-8")
+    classes, checks = (
+        dedent(text[text.index(begin) : text.index(end)])
+        for begin, end in (
+            ("    # grey.py", "    # mine.toml\n    [models.grey-mean]"),
+            ("    from bench.recipes.checks", "They try the class"),
+        )
+    )
+    (tmp_path / "grey.py").write_text(classes)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    exec(checks, {})  # noqa: S102 - as a user does
 
 
 class Grey:
