@@ -16,7 +16,8 @@ import numpy as np
 from radiographs.disk import fresh_folder, reserve, sha256
 
 from bench.errors import UserError
-from bench.recipes.build import Resources, build, version
+from bench.recipes import contract
+from bench.recipes.build import Resources, build
 from bench.recipes.suite import ModelSpec, Part
 from reports.runs.format import is_sealed, sealed
 
@@ -65,8 +66,8 @@ class Encodings:
     def key(self, part: Part, *, mirrored: bool = False) -> str:
         """Return the content key: a hash of everything that decides the numbers."""
         encoder = build(part, self.resources, "encoder")
-        weights = encoder.fingerprint() if hasattr(encoder, "fingerprint") else ""
-        recipe = [_FORMAT, self.digest, part.class_, part.parameters, version(part), weights, mirrored]
+        weights = contract.fingerprint(encoder)
+        recipe = [_FORMAT, self.digest, part.class_, part.parameters, contract.version(part.class_), weights, mirrored]
         return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
 
     def get(self, part: Part, *, mirrored: bool = False) -> Encoding:
@@ -130,7 +131,7 @@ class Encodings:
             _give_back(self.images, values)
         if values is not None:
             values.flush()
-        return seconds, int(getattr(encoder, "n_parameters_", 0))
+        return seconds, contract.n_parameters(encoder)
 
     def _cached(self, key: str, compute: Callable[[Path], tuple[float, int]]) -> Encoding:
         """Return what the cache holds under a key; where it is not there `compute` writes it, and returns seconds and number of parameters."""

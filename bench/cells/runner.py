@@ -17,7 +17,9 @@ from bench.cells.keys import cell_key
 from bench.cells.record import CellResult, Record, blank_results, blank_timings, prediction_table
 from bench.data.dataset import Data
 from bench.errors import UserError, is_disk_error, one_line
-from bench.recipes.build import Resources, build, family, fit, predict, skip_reasons
+from bench.recipes import contract
+from bench.recipes.build import Resources, build, family, skip_reasons
+from bench.recipes.inputs import fit, predict
 from bench.recipes.suite import ModelSpec, Part
 from bench.store.run_folder import Cell
 from reports.runs.format import model_digest
@@ -137,7 +139,7 @@ class Runner:
         try:
             return self._fit_head(head, parts)
         except Exception as error:
-            batch = getattr(head, "batch", 0) // 2 if is_out_of_memory(error) else 0
+            batch = contract.smaller_batch(head) if is_out_of_memory(error) else 0
             if not batch:
                 raise
         del head
@@ -160,7 +162,9 @@ class Runner:
         record = self._done(fitted, samples)
         parts = (("valid", inputs.parts.valid, probability_valid), ("test", inputs.parts.test, probability_test))
         tables = [self._table(*part) for part in parts]
-        return CellResult(record, pd.concat(tables, ignore_index=True), getattr(head, "save", None))
+        return CellResult(
+            record, pd.concat(tables, ignore_index=True), head.save if isinstance(head, contract.SavableHead) else None
+        )
 
     def _table(self, part: str, rows: np.ndarray, probability: np.ndarray) -> pd.DataFrame:
         return prediction_table(part, self.data.image_ids[rows], self.data.y[rows], probability, self.data.classes)
@@ -192,7 +196,7 @@ class Runner:
     def _done(self, fitted: Fitted, samples: list[float]) -> Record:
         """Return the record of the finished cell; `samples` are the seconds of each prediction of the test part."""
         head, cost, record = fitted.head, fitted.cost, self._record("done")
-        pairwise = bool(getattr(head, "pairwise", False))
+        pairwise = contract.is_pairwise(head)
         encode = self.encodings.timings(self.spec, pairwise=pairwise, landmarks=fitted.inputs.landmarks)
         record["timings"] |= {"encode": encode, "fit_seconds": cost.seconds, "predict_seconds": samples}
         n_encoders = sum(self.encodings.get(part).n_parameters for part in self.spec.encoders)
@@ -200,20 +204,18 @@ class Runner:
         return record | {
             "key": cell_key(self.whole_spec, self.encodings, self.data, self.seed),
             "peak_memory_bytes": cost.peak_memory_bytes,
-            "n_parameters": int(getattr(head, "n_parameters_", 0)) + n_encoders,
+            "n_parameters": contract.n_parameters(head) + n_encoders,
             "model_bytes": self._support_bytes(head),
             "weights": weights_of(self.spec, self.resources),
-            "chosen": getattr(head, "chosen_", {}),
-            "history": getattr(head, "history_", []),
+            "chosen": contract.chosen(head),
+            "history": contract.history(head),
             "warnings": [*fitted.warnings, *clock.warnings(samples, others)],
         }
 
     def _support_bytes(self, head: Any) -> int:
         """Bytes of the encodings of the support vectors, which a kernel machine needs to predict; they stand in the cache, not in the cell."""
-        if not hasattr(head, "support_"):
-            return 0
         width = sum(self.encodings.get(part).values.shape[1] for part in self.spec.encoders)
-        return len(head.support_) * width * np.dtype(np.float32).itemsize
+        return contract.n_support(head) * width * np.dtype(np.float32).itemsize
 
 
 def check_tuned(models: Mapping[str, ModelSpec], splits_digest: str) -> None:
@@ -235,8 +237,8 @@ def check_tuned(models: Mapping[str, ModelSpec], splits_digest: str) -> None:
 def weights_of(spec: ModelSpec, resources: Resources) -> list[dict[str, Any]]:
     """Return what is known of the pretrained weights that a model starts from: backbone, file, origin, licence, citations, sha256."""
     parts = [build(part, resources, "model") for part in (*spec.encoders, spec.head)]
-    facts = [part.weights_facts() for part in parts if hasattr(part, "weights_facts")]
-    return list({each["sha256"]: each for each in facts if each}.values())
+    facts = [contract.weights_facts(part) for part in parts]
+    return list({each["sha256"]: dict(each) for each in facts if each}.values())
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -17,6 +17,7 @@ from radiographs.disk import sha256
 
 from bench.cells.encodings import Encoding
 from bench.cells.experiment import Experiment
+from bench.recipes import contract
 from bench.recipes.build import build
 from bench.recipes.suite import ModelSpec, Part
 from bench.store.run_folder import Cell
@@ -122,7 +123,7 @@ class TaskBuilder:
         runner = self.experiment.runner(cell)
         runner.prepare()
         head = build(runner.spec.head, resources, "head")
-        pairwise = bool(getattr(head, "pairwise", False))
+        pairwise = contract.is_pairwise(head)
         infos = {key: self._info(key, made, sent=not pairwise) for key, made in self._features(runner.spec)}
         if pairwise:
             distances = self._distances(runner.spec, runner.maker.landmarks(head))
@@ -133,7 +134,7 @@ class TaskBuilder:
             encodings=infos,
             pixels=None if whole.encoders else self._pixels(),
             weights=self._weights(head),
-            gpu=resources.device == "cuda" and hasattr(head, "device"),
+            gpu=resources.device == "cuda" and isinstance(head, contract.GpuHead),
         )
 
     def _keys(self, spec: ModelSpec) -> Iterator[tuple[str, str]]:
@@ -169,15 +170,13 @@ class TaskBuilder:
 
     def _weights(self, head: Any) -> dict[str, FileRef]:
         """Return what a network starts from, under a name by which it is found in a weights folder; a file that the suite names is not sent."""
-        if not hasattr(head, "weights_dir") or head.start == "random" or head.weights is not None:
+        found = contract.weights_file(head)
+        if found is None:
             return {}
-        from deep.weights import Start
-
-        resources = self.experiment.resources
-        file = Start(head.backbone, head.start, None, resources.weights_dir, resources.offline).weights.file
+        name, file = found
         if file not in self._digests:
             self._digests[file] = sha256(file)
-        return {f"{head.backbone}-{head.start}{file.suffix}": self._file(file, self._digests[file])}
+        return {name: self._file(file, self._digests[file])}
 
     def _file(self, file: Path, digest: str) -> FileRef:
         file, cache = file.resolve(), self.experiment.encodings.cache.parent.resolve()

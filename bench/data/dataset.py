@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.recipes.build import Rows
+from bench.recipes.inputs import Rows
 
 
 @dataclass(frozen=True)

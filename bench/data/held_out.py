@@ -15,7 +15,7 @@ from radiographs.sources import Hints, SourceError, open_source
 
 from bench import environment
 from bench.data.dataset import HeldOut, label_matrix
-from bench.recipes.build import Rows
+from bench.recipes.inputs import Rows
 from bench.terminal.progress import Progress
 
 

@@ -20,7 +20,7 @@ from bench.cells.encodings import Encodings
 from bench.data.dataset import Data, HeldOut
 from bench.export.assemble import seal
 from bench.export.export import write_model
-from bench.export.reopen import Reopened
+from bench.export.run_inputs import RunInputs
 from bench.inference.model import load_model
 from bench.inference.package import CARD, PackageError
 from bench.recipes.build import Resources
@@ -58,11 +58,13 @@ def score_holdout(
         return 0
     note(f"last test: {len(todo)} models, on {len(data.held_out.y)} held-out images that no fold saw")
     _log_access(folder, [name for name, _ in todo], note)
-    run = Reopened(folder, results.run, data, encodings)
+    run = RunInputs(folder, results.run, data, encodings)
     return sum(not _score(name, key, run, results, resources, note) for name, key in todo)
 
 
-def _score(name: str, key: str, run: Reopened, results: Any, resources: Resources, note: Callable[[str], None]) -> bool:
+def _score(
+    name: str, key: str, run: RunInputs, results: Any, resources: Resources, note: Callable[[str], None]
+) -> bool:
     held = run.data.held_out
     if held is None:
         raise RuntimeError("no held-out images")
@@ -114,7 +116,7 @@ def _complete_card(package: Path, facts: dict[str, Any], table: pd.DataFrame, he
 
 
 def _key(folder: RunFolder, results: Any, name: str, held: HeldOut) -> str | None:
-    """What a result rests on: the keys of the cells and the held-out images; None where a cell is not done."""
+    """Hash what a result rests on: the keys of the cells and the held-out images; None where a cell is not done."""
     cells = results.cells[(results.cells["model"] == name) & (results.cells["status"] == "done")]
     if len(cells) < results.n_planned:
         return None

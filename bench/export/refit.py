@@ -17,7 +17,8 @@ from bench.cells.encodings import Encodings
 from bench.cells.experiment import Experiment
 from bench.data.dataset import Data
 from bench.inference.package import PackageError
-from bench.recipes.build import Inputs, Resources, build
+from bench.recipes.build import Resources, build
+from bench.recipes.contract import PrunableHead, RefittableHead
 from bench.recipes.suite import ModelSpec
 from bench.store.run_folder import Cell, RunFolder
 
@@ -61,7 +62,7 @@ def refit(
 
     Parameters
     ----------
-    folds
+    folds : sequence of dict
         What each fold chose, from `choices`.
 
     Raises
@@ -72,21 +73,21 @@ def refit(
     spec = typical(spec)
     experiment = Experiment({name: spec}, _all_train(data), encodings, resources, seed)
     head = build(spec.head, resources, "head")
-    if not hasattr(head, "refit"):
+    if not isinstance(head, RefittableHead):
         raise PackageError(f"{name}: {spec.head.class_} has no refit(X, y, folds, seed): it cannot be exported")
     inputs = experiment.runner(Cell(name, 0, 0)).inputs(head)
     rows = inputs.parts.train
-    X, y = _with_mirrored(inputs.train, data.y[rows])
+    X, y = inputs.train.joined(data.y[rows])
     with clock.measured() as cost:
         head.refit(X, y, folds, seed)
     references = None
-    if hasattr(head, "keep_support"):
-        references = rows[: X.shape[2]][head.keep_support()]
+    if isinstance(head, PrunableHead):
+        references = rows[: X.shape[2]][head.prune_to_support()]
     return Refitted(spec, head, rows, references, cost.seconds)
 
 
 def choices(folder: RunFolder, model: str) -> list[Facts]:
-    """What each finished fold of a model chose on its validation part: from cell.json, and from the JSON files beside its model.
+    """Collect what each finished fold of a model chose on its validation part: from cell.json, and from the JSON files beside its model.
 
     Raises
     ------
@@ -132,9 +133,3 @@ def _said(files: Sequence[Path]) -> Facts:
 def _all_train(data: Data) -> Data:
     ids = data.splits["image_id"].unique()
     return replace(data, splits=pd.DataFrame({"image_id": ids, "repeat": 0, "fold": 0, "part": "train"}))
-
-
-def _with_mirrored(train: Inputs, y: np.ndarray) -> tuple[Any, np.ndarray]:
-    if train.mirrored is None:
-        return train.values, y
-    return np.concatenate([train.values, train.mirrored]), np.concatenate([y, y])

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from bench.recipes.build import NotInstalledError, Resources, build, skip_reasons
+from bench.recipes.contract import DescribingHead
 from bench.recipes.suite import Part
 
 WATCH = "watch.safetensors"
@@ -35,7 +36,7 @@ class View:
     def __init__(self, parts: Sequence[Part], head: Any, resources: Resources, watch: Part | None = None) -> None:
         deep = [k for k, part in enumerate(parts) if part.class_.startswith("deep.")]
         self.position = deep[0] if deep else None
-        self.head = head if not parts and hasattr(head, "describe") else None
+        self.head = head if not parts and isinstance(head, DescribingHead) else None
         own = deep or self.head is not None
         self.watch = None if own else watch
         self.kind = "network" if own or watch else "classical"

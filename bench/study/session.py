@@ -23,7 +23,7 @@ from rich.text import Text
 
 from bench import environment
 from bench.errors import DiskError, UserError, one_line
-from bench.recipes.plugins import find_beside, write_beside
+from bench.recipes.plugins import add_suite_folder, write_beside
 from bench.recipes.suite import load_suite
 from bench.recipes.toml import suite_as_toml
 from bench.session.request import Request
@@ -66,7 +66,7 @@ def run_study(path: Path, out: Path | None, base: Request, console: Console, *, 
     study = read_study(path)
     sys.path.append(str(path.resolve().parent))
     for file in filter(None, (suite_file(name, path.parent) for name in study.suites)):
-        find_beside(file, load_suite(str(file)))
+        add_suite_folder(file, load_suite(str(file)))
     planned = expand(study, path.parent)
     cache = environment.cache_folder()
     for each in study.data:

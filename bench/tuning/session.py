@@ -19,8 +19,9 @@ from bench.data.dataset import Data
 from bench.data.prepare import Prepared
 from bench.errors import DiskError, UserError, cause, one_line
 from bench.executors.loop import plan_cells
+from bench.recipes import contract
 from bench.recipes.availability import without_packages
-from bench.recipes.build import Resources, build, skip_reasons
+from bench.recipes.build import Resources, build, skip_reasons, with_search_spaces
 from bench.recipes.plugins import write_beside
 from bench.recipes.suite import Part, Suite
 from bench.recipes.toml import suite_as_toml
@@ -49,7 +50,7 @@ def tune_session(request: Request, budget: Budget, console: Console) -> int:
     begun, progress = time.perf_counter(), Progress(console)
     gpu = bool(environment.gpu()) if request.device != "cpu" else False
     check_request(request, gpu=gpu)
-    suite = requested_suite(request, progress, gpu=gpu)
+    suite = with_search_spaces(requested_suite(request, progress, gpu=gpu))
     check_search(suite, Resources())
     cache = environment.cache_folder()
     listing = prepare.find_data(request.data, request.hints, cache, progress)
@@ -99,9 +100,7 @@ def check_search(suite: Suite, resources: Resources) -> None:
 def _check_lists(part: Part, own: Any, tried: Any, where: str) -> None:
     """Refuse a number where the class takes candidates: every trial would fail."""
     for name in part.parameters:
-        if isinstance(getattr(own, name, None), list | tuple) and not isinstance(
-            getattr(tried, name, None), list | tuple
-        ):
+        if contract.takes_candidates(own, name) and not contract.takes_candidates(tried, name):
             raise UserError(f"{where}: {name} takes a list: write choices such as [[1], [10]], or as_list = true")
 
 

@@ -17,7 +17,7 @@ from bench.store.run_folder import RunFolder
 
 
 @dataclass(frozen=True)
-class Reopened:
+class RunInputs:
     """A run and what it was made from."""
 
     folder: RunFolder
@@ -26,18 +26,18 @@ class Reopened:
     encodings: Encodings
 
     def spec(self, model: str) -> ModelSpec:
-        """A model as it was run."""
+        """Return a model as it was run."""
         return ModelSpec.model_validate(self.run["suite"]["models"][model])
 
 
-def reopen(root: Path, cache: Path, resources: Resources) -> Reopened:
+def open_run_inputs(root: Path, cache: Path, resources: Resources) -> RunInputs:
     """Open a run.
 
     Parameters
     ----------
-    cache
+    cache : Path
         Where the pixels of runs are kept.
-    resources
+    resources : Resources
         All but the task, which the run decides.
 
     Raises
@@ -59,9 +59,9 @@ def reopen(root: Path, cache: Path, resources: Resources) -> Reopened:
         )
     y = label_matrix(usable["labels"], results.classes)
     data = Data(
-        image_ids=usable["image_id"].to_numpy(str),
+        image_ids=np.array(usable["image_id"], str),
         images=images,
-        groups=usable["group"].to_numpy(str),
+        groups=np.array(usable["group"], str),
         y=y,
         classes=tuple(results.classes),
         task=results.data["task"],
@@ -70,4 +70,4 @@ def reopen(root: Path, cache: Path, resources: Resources) -> Reopened:
         splits_digest=run["splits"]["digest"],
         preprocess_seconds=run["pixels"]["seconds"],
     )
-    return Reopened(RunFolder(root), run, data, Encodings(images, run["pixels"]["key"], cache, resources))
+    return RunInputs(RunFolder(root), run, data, Encodings(images, run["pixels"]["key"], cache, resources))
