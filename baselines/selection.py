@@ -15,7 +15,7 @@ def best_f1_samples(scores: np.ndarray, y: np.ndarray) -> float:
 
     Parameters
     ----------
-    scores, y
+    scores, y : ndarray
         (n, n_classes) of any scale, and of 0 and 1.
     """
     y = y.astype(bool)

@@ -34,7 +34,7 @@ def audit(
     from bench.audit.audit import audit as audit_tree
     from bench.environment import threads
     from bench.inference.model import load_model
-    from bench.terminal.progress import View
+    from bench.terminal.progress import Progress
 
     outcome = audit_tree(
         load_model(model),
@@ -46,7 +46,7 @@ def audit(
         pseudonyms=pseudonyms,
         workers=threads(),
         seconds=max_seconds,
-        counting=View(console).counting,
+        counting=Progress(console).counting,
     )
     for line in outcome.lines():
         console.print(Text(line))

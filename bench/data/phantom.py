@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from bench.environment import threads
 from bench.errors import UserError
-from bench.terminal.progress import View
+from bench.terminal.progress import Progress
 
 
 def make_phantoms(folder: Path, recipe: Recipe, workers: int, console: Console) -> None:
@@ -33,7 +33,7 @@ def make_phantoms(folder: Path, recipe: Recipe, workers: int, console: Console) 
         If the recipe cannot be followed, a package is missing, or the folder cannot be written.
     """
     try:
-        with View(console).counting("simulating radiographs (synthetic)", recipe.n) as progress:
+        with Progress(console).counting("simulating radiographs (synthetic)", recipe.n) as progress:
             write_folder(folder, recipe, workers=workers or threads(), progress=progress)
     except ModuleNotFoundError as error:
         raise UserError(

@@ -58,11 +58,11 @@ def explain(
 
     Parameters
     ----------
-    class_
+    class_ : str or None
         The class to explain; None for the one that the models together find most probable, image by image.
-    seed
+    seed : int
         Decides random maps and random weights.
-    run
+    run : str or None
         Id of the run that models and images are of: its models were fitted to them.
 
     Raises
@@ -140,7 +140,7 @@ def _explained(
 
 
 def _said(subject: Subject, probability: np.ndarray, label: int) -> dict[str, Any]:
-    """What a model says of an image."""
+    """Return what a model says of an image."""
     decision = subject.model.decide(probability[None])
     return {
         "labels": [name for name, given in zip(subject.model.classes, decision.labels[0], strict=True) if given],

@@ -21,7 +21,7 @@ from bench.explaining.explain import Shown, check_place, explain
 from bench.explaining.subject import Subject
 from bench.inference.inputs import Item, list_files, load_images
 from bench.inference.package import is_package, read_facts
-from bench.terminal.progress import View
+from bench.terminal.progress import Progress
 from reports.pages.explanations import in_words
 from reports.runs.results import load
 
@@ -95,7 +95,7 @@ def explain_session(request: ExplainRequest, listed: Iterable[str], console: Con
     else:
         items = _list_images(paths, listed)
         images = _read_images(items, subjects, notes, named=request.keep_identifiers)
-    with View(console).counting("explaining images", len(images)) as progress:
+    with Progress(console).counting("explaining images", len(images)) as progress:
         record = explain(
             subjects,
             images,

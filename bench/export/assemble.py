@@ -17,7 +17,8 @@ from bench.inference.descriptor import CLASSICAL, Descriptor, choose_descriptor,
 from bench.inference.native import Native
 from bench.inference.novelty import MAX_REFERENCES, OodDetector, fit_ood_detector
 from bench.inference.package import ONNX, encoder_file, head_folder, write_arrays, write_facts
-from bench.recipes.build import Resources, build, family
+from bench.recipes import contract
+from bench.recipes.build import Resources, build, family, resolve
 from bench.recipes.suite import Part
 
 TOLERANCE = 1e-3  # between the probabilities of the graph and of torch, both in float32
@@ -39,7 +40,7 @@ def assemble(
 
     Parameters
     ----------
-    facts
+    facts : dict
         What else model.json says.
     """
     (folder / "encoders").mkdir()
@@ -67,7 +68,7 @@ def assemble(
             "n_images": len(refitted.rows),
             "n_groups": len(set(data.groups[refitted.rows])),
             "fit_seconds": refitted.seconds,
-            "chosen": getattr(refitted.head, "chosen_", {}),
+            "chosen": contract.chosen(refitted.head),
         },
         **facts,
     }
@@ -82,17 +83,18 @@ def seal(folder: Path, facts: dict[str, Any]) -> None:
 
 
 def _plain(part: Part) -> dict[str, Any]:
-    """A part as it stands in model.json; its weights stand in the folder, not at a path."""
+    """Write a part as it stands in model.json; its weights stand in the folder, not at a path."""
     parameters = {key: value for key, value in part.parameters.items() if key != "weights"}
     return {"class": part.class_, **json.loads(json.dumps(parameters))}
 
 
 def _write_encoder(folder: Path, k: int, part: Part, resources: Resources) -> Part:
     encoder = build(part, resources, f"encoders.{k}")
-    if not hasattr(encoder, "save"):
+    if not isinstance(encoder, contract.SavableEncoder):
         return part
     encoder.save(encoder_file(folder, k))
-    return Part.model_validate({**_plain(part), "start": "packaged"})
+    packaged = contract.packaged(type(encoder), encoder_file(folder, k))
+    return Part.model_validate(_plain(part) | {key: value for key, value in packaged.items() if key != "weights"})
 
 
 def _write_references(folder: Path, refitted: Refitted, encodings: Encodings) -> None:
@@ -117,7 +119,8 @@ def _ood_detector(
 
 def _write_graph(folder: Path, facts: dict[str, Any], images: np.ndarray) -> dict[str, Any] | None:
     """Write model.onnx where every part is a network and the exporter is installed; return how far it is from torch."""
-    if not any(part["class"].startswith("deep.") for part in [*facts["encoders"], facts["head"]]):
+    classes = [resolve(Part.model_validate(part), folder.name) for part in (*facts["encoders"], facts["head"])]
+    if not contract.is_network(classes[:-1], classes[-1]):
         return None
     native = Native(folder, facts, "cpu", trusted=True)
     try:
@@ -125,10 +128,7 @@ def _write_graph(folder: Path, facts: dict[str, Any], images: np.ndarray) -> dic
     except ModuleNotFoundError as error:
         _log.warning("%s: no %s: pip install 'xraybench[deploy]' (%s)", folder.name, ONNX, error)
         return None
-    graph = graph_of(native, facts)
-    if graph is None:
-        return None
-    differences = largest_difference(graph, native, images, folder / ONNX)
+    differences = largest_difference(graph_of(native), native, images, folder / ONNX)
     if differences["onnx_to_torch"] > TOLERANCE:
         raise RuntimeError(f"{folder / ONNX}: differs from torch by {differences['onnx_to_torch']:.2g}")
     return {"input": "images", "output": "probability", "n_checked": len(images), **differences}

@@ -17,7 +17,7 @@ from bench.cells.runner import weights_of
 from bench.export.assemble import assemble, seal
 from bench.export.card import card, licences
 from bench.export.refit import choices, refit
-from bench.export.reopen import Reopened, reopen
+from bench.export.run_inputs import RunInputs, open_run_inputs
 from bench.inference.decision import Rule, choose_rule
 from bench.inference.package import CARD, PackageError
 from bench.recipes.availability import without_packages, without_weights
@@ -36,9 +36,9 @@ def export(run: Path, model: str, out: Path, cache: Path, resources: Resources, 
 
     Parameters
     ----------
-    model
+    model : str
         A model of the run, or "best": the highest mean over the folds of the metric that decides.
-    target
+    target : float
         Share of the sure answers that must be right on validation data.
 
     Raises
@@ -56,13 +56,13 @@ def export(run: Path, model: str, out: Path, cache: Path, resources: Resources, 
     tested = RunFolder(run).holdout_folder(name) / "model"
     if tested.is_dir():
         return _copied(tested, out)
-    reopened = reopen(run, cache, resources)
+    reopened = open_run_inputs(run, cache, resources)
     with fresh_folder(out, durable=True) as fresh:
         return write_model(fresh, name, reopened, resources, results, target)
 
 
 def write_model(
-    folder: Path, name: str, run: Reopened, resources: Resources, results: Any, target: float
+    folder: Path, name: str, run: RunInputs, resources: Resources, results: Any, target: float
 ) -> dict[str, Any]:
     """Fit a model to all training images of a run, and write it into an empty folder.
 

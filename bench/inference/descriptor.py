@@ -15,6 +15,7 @@ import numpy as np
 
 from bench.inference.package import DESCRIPTOR, array_file
 from bench.recipes.build import NotInstalledError, Resources, build, skip_reasons
+from bench.recipes.contract import DescribingHead
 from bench.recipes.suite import Part
 
 NETWORK, CLASSICAL = "network", "classical"
@@ -124,7 +125,7 @@ def choose_descriptor(
     own = next((k for k, part in enumerate(parts) if part.class_.startswith("deep.")), None)
     if own is not None:
         return EncodingDescriptor(parts[own], own)
-    if not parts and hasattr(head, "describe"):
+    if not parts and isinstance(head, DescribingHead):
         return HeadDescriptor(head)
     chosen = (network,) if network else _CLASSICAL
     encoders = tuple(build(part, resources, "descriptor") for part in chosen)

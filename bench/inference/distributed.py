@@ -22,12 +22,12 @@ from distributed import Client, Future, KilledWorker, WorkerPlugin, get_worker, 
 from distributed.comm.core import CommClosedError
 
 from bench import environment
+from bench.cells.threads import using_threads
 from bench.cluster import versions
 from bench.cluster.config import ClusterLostError, Plan
 from bench.cluster.connect import connected
 from bench.cluster.jobs import Jobs
 from bench.errors import UserError
-from bench.executors.processes import using_threads
 from bench.inference.inputs import Item
 from bench.inference.model import Model, load_model
 from bench.inference.parts import Part
@@ -136,12 +136,12 @@ class ClusterPredictor:
         while not _n_workers(client):
             with suppress(TimeoutError):
                 client.wait_for_workers(1, timeout=_POLL)
-            jobs.look()
+            jobs.check()
             if self.plan.queue is None and time.monotonic() - begun > _PATIENCE:
                 raise UserError("--scheduler, --cluster: there is no worker: start one with: dask worker ADDRESS")
             if time.monotonic() - noted > _PATIENCE:
                 noted = time.monotonic()
-                self.note(f"no worker yet: {jobs.explained()} (stop with Ctrl-C; the same command resumes)")
+                self.note(f"no worker yet: {jobs.why_waiting()} (stop with Ctrl-C; the same command resumes)")
 
     def _predicted(self, client: Client, jobs: Jobs, queue: _Queue) -> Iterator[tuple[Part, pd.DataFrame]]:
         running: dict[Future, Part] = {}
@@ -178,9 +178,9 @@ class ClusterPredictor:
             except TimeoutError:
                 if client.status != "running":
                     raise ClusterLostError(_LOST) from None
-                jobs.look()
+                jobs.check()
             if not noted and time.monotonic() - begun > _PATIENCE and not _n_workers(client):
-                self.note(f"no worker left: {jobs.explained()} (stop with Ctrl-C; what was predicted is kept)")
+                self.note(f"no worker left: {jobs.why_waiting()} (stop with Ctrl-C; what was predicted is kept)")
                 noted = True
 
     def _handle_failure(self, client: Client, part: Part, future: Future, queue: _Queue) -> None:

@@ -24,7 +24,7 @@ from bench.inference.predict import PART, Compute, Settings, Tally, predict_file
 from bench.inference.rows import FAILED, SEPARATOR
 from bench.inference.submission import class_numbers, write_submission
 from bench.inference.tables import FORMATS, read_rows
-from bench.terminal.progress import View
+from bench.terminal.progress import Progress
 
 DONE, SOME_FAILED, INTERRUPTED = 0, 1, 130  # exit codes
 
@@ -163,7 +163,7 @@ def _write(
 ) -> Counter[str]:
     """Write the table, and print what became of the files."""
     begun = time.perf_counter()
-    with View(console).counting_open("predicting files") as progress:
+    with Progress(console).counting_open("predicting files") as progress:
         tally = predict_to(out, model, items, settings, progress=progress, compute=compute, overwrite=overwrite)
     for line in _summary(out, tally, time.perf_counter() - begun):
         console.print(escape(line))

@@ -46,5 +46,6 @@ class WarningHandler(logging.Handler):
     """Warnings of the rooms, a line each."""
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Print a warning."""
         with suppress(OSError):
             err.print(escape(f"note: {record.getMessage()}"))

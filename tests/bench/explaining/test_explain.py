@@ -17,8 +17,9 @@ from bench.errors import UserError
 from bench.explaining.occlusion import occlusion
 from bench.explaining.overlay import picture
 from bench.explaining.scores import faithfulness, likeness
-from bench.explaining.subject import Subject, randomised_head
+from bench.explaining.subject import Subject
 from bench.inference.model import load_model
+from bench.recipes.contract import RandomisableHead
 from bench.store.run_folder import RunFolder, is_sealed
 from reports.pages.explanations import explanations_section, load_explanations
 from reports.runs.results import load
@@ -145,11 +146,11 @@ def test_networks_have_the_method_that_fits_them(deep: Made, name: str, method: 
 
 def test_random_heads_keep_what_they_are_made_of(run: Made) -> None:
     native = Subject(run.model("hog-svm"), device="cpu").native
-    fresh = randomised_head(native.head, 0)
+    fresh = native.head.randomise_weights(0)
     before, after = native.head.machine_.dual, fresh.machine_.dual
     assert not np.array_equal(before, after)
     np.testing.assert_array_equal(np.sort(before, axis=0), np.sort(after, axis=0))
-    assert randomised_head(Subject(run.model("prior"), device="cpu").native.head, 0) is None
+    assert not isinstance(Subject(run.model("prior"), device="cpu").native.head, RandomisableHead)
 
 
 def test_a_subject_says_what_the_model_says(run: Made) -> None:

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from radiographs.pixels import cached_images
 
 from bench.cells.encodings import Encodings
-from bench.data.dataset import Data
+from bench.data.dataset import Data, label_matrix
 from bench.inference.package import PackageError
 from bench.recipes.build import Resources
 from bench.recipes.suite import ModelSpec
@@ -18,7 +17,7 @@ from bench.store.run_folder import RunFolder
 
 
 @dataclass(frozen=True)
-class Reopened:
+class RunInputs:
     """A run and what it was made from."""
 
     folder: RunFolder
@@ -27,18 +26,18 @@ class Reopened:
     encodings: Encodings
 
     def spec(self, model: str) -> ModelSpec:
-        """A model as it was run."""
+        """Return a model as it was run."""
         return ModelSpec.model_validate(self.run["suite"]["models"][model])
 
 
-def reopen(root: Path, cache: Path, resources: Resources) -> Reopened:
+def open_run_inputs(root: Path, cache: Path, resources: Resources) -> RunInputs:
     """Open a run.
 
     Parameters
     ----------
-    cache
+    cache : Path
         Where the pixels of runs are kept.
-    resources
+    resources : Resources
         All but the task, which the run decides.
 
     Raises
@@ -58,14 +57,11 @@ def reopen(root: Path, cache: Path, resources: Resources) -> Reopened:
         raise PackageError(
             f"{root}: its preprocessed images are no longer in the cache ({cache}): give the same `bench run` again, which brings them back"
         )
-    position = {name: k for k, name in enumerate(results.classes)}
-    y = np.zeros((len(usable), len(position)), np.int8)
-    for row, labels in enumerate(usable["labels"]):
-        y[row, [position[label] for label in labels]] = 1
+    y = label_matrix(usable["labels"], results.classes)
     data = Data(
-        image_ids=usable["image_id"].to_numpy(str),
+        image_ids=np.array(usable["image_id"], str),
         images=images,
-        groups=usable["group"].to_numpy(str),
+        groups=np.array(usable["group"], str),
         y=y,
         classes=tuple(results.classes),
         task=results.data["task"],
@@ -74,4 +70,4 @@ def reopen(root: Path, cache: Path, resources: Resources) -> Reopened:
         splits_digest=run["splits"]["digest"],
         preprocess_seconds=run["pixels"]["seconds"],
     )
-    return Reopened(RunFolder(root), run, data, Encodings(images, run["pixels"]["key"], cache, resources))
+    return RunInputs(RunFolder(root), run, data, Encodings(images, run["pixels"]["key"], cache, resources))
