@@ -23,6 +23,15 @@ _LONGEST = 60  # characters of a setting
 def compare(folders: list[Path], level: Level, console: Console) -> None:
     """Print for each further run what differs from the first one, and how the scores of common models changed.
 
+    Parameters
+    ----------
+    folders : list of Path
+        Run folders; the first is the base.
+    level : Level
+        When a difference is claimed.
+    console : Console
+        Where to print.
+
     Raises
     ------
     reports.runs.results.ResultsError

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from reports.runs.results import CellKey, Results
-from reports.scores.decision import BoolArray, FloatArray, at_threshold, best_threshold, most_probable
+from reports.scores.decision import BoolArray, FloatArray, apply_threshold, learn_threshold
 from reports.scores.metrics import METRICS, RESTS_ON_CLASSES, score
 
 SCORE_COLUMNS = ["model", "repeat", "fold", *METRICS, *(f"{name}_classes" for name in RESTS_ON_CLASSES)]
@@ -73,12 +73,9 @@ def evaluate(results: Results) -> Evaluation:
     test_parts, thresholds, rows = {}, {}, []
     for key, predictions in results.predictions.items():
         truth, probability = matrices(predictions, "test", results.classes)
-        thresholds[key] = math.nan
-        if task == "multiclass":
-            decided = most_probable(probability)
-        else:
-            thresholds[key] = best_threshold(*matrices(predictions, "valid", results.classes), at_least_one)
-            decided = at_threshold(probability, thresholds[key], at_least_one)
+        threshold = learn_threshold(*matrices(predictions, "valid", results.classes), task, at_least_one)
+        thresholds[key] = math.nan if threshold is None else threshold
+        decided = apply_threshold(probability, threshold, at_least_one)
         image_id = predictions.loc[predictions["part"] == "test", "image_id"].to_numpy()
         part = test_parts[key] = Decided(image_id, truth, decided, probability)
         place = dict(zip(("model", "repeat", "fold"), key, strict=True))

@@ -297,7 +297,7 @@ def test_a_run_that_is_not_finished_was_not_checked_whole(
     shutil.rmtree(tmp_path / "run/cells/prior/r0-f2")
     done = bench_command("verify", tmp_path / "run")
     assert done.returncode == 1
-    assert "not checked: prior: 1 of 3 cells are not there: not run yet, or removed" in done.stdout
+    assert "not checked: prior: 1 of 3 cells are missing: not run yet, or removed" in done.stdout
 
 
 def test_a_published_digest_tells_a_forged_folder(
