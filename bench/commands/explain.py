@@ -161,8 +161,8 @@ def _short(file: str, items: Sequence[Item]) -> str:
 
 
 def _print(record: dict, place: Path) -> None:
-    from reports.pages.explanations import in_words
+    from reports.pages.explanations import summarise_explanations
 
-    for line in in_words(record):
+    for line in summarise_explanations(record):
         out.print(escape(line))
     out.print(escape(f"wrote {place / 'explanations.html'}"))

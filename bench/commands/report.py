@@ -39,22 +39,22 @@ def report(
 
     With runs of several data sets: ranks of the models they share, with the tests that fit.
     """
-    from reports.comparison.pairwise import Level
+    from reports.comparison.pairwise import TestSettings
     from reports.figures.files import parse_formats
     from reports.runs.results import load
 
-    level = Level(alpha, rope, reference)
+    settings = TestSettings(alpha, rope, reference)
     formats = {"html": html, "csv": csv or html or not (md or latex or figures), "md": md, "latex": latex}
     formats["figures"] = parse_formats(figures)
     if folders and len(folders) > 1:
         from reports.pages.across import write_across
 
-        words, paths = write_across([load(folder) for folder in folders], output, **formats, level=level)
+        words, paths = write_across([load(folder) for folder in folders], output, **formats, settings=settings)
         out.print(escape("\n".join(words)))
     elif folders and (folders[0] / "study.json").is_file():
         from reports.studies.report import write_study
 
-        words, paths = write_study(folders[0], **formats, level=level)
+        words, paths = write_study(folders[0], **formats, settings=settings)
         out.print(escape("\n".join(words)))
     else:
         from reports.pages.report import write
@@ -62,7 +62,7 @@ def report(
 
         results = load(folders[0] if folders else _latest_run())
         out.print(summary_table(results, out.width))
-        paths = write(results, **formats, level=level)
+        paths = write(results, **formats, settings=settings)
     drawn = [path for path in paths if path.parent.name == "figures"]
     for path in paths[: len(paths) - len(drawn)]:
         out.print(f"wrote {escape(str(path))}")
@@ -83,9 +83,9 @@ def verify(
 ) -> None:
     """Check a run folder, and compute every number of a published table again. Exit 1 if anything differs, or is not there to be checked."""
     from bench.inspection.verify import verify as check
-    from reports.comparison.pairwise import Level
+    from reports.comparison.pairwise import TestSettings
 
-    raise typer.Exit(check(folder, table, Level(alpha, rope, reference), out, digest))
+    raise typer.Exit(check(folder, table, TestSettings(alpha, rope, reference), out, digest))
 
 
 def compare(
@@ -94,11 +94,11 @@ def compare(
 ) -> None:
     """Show what differs between runs (data, splits, parameters, versions, hardware) and what that did to the scores."""
     from bench.inspection.compare import compare as print_comparison
-    from reports.comparison.pairwise import Level
+    from reports.comparison.pairwise import TestSettings
 
     if len(folders) < 2:
         raise UserError("bench compare: give two run folders or more")
-    print_comparison(folders, Level(alpha), out)
+    print_comparison(folders, TestSettings(alpha), out)
 
 
 def cite(
@@ -113,13 +113,13 @@ def cite(
     if folder is None:
         typer.echo(bibtex(None))
         return
-    from reports.comparison.pairwise import Level
+    from reports.comparison.pairwise import TestSettings
     from reports.pages.report import write_citations
     from reports.runs.results import load
 
     results = load(folder)
     typer.echo(bibtex(results))
-    for path in write_citations(results, Level()):
+    for path in write_citations(results, TestSettings()):
         err.print(f"wrote {escape(str(path))}")
 
 

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from bench.inspection.consistency import contradictions, folder_digest, unchecked
-from reports.comparison.pairwise import Level
+from reports.comparison.pairwise import TestSettings
 from reports.runs.results import load
 from reports.scores.evaluation import evaluate
 from reports.tables.verification import check_table
@@ -16,7 +16,9 @@ from reports.tables.verification import check_table
 _MOST = 50  # differences that are listed
 
 
-def verify(folder: Path, table: Path | None, level: Level, console: Console, digest: str | None = None) -> int:
+def verify(
+    folder: Path, table: Path | None, settings: TestSettings, console: Console, digest: str | None = None
+) -> int:
     """Check a run folder and, if one is given, every number of a table; return 0 if all of it was checked and is right, else 1.
 
     Parameters
@@ -39,7 +41,7 @@ def verify(folder: Path, table: Path | None, level: Level, console: Console, dig
     if digest is not None and digest != found:
         wrong.append(f"--digest {digest}: the folder has another: it is not the one that was published")
     if table:
-        finding = check_table(evaluate(results), table, level)
+        finding = check_table(evaluate(results), table, settings)
         wrong += finding.wrong
         left_out += finding.unchecked
         none = "" if finding.checked else ": there is no row to compare"

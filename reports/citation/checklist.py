@@ -6,7 +6,7 @@ from importlib import resources
 import pandas as pd
 
 from reports.comparison.fixed_test import has_one_test_set
-from reports.comparison.pairwise import Level
+from reports.comparison.pairwise import TestSettings
 from reports.runs.provenance import DIGEST_LENGTH, counted, groups_in_words, pretrained, weights_in_words
 from reports.runs.results import Results
 from reports.scores.naming import title
@@ -16,9 +16,9 @@ from reports.tables.export import markdown_text
 AUTHOR = "**the author's**"
 
 
-def checklist(results: Results, level: Level) -> str:
+def checklist(results: Results, settings: TestSettings) -> str:
     """Write both checklists as Markdown tables."""
-    known = answers(results, level)
+    known = answers(results, settings)
     texts = [
         f"# Reporting checklists for {results.run['run_id']}",
         f"Answers follow from the run folder; items marked {AUTHOR} it cannot know. Details: methods.md.",
@@ -35,7 +35,7 @@ def checklist(results: Results, level: Level) -> str:
     return "\n\n".join(texts) + "\n"
 
 
-def answers(results: Results, level: Level) -> dict[str, str]:
+def answers(results: Results, settings: TestSettings) -> dict[str, str]:
     """What the run says, by the word that `checklist.toml` names it with."""
     run, data, splits = results.run, results.data, results.run["splits"]
     noun = data.get("group_noun") or "group"
@@ -74,7 +74,7 @@ def answers(results: Results, level: Level) -> dict[str, str]:
         "selection": "Parameters, epochs and thresholds on the validation part of each fold, never on the test part",
         "ensembling": "None, but for models of the family fusion, which join encodings",
         "metrics": f"{metric} decides; others in summary.csv",
-        "uncertainty": f"{'McNemar, exact' if has_one_test_set(results) else 'Corrected resampled t-test'}, Holm, alpha {level.alpha:g}; "
+        "uncertainty": f"{'McNemar, exact' if has_one_test_set(results) else 'Corrected resampled t-test'}, Holm, alpha {settings.alpha:g}; "
         f"bootstrap over {noun}s",
         "internal": "Cross-validation on one data set: training and test data come from the same source",
         "numbers": f"{size}; {counted(n_excluded, 'file')} excluded; counts of each part in fold_balance.csv",

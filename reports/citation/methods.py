@@ -7,10 +7,10 @@ from typing import Any
 
 from reports.citation.bibliography import model_keys
 from reports.comparison.fixed_test import has_one_test_set
-from reports.comparison.pairwise import Level
+from reports.comparison.pairwise import TestSettings
 from reports.runs.provenance import DIGEST_LENGTH, counted, groups_in_words, pretrained, weights_in_words
 from reports.runs.results import Results
-from reports.runs.tuning import tuning_in_words
+from reports.runs.tuning import summarise_tuning
 from reports.scores.naming import title
 from reports.scores.ranking import primary_metric
 from reports.tables.export import latex_escaped, markdown_escaped
@@ -19,15 +19,15 @@ _CITED = re.compile(r"\[@([\w; @]+)\]")
 _PACKAGES = ("numpy", "scipy", "scikit-learn", "xgboost", "opencv-python-headless", "torch", "torchvision", "timm")
 
 
-def markdown(results: Results, level: Level) -> str:
+def markdown(results: Results, settings: TestSettings) -> str:
     """Write the methods in Markdown, with Pandoc citations of the keys in citations.bib."""
-    texts = [_cited(text, markdown_escaped, "[@{}]", "; @") for text in _paragraphs(results, level)]
+    texts = [_cited(text, markdown_escaped, "[@{}]", "; @") for text in _paragraphs(results, settings)]
     return "\n\n".join([f"# Methods of {markdown_escaped(results.run['run_id'])}", *texts]) + "\n"
 
 
-def latex(results: Results, level: Level) -> str:
+def latex(results: Results, settings: TestSettings) -> str:
     """Write the methods in LaTeX, with \\cite of the keys in citations.bib."""
-    texts = [_cited(text, latex_escaped, r"~\cite{{{}}}", ",") for text in _paragraphs(results, level)]
+    texts = [_cited(text, latex_escaped, r"~\cite{{{}}}", ",") for text in _paragraphs(results, settings)]
     return "\n\n".join(text.replace(" ~", "~") for text in texts) + "\n"
 
 
@@ -41,11 +41,11 @@ def _cited(text: str, escaped: Callable[[str], str], form: str, comma: str) -> s
     return "".join([*pieces, escaped(text[end:])])
 
 
-def _paragraphs(results: Results, level: Level) -> Iterator[str]:
+def _paragraphs(results: Results, settings: TestSettings) -> Iterator[str]:
     yield " ".join(_data(results))
     yield " ".join(_splits(results))
     yield " ".join(_models(results))
-    yield " ".join(_statistics(results, level))
+    yield " ".join(_statistics(results, settings))
     yield " ".join(_machine(results))
 
 
@@ -109,7 +109,7 @@ def _models(results: Results) -> Iterator[str]:
         yield f"{name}: {said or 'no description'}{_settings(model)}" + (f" [@{'; @'.join(cited)}]." if cited else ".")
     if found := pretrained(results):
         yield f"Pretrained weights: {'; '.join(weights_in_words(each) for each in found)}."
-    if said := tuning_in_words(results):
+    if said := summarise_tuning(results):
         yield f"{said} The parameters above were the first trial; a tree-structured Parzen estimator chose the others [@akiba2019]."
 
 
@@ -128,7 +128,7 @@ def _settings(model: dict[str, Any]) -> str:
     return f" ({'; '.join(texts)}{trained})" if texts else ""
 
 
-def _statistics(results: Results, level: Level) -> Iterator[str]:
+def _statistics(results: Results, settings: TestSettings) -> Iterator[str]:
     noun = results.data.get("group_noun") or "group"
     metric = title(primary_metric(results), results)
     decision = (
@@ -140,18 +140,18 @@ def _statistics(results: Results, level: Level) -> Iterator[str]:
     yield decision
     yield (
         f"The metric that decides is {metric}; others are reported beside it [@maierhein2024]. Scores are mean and standard deviation "
-        f"over the cells, with {100 * (1 - level.alpha):g} % bootstrap intervals over {noun}s (1,000 draws)."
+        f"over the cells, with {100 * (1 - settings.alpha):g} % bootstrap intervals over {noun}s (1,000 draws)."
     )
     yield "Probabilities are judged before and after a temperature fitted on the validation part [@guo2017]."
     if has_one_test_set(results):
         yield (
             f"Models were compared by McNemar's exact test on the images whose labels are all right [@mcnemar1947], p values adjusted by "
-            f"Holm's method [@holm1979] (alpha {level.alpha:g})."
+            f"Holm's method [@holm1979] (alpha {settings.alpha:g})."
         )
         return
     yield (
         "Models were compared by the corrected resampled t-test [@nadeau2003], p values adjusted by Holm's method [@holm1979] "
-        f"(alpha {level.alpha:g}), and by the Bayesian correlated t-test with a region of practical equivalence of ± {level.rope:g} "
+        f"(alpha {settings.alpha:g}), and by the Bayesian correlated t-test with a region of practical equivalence of ± {settings.rope:g} "
         "[@corani2015]."
     )
 

@@ -124,7 +124,7 @@ def cliques(found: Across) -> list[tuple[int, int]]:
     return spans
 
 
-def in_words(found: Across) -> list[str]:
+def summarise_ranks(found: Across) -> list[str]:
     """What can be said of the ranks, and what cannot."""
     test, models, n = found.test, list(found.scores), len(found.scores)
     lines = [

@@ -73,7 +73,7 @@ def with_interval(row: dict[str, Any], metric: str) -> str:
     return f"{row[metric]:.3f}{interval}"
 
 
-def looks_in_words(results: Results) -> str:
+def summarise_held_out(results: Results) -> str:
     """Say what the held-out images are, and how often they were looked at."""
     facts, noun = results.run["holdout"], results.data.get("group_noun", "group")
     what = (

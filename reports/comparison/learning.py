@@ -72,7 +72,7 @@ def has_shares(results: Results) -> bool:
     return any(recipe.get("train_share", 1) < 1 for recipe in results.models.values())
 
 
-def crossing_in_words(found: Crossing, metric: str, alpha: float = 0.05) -> str:
+def summarise_crossing(found: Crossing, metric: str, alpha: float = 0.05) -> str:
     """Say at how many training patients deep overtakes classical, or that it does not."""
     n = found.classical.patients[-1]
     pair = f"{found.deep.model} overtakes {found.classical.model} ({metric})"

@@ -35,7 +35,7 @@ COLUMNS = (
 
 
 @dataclass(frozen=True)
-class Level:
+class TestSettings:
     """How tests are read.
 
     Attributes
@@ -51,6 +51,7 @@ class Level:
     alpha: float = 0.05
     rope: float = 0.01
     reference: str | None = None
+    __test__ = False  # not a test class, whatever pytest makes of its name
 
     def __post_init__(self) -> None:
         """Refuse what means nothing: ResultsError names the options."""
@@ -60,7 +61,7 @@ class Level:
             )
 
 
-def pairwise(evaluation: Evaluation, draws: Draws, level: Level) -> pd.DataFrame:
+def pairwise(evaluation: Evaluation, draws: Draws, settings: TestSettings) -> pd.DataFrame:
     """Compare every pair of finished models on every metric.
 
     Returns
@@ -86,11 +87,11 @@ def pairwise(evaluation: Evaluation, draws: Draws, level: Level) -> pd.DataFrame
         for metric, difference in zip(METRICS, differences.T, strict=True):
             rows.append(
                 {"model_a": a, "model_b": b}
-                | _tests(difference, metric, ratio, _correlation(results.run["splits"]["folds"], ratio), level)
-                | _drawn(a, b, metric, draws, level)
+                | _tests(difference, metric, ratio, _correlation(results.run["splits"]["folds"], ratio), settings)
+                | _drawn(a, b, metric, draws, settings)
             )
     table = pd.DataFrame(rows, columns=[c for c in COLUMNS if not c.startswith("p_holm")])
-    return _adjusted(table, evaluation, level)[list(COLUMNS)]
+    return _adjusted(table, evaluation, settings)[list(COLUMNS)]
 
 
 def best_model(evaluation: Evaluation, metric: str) -> str | None:
@@ -155,9 +156,11 @@ def _correlation(folds: int, ratio: float) -> float:
     return 1 / folds if folds > 1 else ratio / (1 + ratio)
 
 
-def _tests(difference: np.ndarray, metric: str, ratio: float, correlation: float, level: Level) -> dict[str, object]:
-    test = corrected_t_test(difference, ratio, level.alpha)
-    worse, equal, better = bayesian_t_test(difference, correlation, level.rope)
+def _tests(
+    difference: np.ndarray, metric: str, ratio: float, correlation: float, settings: TestSettings
+) -> dict[str, object]:
+    test = corrected_t_test(difference, ratio, settings.alpha)
+    worse, equal, better = bayesian_t_test(difference, correlation, settings.rope)
     if metric in LOWER_IS_BETTER:
         worse, better = better, worse
     return {
@@ -177,19 +180,22 @@ def _tests(difference: np.ndarray, metric: str, ratio: float, correlation: float
     }
 
 
-def _drawn(a: str, b: str, metric: str, draws: Draws, level: Level) -> dict[str, float]:
+def _drawn(a: str, b: str, metric: str, draws: Draws, settings: TestSettings) -> dict[str, float]:
     low = high = math.nan
     if a in draws and b in draws and metric in draws[a]:
-        low, high = percentile_interval(draws[a][metric] - draws[b][metric], level.alpha)
+        low, high = percentile_interval(draws[a][metric] - draws[b][metric], settings.alpha)
     return {"bootstrap_low": low, "bootstrap_high": high}
 
 
-def _adjusted(table: pd.DataFrame, evaluation: Evaluation, level: Level) -> pd.DataFrame:
+def _adjusted(table: pd.DataFrame, evaluation: Evaluation, settings: TestSettings) -> pd.DataFrame:
     """Add the p values that are adjusted within each metric: over all pairs, those with the best, those with the reference."""
     table = table.assign(p_holm=math.nan, p_holm_best=math.nan, p_holm_reference=math.nan)
     for metric, rows in table.groupby("metric"):
         families = {"p_holm": rows.index}
-        for column, model in (("p_holm_best", best_model(evaluation, metric)), ("p_holm_reference", level.reference)):
+        for column, model in (
+            ("p_holm_best", best_model(evaluation, metric)),
+            ("p_holm_reference", settings.reference),
+        ):
             families[column] = rows.index[(rows["model_a"] == model) | (rows["model_b"] == model)]
         for column, family in families.items():
             table.loc[family, column] = holm(table.loc[family, "p"])

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from reports.comparison.pairwise import Level
+from reports.comparison.pairwise import TestSettings
 from reports.comparison.significance import corrected_t_test
 from reports.runs.results import Results
 from reports.scores.evaluation import Evaluation
@@ -43,7 +43,7 @@ def why_untested(first: Results, second: Results) -> str:
     return ""
 
 
-def changes(first: Evaluation, second: Evaluation, level: Level) -> pd.DataFrame:
+def changes(first: Evaluation, second: Evaluation, settings: TestSettings) -> pd.DataFrame:
     """Compare the models that both runs have, second minus first.
 
     Returns
@@ -62,7 +62,7 @@ def changes(first: Evaluation, second: Evaluation, level: Level) -> pd.DataFrame
         )
         row: dict[str, Any] = {"model": model, "first": one.mean(), "second": other.mean()}
         row["difference"] = row["second"] - row["first"]
-        row |= _paired(first, second, model, (other - one).dropna(), level) if paired else _NOTHING
+        row |= _paired(first, second, model, (other - one).dropna(), settings) if paired else _NOTHING
         rows.append(row)
     return pd.DataFrame(rows, columns=["model", "first", "second", "difference", *_NOTHING])
 
@@ -70,12 +70,14 @@ def changes(first: Evaluation, second: Evaluation, level: Level) -> pd.DataFrame
 _NOTHING = {"p": math.nan, "low": math.nan, "high": math.nan, "same": math.nan}
 
 
-def _paired(first: Evaluation, second: Evaluation, model: str, gains: pd.Series, level: Level) -> dict[str, float]:
+def _paired(
+    first: Evaluation, second: Evaluation, model: str, gains: pd.Series, settings: TestSettings
+) -> dict[str, float]:
     keys = [(model, *place) for place in gains.index]
     if not keys:
         return _NOTHING
     cells = first.results.cells.set_index(["model", "repeat", "fold"]).loc[keys]
-    test = corrected_t_test(gains, float((cells["n_test"] / cells["n_train"]).mean()), level.alpha)
+    test = corrected_t_test(gains, float((cells["n_test"] / cells["n_train"]).mean()), settings.alpha)
     same = [_identical(first.test_parts[key], second.test_parts[key]) for key in keys]
     return {"p": test.p, "low": test.low, "high": test.high, "same": sum(same) / len(same)}
 

@@ -3,7 +3,7 @@
 import altair as alt
 import pandas as pd
 
-from reports.comparison.pairwise import Level, against
+from reports.comparison.pairwise import TestSettings, against
 from reports.figures.comparison import ranked
 from reports.figures.theme import chooser, heat_map, inline
 from reports.scores.evaluation import Evaluation
@@ -13,7 +13,7 @@ from reports.scores.ranking import primary_metric
 KEPT = ("mean_difference", "p", "p_holm", "ci_low", "ci_high", "p_worse", "p_equal", "p_better")
 
 
-def differences(evaluation: Evaluation, pairs: pd.DataFrame, level: Level) -> alt.LayerChart:
+def differences(evaluation: Evaluation, pairs: pd.DataFrame, settings: TestSettings) -> alt.LayerChart:
     """Draw the matrix of differences of each metric, row minus column."""
     results, order = evaluation.results, ranked(evaluation)
     names = {metric: title(metric, results) for metric in SHOWN}
@@ -24,7 +24,7 @@ def differences(evaluation: Evaluation, pairs: pd.DataFrame, level: Level) -> al
     ]
     table = pd.concat(frames, ignore_index=True)
     table["text"] = [
-        "–" if pd.isna(d) else f"{d:+.3f}{'*' if p < level.alpha else ''}"
+        "–" if pd.isna(d) else f"{d:+.3f}{'*' if p < settings.alpha else ''}"
         for d, p in zip(table["mean_difference"], table["p_holm"], strict=True)
     ]
     x = alt.X("against:N", sort=order, title=None, axis=alt.Axis(labelAngle=-50, orient="top", ticks=False))

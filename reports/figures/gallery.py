@@ -8,7 +8,7 @@ import pandas as pd
 
 from reports.comparison.fixed_test import has_one_test_set
 from reports.comparison.learning import curve_table, curves, has_shares
-from reports.comparison.pairwise import Level
+from reports.comparison.pairwise import TestSettings
 from reports.figures.balance import balance
 from reports.figures.comparison import class_f1, comparison
 from reports.figures.confusion import confusion
@@ -118,8 +118,8 @@ class Figure:
         return {each["bind"]["name"].strip(): each["value"] for each in parameters if "bind" in each}
 
 
-def gallery(evaluation: Evaluation, pairs: pd.DataFrame, level: Level) -> Iterator[Figure]:
-    """Draw every figure that the run has data for; `pairs` are the comparisons of `reports.comparison.pairwise.pairwise` at `level`."""
+def gallery(evaluation: Evaluation, pairs: pd.DataFrame, settings: TestSettings) -> Iterator[Figure]:
+    """Draw every figure that the run has data for; `pairs` are the comparisons of `reports.comparison.pairwise.pairwise` at `settings`."""
     results = evaluation.results
     noun = results.data.get("group_noun") or "group"
 
@@ -127,7 +127,9 @@ def gallery(evaluation: Evaluation, pairs: pd.DataFrame, level: Level) -> Iterat
         name: str, chart: alt.LayerChart, *, min_width: int = 300, key: str | None = None, axis: str = ""
     ) -> Figure:
         title, text = TEXTS[key or name]
-        words = text.format(noun=noun, alpha=level.alpha, rope=level.rope, calibrated=CALIBRATED[results.data["task"]])
+        words = text.format(
+            noun=noun, alpha=settings.alpha, rope=settings.rope, calibrated=CALIBRATED[results.data["task"]]
+        )
         return Figure(name, title.format(noun=noun), words, chart, min_width, axis)
 
     class_columns = 160 + 34 * len(results.classes)
@@ -135,11 +137,11 @@ def gallery(evaluation: Evaluation, pairs: pd.DataFrame, level: Level) -> Iterat
         yield figure("comparison", comparison(evaluation), axis="x")
         if len(evaluation.finished) > 1 and not has_one_test_set(results):
             yield figure(
-                "differences", differences(evaluation, pairs, level), min_width=200 + 62 * len(evaluation.finished)
+                "differences", differences(evaluation, pairs, settings), min_width=200 + 62 * len(evaluation.finished)
             )
         yield figure("tradeoff", tradeoff(evaluation), min_width=560, axis="x")
         if found := curves(evaluation) if has_shares(results) else []:
-            table = with_last(curve_table(found, level.alpha))
+            table = with_last(curve_table(found, settings.alpha))
             chart = score_over_patients(table, metric_title(primary_metric(results), results), noun)
             yield figure("patients", chart, min_width=560)
         yield figure("class-f1", class_f1(evaluation), min_width=class_columns)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from reports.comparison.across import Across, across, in_words, ranks_table
-from reports.comparison.pairwise import Level
+from reports.comparison.across import Across, across, ranks_table, summarise_ranks
+from reports.comparison.pairwise import TestSettings
 from reports.figures.files import figure_files
 from reports.figures.gallery import Figure
 from reports.figures.ranks import critical_differences, scores_by_data_set
@@ -28,7 +28,7 @@ def write_across(
     md: bool,
     latex: bool,
     figures: Sequence[str],
-    level: Level,
+    settings: TestSettings,
 ) -> tuple[list[str], list[Path]]:
     """Write the formats asked for under `folder`; return the finding in words, and the files.
 
@@ -37,8 +37,8 @@ def write_across(
     reports.runs.results.ResultsError
         If the runs are not of independent data sets or do not have two finished models in common.
     """
-    found = across([evaluate(run) for run in runs], level.alpha)
-    words = in_words(found)
+    found = across([evaluate(run) for run in runs], settings.alpha)
+    words = summarise_ranks(found)
     tables = {"ranks": ranks_table(found), "scores": found.scores.reset_index()}
     metric = "F1 per image, which is the accuracy where there is one label per image"
     if len({run.data["task"] for run in runs}) == 1:

@@ -89,9 +89,9 @@ def by_model(record: dict[str, Any]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def in_words(record: dict[str, Any]) -> list[str]:
+def summarise_explanations(record: dict[str, Any]) -> list[str]:
     """Say of each model, in a sentence or two, whether its maps can be believed."""
-    return [_in_words(row) for row in by_model(record).to_dict("records")]
+    return [_summary(row) for row in by_model(record).to_dict("records")]
 
 
 def section(found: Explanations) -> dict[str, Any]:
@@ -114,7 +114,7 @@ def section(found: Explanations) -> dict[str, Any]:
         ],
         "images": shown,
         "n_images": len(record["images"]),
-        "words": in_words(record),
+        "words": summarise_explanations(record),
         "table": _grid(by_model(record)),
         "legend": _uri(found.pictures.get("legend.png", b"")),
         "fitted_to": record["fitted_to"],
@@ -150,7 +150,7 @@ def html(found: Explanations) -> str:
     return render("explanations.html.j2", [], explained=section(found))
 
 
-def _in_words(row: dict[str, Any]) -> str:
+def _summary(row: dict[str, Any]) -> str:
     n = row["n"]
     if row["empty"] == n:
         return f"{row['model']}: nothing in the images speaks for the class; there is no map to read."

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from reports.comparison.final_test import decided_part, held_out_table, looks_in_words, with_interval
+from reports.comparison.final_test import decided_part, held_out_table, summarise_held_out, with_interval
 from reports.figures.confusion import NOTHING, confusion_counts, error_counts
 from reports.runs.results import Results
 from reports.scores.naming import title
@@ -21,8 +21,8 @@ def held_out_section(results: Results, alpha: float) -> dict[str, Any]:
     best = done.sort_values(primary_metric(results), ascending=False)["model"] if len(done) else []
     titles = ["Model", "Family", "Fitted to (images)", *(title(metric, results) for metric in _METRICS)]
     return {
-        "words": looks_in_words(results),
-        "level": f"{1 - alpha:.0%}",
+        "words": summarise_held_out(results),
+        "coverage": f"{1 - alpha:.0%}",
         "table": {"titles": titles, "rows": rows},
         "confusions": [_confusion(results, model) for model in best],
     }

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import pandas as pd
 
 from reports.comparison.fixed_test import has_one_test_set, with_mcnemar
-from reports.comparison.pairwise import Level, against
+from reports.comparison.pairwise import TestSettings, against
 from reports.runs.costs import SPREAD_LIMIT, done_cells
 from reports.runs.provenance import counted
 from reports.runs.results import Results
-from reports.runs.tuning import tuning_in_words
+from reports.runs.tuning import summarise_tuning
 from reports.scores.naming import quantity
 from reports.scores.ranking import ASKED, primary_metric
 from reports.tables.summary import Row, mean_sd
@@ -44,7 +44,7 @@ class Headline:
     contenders: tuple[Contender, ...]
 
 
-def headline(tables: dict[str, pd.DataFrame], results: Results, level: Level) -> Headline:
+def headline(tables: dict[str, pd.DataFrame], results: Results, settings: TestSettings) -> Headline:
     """Say who wins, by how much and how sure that is, from the summary and the comparisons in `reports.tables.tables.all_tables`.
 
     Models with all their cells compete; where there are none, those with some.
@@ -73,9 +73,9 @@ def headline(tables: dict[str, pd.DataFrame], results: Results, level: Level) ->
     if unanswered:
         sentence = f"Not answered: no {' or '.join(unanswered)} model ran"
     else:
-        sentence = _verdict(best, of_family, metric, pairs, results, level)
+        sentence = _verdict(best, of_family, metric, pairs, results, settings)
     reasons = _open(table[table["family"].isin(absent)])
-    return Headline(sentence, (*reasons, *_details(best, pairs, results, level)), contenders)
+    return Headline(sentence, (*reasons, *_details(best, pairs, results, settings)), contenders)
 
 
 def open_models(table: pd.DataFrame) -> list[str]:
@@ -101,7 +101,7 @@ def remarks(table: pd.DataFrame, results: Results) -> list[str]:
             for model, spread in zip(unsteady["model"], unsteady["predict_spread"], strict=True)
         )
         lines.append(f"Prediction times spread by more than {SPREAD_LIMIT:.0%} (sd over mean of the samples): {named}.")
-    lines += [said] if (said := tuning_in_words(results)) else []
+    lines += [said] if (said := summarise_tuning(results)) else []
     lines += _shared_fits(results) + _approximations(results) + _kept_starts(table, results)
     noun, folds = results.data.get("group_noun") or "group", results.run["splits"]["folds"]
     lines += [
@@ -195,7 +195,7 @@ def _none_ran(family: str, table: pd.DataFrame) -> Contender:
 
 
 def _verdict(
-    best: Row, of_family: dict[str, Row], metric: str, pairs: pd.DataFrame, results: Results, level: Level
+    best: Row, of_family: dict[str, Row], metric: str, pairs: pd.DataFrame, results: Results, settings: TestSettings
 ) -> str:
     name = WORDS[primary_metric(results)]
     classical, deep = of_family.get("classical"), of_family.get("deep")
@@ -212,14 +212,14 @@ def _verdict(
     p = _adjusted(test)
     if math.isnan(p):
         return f"{ahead} is ahead of {behind} by {abs(difference):.3f} in {name}"
-    if p < level.alpha:
+    if p < settings.alpha:
         return f"{ahead} is better than {behind} by {abs(difference):.3f} in {name}, {p_text(p)}"
     return f"{ahead} is ahead of {behind} by {abs(difference):.3f} in {name}, but chance is not ruled out, {p_text(p)}"
 
 
-def _details(best: Row, pairs: pd.DataFrame, results: Results, level: Level) -> list[str]:
+def _details(best: Row, pairs: pd.DataFrame, results: Results, settings: TestSettings) -> list[str]:
     metric = primary_metric(results)
-    name, cover = WORDS[metric], f"{1 - level.alpha:.0%}".replace("%", " %")
+    name, cover = WORDS[metric], f"{1 - settings.alpha:.0%}".replace("%", " %")
     low, high = best[f"{metric}_low"], best[f"{metric}_high"]
     spread = (
         ""
@@ -232,10 +232,10 @@ def _details(best: Row, pairs: pd.DataFrame, results: Results, level: Level) -> 
         f"Best is {best['model']} ({best['family']}): {name} {mean_sd(best, metric)} over {best['cells']} cells.{spread}"
     ]
     tests = against(pairs, best["model"], metric)
-    lines += _claims(best["model"], tests, results, level)
-    if level.reference and level.reference != best["model"]:
-        reference = against(pairs, level.reference, metric)
-        lines += _claims(level.reference, reference, results, level, column="p_holm_reference")
+    lines += _claims(best["model"], tests, results, settings)
+    if settings.reference and settings.reference != best["model"]:
+        reference = against(pairs, settings.reference, metric)
+        lines += _claims(settings.reference, reference, results, settings, column="p_holm_reference")
     tested = int(tests["p"].notna().sum())
     if tested and has_one_test_set(results):
         lines.append(
@@ -253,11 +253,13 @@ def _details(best: Row, pairs: pd.DataFrame, results: Results, level: Level) -> 
     return lines
 
 
-def _claims(model: str, tests: pd.DataFrame, results: Results, level: Level, column: str = "p_holm_best") -> list[str]:
+def _claims(
+    model: str, tests: pd.DataFrame, results: Results, settings: TestSettings, column: str = "p_holm_best"
+) -> list[str]:
     """What can be claimed of a model against the others of `tests`, and what cannot."""
     tests = tests[tests["p"].notna()].sort_values("mean_difference", key=abs, kind="stable")
-    sure = tests[tests[column] < level.alpha]
-    unsure = tests[~(tests[column] < level.alpha)]
+    sure = tests[tests[column] < settings.alpha]
+    unsure = tests[~(tests[column] < settings.alpha)]
     base = f"On {_tested(results)}, {model} is"
     lines = []
     for word, rows in (("better", sure[sure["mean_difference"] > 0]), ("worse", sure[sure["mean_difference"] < 0])):
@@ -270,7 +272,7 @@ def _claims(model: str, tests: pd.DataFrame, results: Results, level: Level, col
     equal = tests[tests["p_equal"] > EQUAL]
     if len(equal):
         lines.append(
-            f"Equal in practice (within ± {level.rope:g} with a probability above {EQUAL:.0%}): {model} and {', '.join(equal.index)}."
+            f"Equal in practice (within ± {settings.rope:g} with a probability above {EQUAL:.0%}): {model} and {', '.join(equal.index)}."
         )
     return lines
 

@@ -6,8 +6,8 @@ from typing import Any
 import pandas as pd
 
 from reports.citation.bibliography import bibtex
-from reports.comparison.learning import crossing, crossing_in_words, curves, has_shares
-from reports.comparison.pairwise import Level
+from reports.comparison.learning import crossing, curves, has_shares, summarise_crossing
+from reports.comparison.pairwise import TestSettings
 from reports.figures.comparison import ranked
 from reports.figures.gallery import Figure
 from reports.pages.explanations import explanations_section
@@ -29,7 +29,9 @@ from reports.tables.summary import as_text, columns
 MAX_SAMPLES, MAX_SUSPECTS, MAX_HARD = 12, 40, 24
 
 
-def html(evaluation: Evaluation, tables: dict[str, pd.DataFrame], figures: Sequence[Figure], level: Level) -> str:
+def html(
+    evaluation: Evaluation, tables: dict[str, pd.DataFrame], figures: Sequence[Figure], settings: TestSettings
+) -> str:
     """Write the report.
 
     Parameters
@@ -39,7 +41,7 @@ def html(evaluation: Evaluation, tables: dict[str, pd.DataFrame], figures: Seque
         Every table of `reports.tables.tables.all_tables`.
     figures : sequence of Figure
         Those of `reports.figures.gallery.gallery`.
-    level : Level
+    settings : TestSettings
         That they were made with.
 
     Returns
@@ -60,9 +62,9 @@ def html(evaluation: Evaluation, tables: dict[str, pd.DataFrame], figures: Seque
         data=results.data,
         caption=caption(results),
         groups=groups_in_words(results),
-        headline=headline(tables, results, level),
-        remarks=_learned(evaluation, level) + remarks(tables["summary"], results),
-        held_out=held_out_section(results, level.alpha) if results.held_out else None,
+        headline=headline(tables, results, settings),
+        remarks=_learned(evaluation, settings) + remarks(tables["summary"], results),
+        held_out=held_out_section(results, settings.alpha) if results.held_out else None,
         explained=explanations_section(results),
         columns=columns(results),
         summary=_rows(tables["summary"], results),
@@ -86,11 +88,11 @@ def html(evaluation: Evaluation, tables: dict[str, pd.DataFrame], figures: Seque
     )
 
 
-def _learned(evaluation: Evaluation, level: Level) -> list[str]:
+def _learned(evaluation: Evaluation, settings: TestSettings) -> list[str]:
     """At how many training patients deep overtakes classical, where the run has models on shares of them."""
     results = evaluation.results
-    found = crossing(curves(evaluation), level.alpha) if has_shares(results) else None
-    return [crossing_in_words(found, title(primary_metric(results), results), level.alpha)] if found else []
+    found = crossing(curves(evaluation), settings.alpha) if has_shares(results) else None
+    return [summarise_crossing(found, title(primary_metric(results), results), settings.alpha)] if found else []
 
 
 def _rows(table: pd.DataFrame, results: Results) -> list[dict[str, Any]]:

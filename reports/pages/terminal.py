@@ -4,7 +4,7 @@ from rich.box import SIMPLE
 from rich.table import Table
 from rich.text import Text
 
-from reports.comparison.final_test import held_out_table, looks_in_words, with_interval
+from reports.comparison.final_test import held_out_table, summarise_held_out, with_interval
 from reports.pages.headline import open_models
 from reports.runs.provenance import caption
 from reports.runs.results import Results
@@ -52,7 +52,7 @@ def unfinished(results: Results) -> list[str]:
 def held_out_summary(results: Results) -> Table:
     """Build the table of the last test for a terminal."""
     numbers, metrics = held_out_table(results), ("accuracy", "f1_samples", "f1_macro")
-    words = Text(f"Last test: {looks_in_words(results)}")
+    words = Text(f"Last test: {summarise_held_out(results)}")
     table = Table(title=words, title_justify="left", box=SIMPLE, padding=(0, 1, 0, 0))
     for name in ("Model", *(title(metric, results) for metric in metrics)):
         table.add_column(Text(name), justify="left" if name == "Model" else "right", overflow="fold")

@@ -69,7 +69,7 @@ def _at_home(home: StudyRun, model: str, away: StudyRun, metric: str) -> float:
     return float(np.mean(scores)) if scores else math.nan
 
 
-def away_in_words(away: pd.DataFrame) -> list[str]:
+def summarise_external_validation(away: pd.DataFrame) -> list[str]:
     """The best model on each data set that was left out, and what it lost."""
     lines = []
     for (tested, trained), rows in away.groupby(["tested_on", "trained_on"], sort=False):

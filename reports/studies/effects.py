@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from reports.comparison.pairwise import Level
+from reports.comparison.pairwise import TestSettings
 from reports.comparison.significance import FloatArray, bayesian_t_test, corrected_t_test, holm
 from reports.runs.results import ResultsError
 from reports.studies.runs import BASE, StudyResults, StudyRun
@@ -21,7 +21,7 @@ EFFECT_COLUMNS = [
 ]
 
 
-def effects_table(study: StudyResults, level: Level) -> pd.DataFrame:
+def effects_table(study: StudyResults, settings: TestSettings) -> pd.DataFrame:
     """What each variant changes in each model: changed minus base on the same folds, the mean over the seeds that both have.
 
     The corrected resampled t-test over the folds, with Holm's adjustment over all rows: seeds share their folds and are no further evidence.
@@ -39,7 +39,7 @@ def effects_table(study: StudyResults, level: Level) -> pd.DataFrame:
             where = {"data": data, "suite": suite, "variant": variant, "model": model}
             where["family"] = pairs[0][0].results.models[model]["family"]
             folds = pairs[0][0].results.run["splits"]["folds"]
-            rows.append(where | _tested(difference, base, ratio, folds, len(pairs), level))
+            rows.append(where | _tested(difference, base, ratio, folds, len(pairs), settings))
     return _adjusted(pd.DataFrame(rows, columns=[c for c in EFFECT_COLUMNS if c != "p_holm"]))[EFFECT_COLUMNS]
 
 
@@ -49,7 +49,7 @@ FAMILY_COLUMNS = [
 ]
 
 
-def families_table(study: StudyResults, level: Level) -> pd.DataFrame:
+def families_table(study: StudyResults, settings: TestSettings) -> pd.DataFrame:
     """Whether a variant does more for deep models than for classical ones: the mean change of each family, and their difference over the folds.
 
     Returns
@@ -69,7 +69,7 @@ def families_table(study: StudyResults, level: Level) -> pd.DataFrame:
             continue
         classical, deep = (np.mean(changes[family], axis=0) for family in ("classical", "deep"))
         ratio = float(np.mean([run.ratio(model) for run, _ in pairs for model in shared]))
-        test = corrected_t_test(deep - classical, ratio, level.alpha)
+        test = corrected_t_test(deep - classical, ratio, settings.alpha)
         rows.append(
             {
                 "data": data,
@@ -89,28 +89,28 @@ def families_table(study: StudyResults, level: Level) -> pd.DataFrame:
     return _adjusted(pd.DataFrame(rows, columns=[c for c in FAMILY_COLUMNS if c != "p_holm"]))[FAMILY_COLUMNS]
 
 
-def effects_in_words(effects: pd.DataFrame, families: pd.DataFrame, level: Level) -> list[str]:
+def summarise_effects(effects: pd.DataFrame, families: pd.DataFrame, settings: TestSettings) -> list[str]:
     """What can be said of the variants."""
-    clear = effects["p_holm"] < level.alpha
-    how = f"corrected t-test, Holm over {len(effects)} comparisons, alpha {level.alpha:g}"
+    clear = effects["p_holm"] < settings.alpha
+    how = f"corrected t-test, Holm over {len(effects)} comparisons, alpha {settings.alpha:g}"
     lines = [] if clear.any() else [f"No variant changes a model's score beyond chance ({how})."]
     variants = sorted(effects["variant"].unique(), key=lambda name: not clear[effects["variant"] == name].any())
-    lines += [_variant_in_words(variant, effects, clear, how, level) for variant in variants]
+    lines += [_variant_in_words(variant, effects, clear, how, settings) for variant in variants]
     for row in families.itertuples():
         more = "deep" if row.difference > 0 else "classical"
         sure = (
             f"does more for {more} models than for the others"
-            if row.p_holm < level.alpha
+            if row.p_holm < settings.alpha
             else "does not do more for one family than for the other, as far as can be told"
         )
         lines.append(
             f"{row.data}{_of(row, families)}: {row.variant} {sure}: classical {row.classical:+.3f}, deep {row.deep:+.3f} (difference {row.difference:+.3f}, "
-            f"{1 - level.alpha:.0%} interval {row.ci_low:+.3f} to {row.ci_high:+.3f})."
+            f"{1 - settings.alpha:.0%} interval {row.ci_low:+.3f} to {row.ci_high:+.3f})."
         )
     return lines
 
 
-def _variant_in_words(variant: str, effects: pd.DataFrame, clear: pd.Series, how: str, level: Level) -> str:
+def _variant_in_words(variant: str, effects: pd.DataFrame, clear: pd.Series, how: str, settings: TestSettings) -> str:
     """What a variant helps and harms; else the largest changes seen, and where it is likely that nothing changes."""
     rows = effects[effects["variant"] == variant]
     found = rows[clear[rows.index]]
@@ -125,10 +125,12 @@ def _variant_in_words(variant: str, effects: pd.DataFrame, clear: pd.Series, how
         for pick in dict.fromkeys((rows["difference"].idxmin(), rows["difference"].idxmax()))
     ]
     said += f"; changes seen: {' to '.join(seen)}" if not parts else ""
-    same = rows[rows["p_equal"] >= 1 - level.alpha]
+    same = rows[rows["p_equal"] >= 1 - settings.alpha]
     if len(same):
         names = ", ".join(f"{row.model}{_of(row, effects)}{_on(row, effects)}" for row in same.itertuples())
-        said += f"; a change within ±{level.rope:g} has a probability of {1 - level.alpha:.0%} or more for {names}"
+        said += (
+            f"; a change within ±{settings.rope:g} has a probability of {1 - settings.alpha:.0%} or more for {names}"
+        )
     return f"{variant}: {said}."
 
 
@@ -187,10 +189,10 @@ def _differences(pairs: Pairs, model: str, metric: str) -> tuple[FloatArray, Flo
 
 
 def _tested(
-    difference: FloatArray, base: FloatArray, ratio: float, folds: int, n_seeds: int, level: Level
+    difference: FloatArray, base: FloatArray, ratio: float, folds: int, n_seeds: int, settings: TestSettings
 ) -> dict[str, Any]:
-    test = corrected_t_test(difference, ratio, level.alpha)
-    worse, equal, better = bayesian_t_test(difference, 1 / folds, level.rope)
+    test = corrected_t_test(difference, ratio, settings.alpha)
+    worse, equal, better = bayesian_t_test(difference, 1 / folds, settings.rope)
     return {
         "base": base.mean(),
         "changed": (base + difference).mean(),

@@ -8,9 +8,9 @@ from typing import Any
 
 import pandas as pd
 
-from reports.comparison.across import Across, in_words, ranks_table
-from reports.comparison.learning import crossing, crossing_in_words, curve_table, curves, has_shares
-from reports.comparison.pairwise import Level
+from reports.comparison.across import Across, ranks_table, summarise_ranks
+from reports.comparison.learning import crossing, curve_table, curves, has_shares, summarise_crossing
+from reports.comparison.pairwise import TestSettings
 from reports.figures.files import figure_files
 from reports.figures.gallery import Figure
 from reports.figures.patients import score_over_patients, with_last
@@ -20,10 +20,10 @@ from reports.pages.offline import render
 from reports.pages.write import write_whole
 from reports.runs.provenance import caption
 from reports.scores.naming import title
-from reports.studies.away import away_in_words, away_table
-from reports.studies.effects import effects_in_words, effects_table, families_table
-from reports.studies.runs import StudyResults, load_study, ranks, scores_table, unfinished_in_words
-from reports.studies.seeds import seeds_in_words, seeds_table
+from reports.studies.away import away_table, summarise_external_validation
+from reports.studies.effects import effects_table, families_table, summarise_effects
+from reports.studies.runs import StudyResults, load_study, ranks, scores_table, summarise_unfinished
+from reports.studies.seeds import seeds_table, summarise_seeds
 from reports.tables.export import plain, table_files
 
 NOTES = {
@@ -79,7 +79,7 @@ def write_study(
     md: bool = False,
     latex: bool = False,
     figures: Sequence[str] = (),
-    level: Level | None = None,
+    settings: TestSettings | None = None,
 ) -> tuple[list[str], list[Path]]:
     """Write the formats asked for; return the findings in words, and the files.
 
@@ -88,12 +88,12 @@ def write_study(
     reports.runs.results.ResultsError
         If the study or one of its runs cannot be read.
     """
-    level = level or Level()
+    settings = settings or TestSettings()
     study = load_study(folder)
-    found, said = ranks(study, level.alpha)
-    tables = _tables(study, found, level)
-    words = _words(study, tables, found, level) + said + unfinished_in_words(study)
-    drawn = _figures(study, tables, found, level)
+    found, said = ranks(study, settings.alpha)
+    tables = _tables(study, found, settings)
+    words = _words(study, tables, found, settings) + said + summarise_unfinished(study)
+    drawn = _figures(study, tables, found, settings)
     out = folder / "report"
     texts: dict[Path, str | bytes] = {}
     if html:
@@ -110,18 +110,18 @@ def write_study(
     return words, list(texts)
 
 
-def _tables(study: StudyResults, found: list[Across], level: Level) -> dict[str, pd.DataFrame]:
+def _tables(study: StudyResults, found: list[Across], settings: TestSettings) -> dict[str, pd.DataFrame]:
     """Every table that has a row."""
     learned = [
-        curve_table(curves(run.evaluation), level.alpha).assign(data=run.data[0])
+        curve_table(curves(run.evaluation), settings.alpha).assign(data=run.data[0])
         for run in study.bases()
         if has_shares(run.results)
     ]
     tables = {
-        "effects": effects_table(study, level),
-        "families": families_table(study, level),
-        "seeds": seeds_table(study, level.alpha),
-        "away": away_table(study, level.alpha),
+        "effects": effects_table(study, settings),
+        "families": families_table(study, settings),
+        "seeds": seeds_table(study, settings.alpha),
+        "away": away_table(study, settings.alpha),
         "patients": pd.concat(learned, ignore_index=True) if learned else pd.DataFrame(),
         "ranks": pd.concat([ranks_table(each).assign(suite=each.runs[0].run["suite"]["name"]) for each in found])
         if found
@@ -131,34 +131,38 @@ def _tables(study: StudyResults, found: list[Across], level: Level) -> dict[str,
     return {name: table for name, table in tables.items() if len(table)}
 
 
-def _words(study: StudyResults, tables: dict[str, pd.DataFrame], found: list[Across], level: Level) -> list[str]:
+def _words(
+    study: StudyResults, tables: dict[str, pd.DataFrame], found: list[Across], settings: TestSettings
+) -> list[str]:
     words = []
     if "effects" in tables:
-        words += effects_in_words(tables["effects"], tables.get("families", pd.DataFrame()), level)
+        words += summarise_effects(tables["effects"], tables.get("families", pd.DataFrame()), settings)
     for run in study.bases():
-        crossed = crossing(curves(run.evaluation), level.alpha) if has_shares(run.results) else None
+        crossed = crossing(curves(run.evaluation), settings.alpha) if has_shares(run.results) else None
         if crossed:
             of = f" of {run.suite}" if len({each.suite for each in study.runs}) > 1 else ""
             words.append(
-                f"{run.data[0]}{of}: {crossing_in_words(crossed, title(study.metric, run.results), level.alpha)}"
+                f"{run.data[0]}{of}: {summarise_crossing(crossed, title(study.metric, run.results), settings.alpha)}"
             )
     for each in found:
-        words.append(" ".join(in_words(each)))
+        words.append(" ".join(summarise_ranks(each)))
     if "away" in tables:
-        words += away_in_words(tables["away"])
+        words += summarise_external_validation(tables["away"])
     if "seeds" in tables:
-        words += seeds_in_words(tables["seeds"])
+        words += summarise_seeds(tables["seeds"])
     return words or [f"{len(study.runs)} runs; see the scores"]
 
 
-def _figures(study: StudyResults, tables: dict[str, pd.DataFrame], found: list[Across], level: Level) -> list[Figure]:
+def _figures(
+    study: StudyResults, tables: dict[str, pd.DataFrame], found: list[Across], settings: TestSettings
+) -> list[Figure]:
     metric = title(study.metric, study.runs[0].results)
     drawn = []
     if "effects" in tables:
         drawn.append(Figure("effects", *NOTES["effects"], effects_chart(tables["effects"], metric), 300))
     for run in study.bases():
         if has_shares(run.results):
-            table = with_last(curve_table(curves(run.evaluation), level.alpha))
+            table = with_last(curve_table(curves(run.evaluation), settings.alpha))
             chart = score_over_patients(table, metric, run.results.data.get("group_noun", "group"))
             chart = chart.properties(width="container", height=320)
             name = f"patients-{run.name}"

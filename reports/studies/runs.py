@@ -177,7 +177,7 @@ def ranks(study: StudyResults, alpha: float) -> tuple[list[Across], list[str]]:
     return found, said
 
 
-def unfinished_in_words(study: StudyResults) -> list[str]:
+def summarise_unfinished(study: StudyResults) -> list[str]:
     """What is not there yet."""
     open_: list[str] = [
         f"{run.name} ({', '.join(lacking)})"

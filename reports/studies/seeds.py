@@ -71,7 +71,7 @@ def variance_parts(values: FloatArray, alpha: float = 0.05) -> dict[str, float]:
     }
 
 
-def seeds_in_words(seeds: pd.DataFrame) -> list[str]:
+def summarise_seeds(seeds: pd.DataFrame) -> list[str]:
     """How far seeds matter beside folds, for each family; a model that draws nothing is said to, and is no part of the median."""
     lines = []
     shown = seeds[(seeds["family"] != "dummy") & (seeds["variant"] == BASE)]

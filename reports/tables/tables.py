@@ -10,7 +10,7 @@ from reports.comparison.bootstrap import bootstrap
 from reports.comparison.final_test import held_out_table
 from reports.comparison.fixed_test import has_one_test_set, mcnemar_table
 from reports.comparison.learning import curve_table, curves, has_shares
-from reports.comparison.pairwise import Level, pairwise
+from reports.comparison.pairwise import TestSettings, pairwise
 from reports.runs.results import Results, ResultsError
 from reports.scores.calibration import calibration
 from reports.scores.evaluation import Decided, Evaluation
@@ -27,31 +27,31 @@ from reports.scores.thresholds import decision_rules, thresholds
 from reports.tables.summary import summary
 
 
-def all_tables(evaluation: Evaluation, level: Level | None = None) -> dict[str, pd.DataFrame]:
-    """Every table by the name of its file; tests are read at `level`.
+def all_tables(evaluation: Evaluation, settings: TestSettings | None = None) -> dict[str, pd.DataFrame]:
+    """Every table by the name of its file; tests are read at `settings`.
 
     Raises
     ------
     reports.runs.results.ResultsError
-        If the reference model of `level` has no finished cell.
+        If the reference model of `settings` has no finished cell.
     """
-    level = level or Level()
-    if level.reference is not None and level.reference not in evaluation.finished:
+    settings = settings or TestSettings()
+    if settings.reference is not None and settings.reference not in evaluation.finished:
         raise ResultsError(
-            f"--reference {level.reference}: has no finished cell in this run; there are {', '.join(evaluation.finished) or 'none'}"
+            f"--reference {settings.reference}: has no finished cell in this run; there are {', '.join(evaluation.finished) or 'none'}"
         )
     draws = bootstrap(evaluation)
     on_shares = curves(evaluation) if has_shares(evaluation.results) else []
     return {
-        "summary": summary(evaluation, draws, level.alpha),
-        "pairwise": pairwise(evaluation, draws, level),
+        "summary": summary(evaluation, draws, settings.alpha),
+        "pairwise": pairwise(evaluation, draws, settings),
         **({"mcnemar": mcnemar_table(evaluation)} if has_one_test_set(evaluation.results) else {}),
         "per_class": per_class(evaluation),
         "cells": cells(evaluation),
         "fold_balance": fold_balance(evaluation.results),
         "excluded": excluded(evaluation.results),
-        **({"holdout": held_out_table(evaluation.results, level.alpha)} if evaluation.results.held_out else {}),
-        **({"learning": curve_table(on_shares, level.alpha)} if on_shares else {}),
+        **({"holdout": held_out_table(evaluation.results, settings.alpha)} if evaluation.results.held_out else {}),
+        **({"learning": curve_table(on_shares, settings.alpha)} if on_shares else {}),
         "calibration": calibration(evaluation),
         "decision_rules": decision_rules(evaluation),
         "thresholds": thresholds(evaluation),

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from reports.comparison.pairwise import Level
+from reports.comparison.pairwise import TestSettings
 from reports.runs.results import Results, ResultsError
 from reports.scores.evaluation import Evaluation
 from reports.tables.export import csv_text, latex_text, markdown_escaped
@@ -63,7 +63,7 @@ class Finding:
     unchecked: tuple[str, ...] = ()
 
 
-def check_table(evaluation: Evaluation, path: Path, level: Level) -> Finding:
+def check_table(evaluation: Evaluation, path: Path, settings: TestSettings) -> Finding:
     """Compute a table of `bench report` again and compare all that is in the file: rows, columns, bold type, caption.
 
     Rows and columns may stand in another order; which of them are left out is said. Numbers in a CSV file may be rounded, to two digits or more.
@@ -79,14 +79,14 @@ def check_table(evaluation: Evaluation, path: Path, level: Level) -> Finding:
         raise ResultsError(
             f"{path}: cannot be read as a table ({getattr(error, 'strerror', None) or 'not text'})"
         ) from None
-    tables = all_tables(evaluation, level)
+    tables = all_tables(evaluation, settings)
     if path.suffix == ".csv":
         there = from_csv(text, path)
         name = _named(path, there, {name: list(tables[name]) for name in CSV_KEYS if name in tables}, CSV_KEYS)
         return _compare(path.name, there, from_csv(csv_text(tables[name]), path), CSV_KEYS[name])
     if path.suffix == ".md":
         return _check_markdown(evaluation.results, path, text, tables)
-    return _check_latex(evaluation, path, text, tables, level)
+    return _check_latex(evaluation, path, text, tables, settings)
 
 
 def _check_markdown(results: Results, path: Path, text: str, tables: dict[str, pd.DataFrame]) -> Finding:
@@ -103,7 +103,7 @@ def _check_markdown(results: Results, path: Path, text: str, tables: dict[str, p
 
 
 def _check_latex(
-    evaluation: Evaluation, path: Path, text: str, tables: dict[str, pd.DataFrame], level: Level
+    evaluation: Evaluation, path: Path, text: str, tables: dict[str, pd.DataFrame], settings: TestSettings
 ) -> Finding:
     found = LABEL.search(text)
     if path.suffix != ".tex" or not found or found.group(1) not in READABLE_KEYS:
@@ -111,7 +111,7 @@ def _check_latex(
             f"{path}: {_WORDS}: those are .csv and .md files, and .tex files with \\label{{tab:NAME}} for NAME in {', '.join(READABLE_KEYS)}"
         )
     name = found.group(1)
-    ours = next((t for t in paper_tables(evaluation, tables, level) if t.name == name), None)
+    ours = next((t for t in paper_tables(evaluation, tables, settings) if t.name == name), None)
     if ours is None:
         raise ResultsError(f"{path}: this run gives no table {name!r}: no cell is done")
     again = from_latex(latex_text(ours.text, ours.caption, "tab:again", wide=ours.wide, styles=ours.styles), path)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from reports.comparison.pairwise import Level
+from reports.comparison.pairwise import TestSettings
 from reports.figures.confusion import confused
 from reports.pages.across import write_across
 from reports.pages.pictures import MAX_IN_CELL
@@ -248,7 +248,7 @@ def test_the_page_of_several_data_sets_draws_and_is_accessible(browser: Browser,
         manifest = pd.read_parquet(path / "manifest.parquet")
         manifest.assign(sha256=[f"{k}{digest}" for digest in manifest["sha256"]]).to_parquet(path / "manifest.parquet")
         runs.append(load(path))
-    formats = {"html": True, "csv": False, "md": False, "latex": False, "figures": (), "level": Level()}
+    formats = {"html": True, "csv": False, "md": False, "latex": False, "figures": (), "settings": TestSettings()}
     browser.open(write_across(runs, tmp_path / "out", **formats)[1][0])
     assert browser.log("browser") == []
     assert browser.run(

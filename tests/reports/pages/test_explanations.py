@@ -8,7 +8,13 @@ from typing import Any
 
 import pytest
 
-from reports.pages.explanations import by_model, explanations_section, in_words, load_explanations, scores_csv
+from reports.pages.explanations import (
+    by_model,
+    explanations_section,
+    load_explanations,
+    scores_csv,
+    summarise_explanations,
+)
 from reports.pages.report import write
 from reports.runs.results import ResultsError, load
 from tests.reports.conftest import PIXEL
@@ -97,7 +103,7 @@ def test_means_and_counts_are_over_the_images() -> None:
 
 
 def test_the_words_warn_of_a_map_that_does_not_depend_on_the_weights() -> None:
-    first, second = in_words(a_record())
+    first, second = summarise_explanations(a_record())
     assert "random weights give another map" in first
     assert "do not read it as what was learned" in second
     assert "on 1 of 2 by deletion" in second
@@ -105,7 +111,7 @@ def test_the_words_warn_of_a_map_that_does_not_depend_on_the_weights() -> None:
 
 def test_the_words_warn_of_a_map_that_is_no_better_than_random() -> None:
     images = [{"name": "a", "labels": [], "class": "Hand", "maps": [one_map(), one_map(deletion=0.7)]}]
-    good, bad = in_words(a_record(images=images))
+    good, bad = summarise_explanations(a_record(images=images))
     assert "no better than random" not in good
     assert "By deletion it is no better than random" in bad
 
