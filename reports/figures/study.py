@@ -28,7 +28,7 @@ def effects_chart(effects: pd.DataFrame, y_title: str) -> alt.LayerChart:
 
 
 def away_chart(away: pd.DataFrame, x_title: str) -> alt.LayerChart:
-    """Draw the rows of `reports.studies.away.away_table`: a dot with its interval away, a hollow one at home."""
+    """Draw the rows of `reports.studies.external.away_table`: a dot with its interval away, a hollow one at home."""
     table = away.copy()
     table["row"] = table["trained_on"] + " → " + table["tested_on"] + " · " + table["model"]
     base = alt.Chart(inline(table))

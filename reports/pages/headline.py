@@ -13,8 +13,8 @@ from reports.runs.results import Results
 from reports.runs.tuning import summarise_tuning
 from reports.scores.naming import quantity
 from reports.scores.ranking import ASKED, primary_metric
+from reports.tables.run_tables import rare_classes
 from reports.tables.summary import Row, mean_sd
-from reports.tables.tables import rare_classes
 
 ROLES = {"classical": "Best classical", "deep": "Best deep", "fusion": "Best fusion", "dummy": "Dummy"}
 WORDS = {"f1_samples": "F1 per image", "accuracy": "accuracy"}
@@ -45,7 +45,7 @@ class Headline:
 
 
 def headline(tables: dict[str, pd.DataFrame], results: Results, settings: TestSettings) -> Headline:
-    """Say who wins, by how much and how sure that is, from the summary and the comparisons in `reports.tables.tables.all_tables`.
+    """Say who wins, by how much and how sure that is, from the summary and the comparisons in `reports.tables.run_tables.all_tables`.
 
     Models with all their cells compete; where there are none, those with some.
     """

@@ -9,7 +9,7 @@ from reports.citation.checklist import checklist
 from reports.comparison.pairwise import TestSettings
 from reports.figures.files import figure_files
 from reports.figures.gallery import gallery
-from reports.pages.page import html as html_text
+from reports.pages.run_page import html as html_text
 from reports.pages.write import write_whole
 from reports.runs.provenance import caption
 from reports.runs.results import Results
@@ -17,7 +17,7 @@ from reports.scores.evaluation import evaluate
 from reports.tables.export import csv_text, latex_text
 from reports.tables.paper import paper_tables
 from reports.tables.readable import table_as_markdown
-from reports.tables.tables import all_tables
+from reports.tables.run_tables import all_tables
 
 
 def write(

@@ -20,8 +20,8 @@ from reports.pages.offline import render
 from reports.pages.write import write_whole
 from reports.runs.provenance import caption
 from reports.scores.naming import title
-from reports.studies.away import away_table, summarise_external_validation
 from reports.studies.effects import effects_table, families_table, summarise_effects
+from reports.studies.external import away_table, summarise_external_validation
 from reports.studies.runs import StudyResults, load_study, ranks, scores_table, summarise_unfinished
 from reports.studies.seeds import seeds_table, summarise_seeds
 from reports.tables.export import plain, table_files

@@ -14,9 +14,9 @@ from reports.runs.results import Results, ResultsError
 from reports.scores.evaluation import Evaluation
 from reports.tables.export import csv_text, latex_text, markdown_escaped
 from reports.tables.paper import paper_tables
+from reports.tables.parsing import LABEL, Grid, from_csv, from_latex, from_markdown
 from reports.tables.readable import table_as_markdown
-from reports.tables.reading import LABEL, Grid, from_csv, from_latex, from_markdown
-from reports.tables.tables import all_tables
+from reports.tables.run_tables import all_tables
 
 CSV_KEYS = {
     "summary": ("model",),

@@ -21,7 +21,7 @@ from reports.comparison.pairwise import TestSettings
 from reports.runs.results import ResultsError, load
 from reports.scores.evaluation import evaluate
 from reports.scores.metrics import score
-from reports.tables.tables import all_tables
+from reports.tables.run_tables import all_tables
 from reports.tables.verification import check_table
 from tests.bench.made import Made
 

@@ -18,7 +18,7 @@ from reports.pages.headline import headline
 from reports.runs.results import load
 from reports.scores.evaluation import evaluate, in_order
 from reports.tables.paper import paper_tables
-from reports.tables.tables import all_tables
+from reports.tables.run_tables import all_tables
 from reports.tables.verification import check_table
 
 CLASSES = ("Hand", "Knee", "Chest", "Hip")

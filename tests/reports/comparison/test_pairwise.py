@@ -16,7 +16,7 @@ from reports.pages.report import write
 from reports.runs.results import Results, load
 from reports.scores.evaluation import evaluate
 from reports.scores.metrics import LOWER_IS_BETTER, METRICS
-from reports.tables.tables import all_tables
+from reports.tables.run_tables import all_tables
 
 COLUMNS = [
     *(

@@ -25,8 +25,8 @@ from reports.scores.evaluation import evaluate
 from reports.scores.metrics import score
 from reports.scores.naming import quantity
 from reports.tables.export import csv_text, latex_text, markdown_text
+from reports.tables.run_tables import all_tables, fold_balance, per_class, rare_classes
 from reports.tables.summary import as_text, columns, mean_sd, summary
-from reports.tables.tables import all_tables, fold_balance, per_class, rare_classes
 
 RESTS = ("f1_macro", "balanced_accuracy", "roc_auc_macro", "average_precision_macro", "mcc", "cohen_kappa")
 SUMMARY_METRICS = (

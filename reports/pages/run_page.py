@@ -38,7 +38,7 @@ def html(
     ----------
     evaluation : Evaluation
     tables : dict
-        Every table of `reports.tables.tables.all_tables`.
+        Every table of `reports.tables.run_tables.all_tables`.
     figures : sequence of Figure
         Those of `reports.figures.gallery.gallery`.
     settings : TestSettings
