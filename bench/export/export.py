@@ -139,14 +139,14 @@ def tests_of(results: Any, name: str) -> dict[str, Any]:
 
 
 def _chosen(results: Any, model: str) -> str:
-    from reports.figures.comparison import ranked
     from reports.scores.evaluation import evaluate
+    from reports.scores.ranking import best_model
 
     if model == BEST:
-        found = ranked(evaluate(results))
-        if not found:
+        found = best_model(evaluate(results))
+        if found is None:
             raise PackageError(f"{results.path}: no model is finished: run it first")
-        return found[0]
+        return found
     if model not in results.models:
         raise PackageError(f"--model {model}: is not in {results.path}; it has {', '.join(results.models)}")
     return model

@@ -17,7 +17,7 @@ from reports.runs.provenance import counted
 from reports.runs.results import Results, ResultsError
 from reports.runs.status import state
 from reports.scores.evaluation import Evaluation
-from reports.scores.ranking import ASKED, primary_metric
+from reports.scores.ranking import COMPARED, primary_metric
 
 MOST_NAMED = 5  # models that a headline names one by one
 FEW = 10  # data sets below which Demšar (2006) expects little of ranks
@@ -69,11 +69,8 @@ def across(
     names = names or [run.data["name"] for run in runs]
     for (one, a), (other, b) in combinations(zip(runs, names, strict=True), 2):
         _check_independent(one, other, same=a == b)
-    whole = [
-        [m for m in each.finished if len(each.parts(m)) == each.results.n_planned and m in runs[0].models]
-        for each in evaluations
-    ]
-    shared = [m for m in whole[0] if all(m in names for names in whole) and (only is None or m in only)]
+    complete = [each.complete for each in evaluations]
+    shared = [m for m in complete[0] if all(m in each for each in complete) and (only is None or m in only)]
     _check_same_models(shared, runs)
     if len(shared) < 2:
         raise ResultsError(
@@ -151,7 +148,7 @@ def summarise_ranks(found: Across) -> list[str]:
 def _unanswered(found: Across) -> str:
     """Say first which of the families that are to be compared has no model in the race, though one was planned."""
     planned = {description["family"] for run in found.runs for description in run.models.values()}
-    absent = [family for family in ASKED if family in planned - set(found.families.values())]
+    absent = [family for family in COMPARED if family in planned - set(found.families.values())]
     return f"Not answered, no {' or '.join(absent)} model finished on every data set: " if absent else ""
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from reports.comparison.significance import resample_groups
 from reports.scores.decision import FloatArray
-from reports.scores.evaluation import Decided, Evaluation, in_order
+from reports.scores.evaluation import Decided, Evaluation, sort_by_image
 from reports.scores.metrics import f1_of_images, losses_of_images
 
 N_RESAMPLES = 1000
@@ -27,12 +27,10 @@ def bootstrap(evaluation: Evaluation, n_resamples: int = N_RESAMPLES) -> Draws:
     groups, seed, task = results.groups, int(results.run["seed"]), results.data["task"]
     weights = None
     out = {}
-    for model in evaluation.finished:
-        if len(evaluation.parts(model)) < results.n_planned:
-            continue
+    for model in evaluation.complete:
         scores = []
         for part in evaluation.pooled(model):
-            rows = in_order(part)
+            rows = sort_by_image(part)
             if weights is None:
                 weights = resample_groups(groups.reindex(rows.image_id).to_numpy(str), n_resamples, seed)
             scores.append(weighted_scores(rows, weights, task))

@@ -16,9 +16,9 @@ import pandas as pd
 
 from reports.comparison.significance import FloatArray, percentile_interval, resample_groups
 from reports.runs.results import Results
-from reports.scores.evaluation import Evaluation
+from reports.scores.evaluation import Evaluation, sort_by_image
 from reports.scores.metrics import f1_of_images
-from reports.scores.ranking import primary_metric
+from reports.scores.ranking import ordered, primary_metric
 
 N_RESAMPLES = 1000
 
@@ -133,10 +133,8 @@ class Crossing:
 
 def crossing(found: Sequence[Curve], alpha: float = 0.05) -> Crossing | None:
     """Where the best deep model overtakes the best classical one, both those that are best at the largest size; None without both."""
-    best: dict[str, Curve] = {}
-    for curve in found:
-        if curve.family not in best or curve.score[-1] > best[curve.family].score[-1]:
-            best[curve.family] = curve
+    best_first = ordered({k: float(curve.score[-1]) for k, curve in enumerate(found)})
+    best = {found[k].family: found[k] for k in reversed(best_first)}
     classical, deep = best.get("classical"), best.get("deep")
     if classical is None or deep is None or not np.array_equal(classical.shares, deep.shares):
         return None
@@ -206,17 +204,14 @@ def _drawn_scores(evaluation: Evaluation, n_resamples: int) -> dict[str, tuple[f
     cells = np.random.default_rng(seed).multinomial(len(keys), np.full(len(keys), 1 / len(keys)), size=n_resamples)
     weights: dict[tuple[int, int], FloatArray] = {}
     found = {}
-    for model in evaluation.finished:
-        if len(evaluation.parts(model)) < results.n_planned:
-            continue
+    for model in evaluation.complete:
         means, drawn = [], []
         for k, key in enumerate(keys):
-            part = evaluation.test_parts[(model, *key)]
-            order = np.argsort(part.image_id)
+            part = sort_by_image(evaluation.test_parts[(model, *key)])
             if key not in weights:
-                groups = results.groups.reindex(part.image_id[order]).to_numpy(str)
+                groups = results.groups.reindex(part.image_id).to_numpy(str)
                 weights[key] = resample_groups(groups, n_resamples, seed + k + 1)
-            scores = value(part.truth, part.decided)[order].astype(float)
+            scores = value(part.truth, part.decided).astype(float)
             means.append(scores.mean())
             drawn.append(weights[key] @ scores / np.maximum(weights[key].sum(axis=1), 1))
         found[model] = (float(np.mean(means)), (cells * np.stack(drawn, axis=1)).sum(axis=1) / len(keys))

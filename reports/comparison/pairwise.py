@@ -14,6 +14,7 @@ from reports.comparison.significance import bayesian_t_test, corrected_t_test, h
 from reports.runs.results import ResultsError
 from reports.scores.evaluation import Evaluation
 from reports.scores.metrics import LOWER_IS_BETTER, METRICS
+from reports.scores.ranking import best_model
 
 COLUMNS = (
     *(
@@ -92,16 +93,6 @@ def pairwise(evaluation: Evaluation, draws: Draws, settings: TestSettings) -> pd
             )
     table = pd.DataFrame(rows, columns=[c for c in COLUMNS if not c.startswith("p_holm")])
     return _adjusted(table, evaluation, settings)[list(COLUMNS)]
-
-
-def best_model(evaluation: Evaluation, metric: str) -> str | None:
-    """The finished model with the best mean over its folds; those with all folds come first, the earlier one of equals."""
-    means = evaluation.scores.groupby("model")[metric].mean().reindex(evaluation.finished).dropna()
-    whole = [m for m in means.index if len(evaluation.parts(m)) == evaluation.results.n_planned]
-    means = means.loc[whole] if whole else means
-    if means.empty:
-        return None
-    return str((means * (-1 if metric in LOWER_IS_BETTER else 1)).idxmax())
 
 
 def against(table: pd.DataFrame, model: str, metric: str) -> pd.DataFrame:
@@ -190,7 +181,8 @@ def _drawn(a: str, b: str, metric: str, draws: Draws, settings: TestSettings) ->
 def _adjusted(table: pd.DataFrame, evaluation: Evaluation, settings: TestSettings) -> pd.DataFrame:
     """Add the p values that are adjusted within each metric: over all pairs, those with the best, those with the reference."""
     table = table.assign(p_holm=math.nan, p_holm_best=math.nan, p_holm_reference=math.nan)
-    for metric, rows in table.groupby("metric"):
+    for name, rows in table.groupby("metric"):
+        metric = str(name)
         families = {"p_holm": rows.index}
         for column, model in (
             ("p_holm_best", best_model(evaluation, metric)),

@@ -5,12 +5,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from reports.comparison.pairwise import TestSettings
 from reports.comparison.significance import corrected_t_test
 from reports.runs.results import Results
-from reports.scores.evaluation import Evaluation
+from reports.scores.evaluation import Decided, Evaluation, sort_by_image
 from reports.scores.ranking import primary_metric
 
 _IDENTITY = ("run_id", "created", "command", "schema", "notes", "pixels")  # differ by nature, or follow from the rest
@@ -82,11 +83,9 @@ def _paired(
     return {"p": test.p, "low": test.low, "high": test.high, "same": sum(same) / len(same)}
 
 
-def _identical(one: Any, other: Any) -> bool:
-    order, another = one.image_id.argsort(), other.image_id.argsort()
-    return (one.image_id[order] == other.image_id[another]).all() and (
-        one.probability[order] == other.probability[another]
-    ).all()
+def _identical(one: Decided, other: Decided) -> bool:
+    one, other = sort_by_image(one), sort_by_image(other)
+    return np.array_equal(one.image_id, other.image_id) and np.array_equal(one.probability, other.probability)
 
 
 def _described(results: Results, lone: set[str]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from reports.figures.theme import ROW_HEIGHT, chooser, family_color, heat_map, i
 from reports.scores.evaluation import Evaluation
 from reports.scores.metrics import METRICS
 from reports.scores.naming import title
-from reports.scores.ranking import primary_metric
+from reports.scores.ranking import primary_metric, ranked
 from reports.tables.run_tables import per_class
 
 
@@ -49,9 +49,3 @@ def class_f1(evaluation: Evaluation) -> alt.LayerChart:
     y = alt.Y("model:N", sort=order, title=None, axis=alt.Axis(ticks=False))
     tooltip = ["model:N", "class:N", alt.Tooltip("f1:Q", format=".4f"), "n_images:Q", "n_groups:Q"]
     return heat_map(inline(table), x, y, "f1", "text", tooltip, len(order))
-
-
-def ranked(evaluation: Evaluation) -> list[str]:
-    """Models with finished cells, the best first."""
-    means = evaluation.scores.groupby("model", sort=False)[primary_metric(evaluation.results)].mean()
-    return means.sort_values(ascending=False, kind="stable").index.tolist()

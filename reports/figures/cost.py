@@ -2,10 +2,10 @@
 
 import altair as alt
 
-from reports.figures.comparison import ranked
 from reports.figures.theme import ROW_HEIGHT, family_color, inline
 from reports.runs.costs import STAGES, stage_times
 from reports.scores.evaluation import Evaluation
+from reports.scores.ranking import ranked
 
 
 def timing(evaluation: Evaluation) -> alt.LayerChart:

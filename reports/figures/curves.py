@@ -3,10 +3,10 @@
 import altair as alt
 import pandas as pd
 
-from reports.figures.comparison import ranked
 from reports.figures.theme import chooser, family_color, inline
 from reports.scores.curves import ALL_CLASSES, GRID, Curve, bands, operating_rates, precision_recall, roc
 from reports.scores.evaluation import Evaluation
+from reports.scores.ranking import ranked
 
 
 def roc_chart(evaluation: Evaluation) -> alt.LayerChart:

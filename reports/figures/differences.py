@@ -4,11 +4,10 @@ import altair as alt
 import pandas as pd
 
 from reports.comparison.pairwise import TestSettings, against
-from reports.figures.comparison import ranked
 from reports.figures.theme import chooser, heat_map, inline
 from reports.scores.evaluation import Evaluation
 from reports.scores.naming import SHOWN, title
-from reports.scores.ranking import primary_metric
+from reports.scores.ranking import primary_metric, ranked
 
 KEPT = ("mean_difference", "p", "p_holm", "ci_low", "ci_high", "p_worse", "p_equal", "p_better")
 

@@ -3,10 +3,10 @@
 import altair as alt
 import pandas as pd
 
-from reports.figures.comparison import ranked
 from reports.figures.theme import chooser, family_color, inline
 from reports.scores.calibration import VERSIONS, reliability
 from reports.scores.evaluation import Evaluation
+from reports.scores.ranking import ranked
 
 
 def reliability_diagram(evaluation: Evaluation) -> alt.LayerChart:

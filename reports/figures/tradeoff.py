@@ -4,12 +4,11 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from reports.figures.comparison import ranked
 from reports.figures.theme import chooser, family_color, inline
 from reports.runs.costs import model_costs, pareto_front
 from reports.scores.evaluation import Evaluation
 from reports.scores.naming import title
-from reports.scores.ranking import primary_metric
+from reports.scores.ranking import primary_metric, ranked
 
 COSTS = {
     "latency_ms": "Encode + predict (ms per image)",

@@ -11,8 +11,9 @@ from reports.runs.costs import SPREAD_LIMIT, done_cells
 from reports.runs.provenance import counted
 from reports.runs.results import Results
 from reports.runs.tuning import summarise_tuning
+from reports.scores.evaluation import Evaluation
 from reports.scores.naming import quantity
-from reports.scores.ranking import ASKED, primary_metric
+from reports.scores.ranking import COMPARED, competing, primary_metric
 from reports.tables.run_tables import rare_classes
 from reports.tables.summary import Row, mean_sd
 
@@ -44,25 +45,23 @@ class Headline:
     contenders: tuple[Contender, ...]
 
 
-def headline(tables: dict[str, pd.DataFrame], results: Results, settings: TestSettings) -> Headline:
+def headline(evaluation: Evaluation, tables: dict[str, pd.DataFrame], settings: TestSettings) -> Headline:
     """Say who wins, by how much and how sure that is, from the summary and the comparisons in `reports.tables.run_tables.all_tables`.
 
-    Models with all their cells compete; where there are none, those with some.
+    Which models compete and which is the best is decided by `reports.scores.ranking`.
     """
-    table, pairs = tables["summary"], tables["pairwise"]
+    results, table, pairs = evaluation.results, tables["summary"], tables["pairwise"]
     if "mcnemar" in tables:
         pairs = with_mcnemar(pairs, tables["mcnemar"], primary_metric(results))
     metric = f"{primary_metric(results)}_mean"
-    scored = table[table[metric].notna()]
-    complete = scored[scored["status"] == "done"]
-    ranking = (complete if len(complete) else scored).sort_values(metric, ascending=False, kind="stable")
-    field = ranking.to_dict("records")
+    rows = {row["model"]: row for row in table.to_dict("records")}
+    field = [rows[model] for model in competing(evaluation)]
     if not field:
         return Headline("No model has a result yet", ("Run the same `bench run` again to go on.", *_open(table)), ())
     best = field[0]
     of_family = {row["family"]: row for row in reversed(field)}
     absent = [family for family in ROLES if family in set(table["family"]) - set(of_family)]
-    unanswered = [family for family in ASKED if family in absent]
+    unanswered = [family for family in COMPARED if family in absent]
     contenders = tuple(
         _contender(of_family[family], results, wins=of_family[family] is best and not unanswered)
         if family in of_family

@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from reports.figures.confusion import confused
 from reports.runs.results import thumbnails
+from reports.scores.confusion import images_behind
 from reports.scores.evaluation import Evaluation
 
 MAX_BYTES = 2_500_000  # of all small pictures together; base64 adds a third
@@ -33,7 +33,7 @@ def album(evaluation: Evaluation, first: Iterable[str]) -> dict[str, Any]:
         how many, indices into images].
     """
     results = evaluation.results
-    cells = {model: confused(evaluation, model) for model in evaluation.finished}
+    cells = {model: images_behind(evaluation, model) for model in evaluation.finished}
     wrong = pd.Series(
         [image for of_model in cells.values() for true, said, ids in of_model if true != said for image in ids],
         dtype=object,

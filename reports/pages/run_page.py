@@ -8,7 +8,6 @@ import pandas as pd
 from reports.citation.bibliography import bibtex
 from reports.comparison.learning import crossing, curves, has_shares, summarise_crossing
 from reports.comparison.pairwise import TestSettings
-from reports.figures.comparison import ranked
 from reports.figures.gallery import Figure
 from reports.pages.explanations import explanations_section
 from reports.pages.final_test import held_out_section
@@ -20,7 +19,7 @@ from reports.runs.results import Results, Sample
 from reports.scores.calibration import calibration_as_text
 from reports.scores.evaluation import Evaluation
 from reports.scores.naming import title
-from reports.scores.ranking import primary_metric
+from reports.scores.ranking import best_model, primary_metric
 from reports.scores.thresholds import rules_as_text
 from reports.tables.datacard import data_card
 from reports.tables.export import plain
@@ -62,7 +61,7 @@ def html(
         data=results.data,
         caption=caption(results),
         groups=groups_in_words(results),
-        headline=headline(tables, results, settings),
+        headline=headline(evaluation, tables, settings),
         remarks=_learned(evaluation, settings) + remarks(tables["summary"], results),
         held_out=held_out_section(results, settings.alpha) if results.held_out else None,
         explained=explanations_section(results),
@@ -81,7 +80,7 @@ def html(
         weights=[weights_in_words(each) for each in pretrained(results)],
         bibtex=bibtex(results),
         failures=_records(results.cells[results.cells["traceback"].notna()]),
-        best=next(iter(ranked(evaluation)), ""),
+        best=best_model(evaluation) or "",
         per_class=_texts(tables["per_class"]),
         samples=[_sample(sample) for sample in results.samples[:MAX_SAMPLES]],
         digest_length=DIGEST_LENGTH,

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from reports.scores.decision import BoolArray, FloatArray
-from reports.scores.evaluation import Evaluation, in_order
+from reports.scores.evaluation import Evaluation, sort_by_image
 from reports.scores.metrics import f1_of_images
 
 SUSPECT_COLUMNS = (
@@ -109,14 +109,10 @@ def hardest(evaluation: Evaluation) -> pd.DataFrame:
 def _votes(evaluation: Evaluation) -> _Votes | None:
     """Gather the test predictions of every model that has all its cells and looks at the image; None without such a model."""
     results = evaluation.results
-    judges = [
-        m
-        for m in evaluation.finished
-        if results.models[m]["family"] != "dummy" and len(evaluation.parts(m)) == results.n_planned
-    ]
+    judges = [m for m in evaluation.complete if results.models[m]["family"] != "dummy"]
     if not judges:
         return None
-    pooled = [[in_order(part) for part in evaluation.pooled(model)] for model in judges]  # judges, then repeats
+    pooled = [[sort_by_image(part) for part in evaluation.pooled(model)] for model in judges]  # judges, then repeats
     first = pooled[0][0]  # every model has tested the same images
     return _Votes(
         first.image_id,

@@ -10,6 +10,7 @@ import pandas as pd
 from reports.comparison.final_test import held_out_table
 from reports.comparison.learning import all_right
 from reports.scores.metrics import f1_of_images
+from reports.scores.ranking import ordered
 from reports.studies.runs import StudyResults, StudyRun
 
 AWAY_COLUMNS = [
@@ -73,7 +74,7 @@ def summarise_external_validation(away: pd.DataFrame) -> list[str]:
     """The best model on each data set that was left out, and what it lost."""
     lines = []
     for (tested, trained), rows in away.groupby(["tested_on", "trained_on"], sort=False):
-        best = rows.loc[rows["away"].idxmax()]
+        best = rows.iloc[ordered(dict(enumerate(rows["away"])))[0]]
         lost = "" if math.isnan(best["drop"]) else f"; trained there it has {best['at_home']:.3f}"
         lines.append(
             f"Trained on {trained}, tested on {tested}: {best['model']} does best, {best['away']:.3f} "

@@ -50,12 +50,8 @@ class StudyRun:
     @property
     def models(self) -> list[str]:
         """Models that are trained on all patients of the training part, with all cells done."""
-        recipes, planned = self.results.models, self.results.n_planned
-        return [
-            name
-            for name in self.evaluation.finished
-            if recipes[name].get("train_share", 1) == 1 and len(self.evaluation.parts(name)) == planned
-        ]
+        recipes = self.results.models
+        return [name for name in self.evaluation.complete if recipes[name].get("train_share", 1) == 1]
 
     def folds(self, model: str, metric: str) -> pd.Series:
         """A metric of each cell of a model, indexed by repeat and fold."""
@@ -179,9 +175,10 @@ def ranks(study: StudyResults, alpha: float) -> tuple[list[Across], list[str]]:
 
 def summarise_unfinished(study: StudyResults) -> list[str]:
     """What is not there yet."""
-    open_: list[str] = [
-        f"{run.name} ({', '.join(lacking)})"
-        for run in study.runs
-        if (lacking := [m for m in run.results.models if len(run.evaluation.parts(m)) < run.results.n_planned])
-    ]
-    return [f"Not finished, and left out: {'; '.join([*open_, *study.absent])}."] if open_ or study.absent else []
+    unfinished = []
+    for run in study.runs:
+        complete = run.evaluation.complete
+        if lacking := [model for model in run.results.models if model not in complete]:
+            unfinished.append(f"{run.name} ({', '.join(lacking)})")
+    names = [*unfinished, *study.absent]
+    return [f"Not finished, and left out: {'; '.join(names)}."] if names else []

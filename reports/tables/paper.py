@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from reports.comparison.fixed_test import has_one_test_set, with_mcnemar
-from reports.comparison.pairwise import TestSettings, against, best_model, pairs_as_text
+from reports.comparison.pairwise import TestSettings, against, pairs_as_text
 from reports.runs.provenance import caption, counted
 from reports.runs.results import Results
 from reports.scores.evaluation import Evaluation
 from reports.scores.naming import quantity, title
-from reports.scores.ranking import primary_metric
+from reports.scores.ranking import best_model, primary_metric
 from reports.tables.export import BEST, TIED, plain
 from reports.tables.summary import mean_sd
 
@@ -52,7 +52,7 @@ def paper_tables(
     yield _pairwise(results, tables, settings)
     per_class = tables["per_class"]
     if len(per_class):
-        best = best_model(evaluation, primary_metric(results))
+        best = best_model(evaluation)
         rows = per_class[per_class["model"] == best].drop(columns="model")
         kept = ["class", "n_images", "n_groups", "precision", "recall", "f1", "roc_auc", "average_precision"]
         text = plain(rows[kept]).rename(

@@ -16,7 +16,7 @@ from reports.comparison.fixed_test import mcnemar_table
 from reports.comparison.pairwise import TestSettings
 from reports.pages.headline import headline
 from reports.runs.results import load
-from reports.scores.evaluation import evaluate, in_order
+from reports.scores.evaluation import evaluate, sort_by_image
 from reports.tables.paper import paper_tables
 from reports.tables.run_tables import all_tables
 from reports.tables.verification import check_table
@@ -41,7 +41,7 @@ def one(make_run: Callable[..., Path]) -> Path:
 def test_mcnemar_counts_the_images_that_only_one_gets_right(one: Path) -> None:
     evaluation = evaluate(load(one))
     table = mcnemar_table(evaluation).set_index(["model_a", "model_b"])
-    a, b = (in_order(evaluation.parts(model)[0]) for model in ("hog-svm", "efficientnet-finetune"))
+    a, b = (sort_by_image(evaluation.parts(model)[0]) for model in ("hog-svm", "efficientnet-finetune"))
     right_a, right_b = ((part.truth == part.decided).all(axis=1) for part in (a, b))
     row = table.loc[("hog-svm", "efficientnet-finetune")]
     assert (row["only_a"], row["only_b"]) == ((right_a & ~right_b).sum(), (right_b & ~right_a).sum())
@@ -55,7 +55,7 @@ def test_words_tables_and_methods_speak_of_one_test_set(one: Path) -> None:
     evaluation = evaluate(results)
     tables = all_tables(evaluation)
     n = int((results.splits["part"] == "test").sum())
-    said = headline(tables, results, TestSettings())
+    said = headline(evaluate(results), tables, TestSettings())
     assert "p\u00a0" in said.sentence
     assert any(f"On {n} images" in line for line in said.details)
     assert "McNemar" in said.details[-1]

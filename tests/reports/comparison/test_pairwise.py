@@ -10,12 +10,13 @@ import pytest
 from scipy import stats
 
 from bench.cli import invoke
-from reports.comparison.pairwise import TestSettings, against, best_model
+from reports.comparison.pairwise import TestSettings, against
 from reports.pages.headline import headline
 from reports.pages.report import write
 from reports.runs.results import Results, load
 from reports.scores.evaluation import evaluate
 from reports.scores.metrics import LOWER_IS_BETTER, METRICS
+from reports.scores.ranking import best_model
 from reports.tables.run_tables import all_tables
 
 COLUMNS = [
@@ -107,7 +108,7 @@ def test_the_words_claim_what_the_numbers_bear(make_run: Callable[..., Path]) ->
     }
     results = load(make_run("multiclass", classes=("Hand", "Knee", "Chest"), models=models, n_images=900, folds=5))
     tables = all_tables(evaluate(results), TestSettings(reference="hog-svm"))
-    said = headline(tables, results, TestSettings(reference="hog-svm"))
+    said = headline(evaluate(results), tables, TestSettings(reference="hog-svm"))
     text = " ".join([said.sentence, *said.details]).replace("\u00a0", " ")
     assert said.sentence.startswith("Deep is better than classical by 0.")
     best = max(("efficientnet-probe", "efficientnet-finetune"), key=lambda m: f"Best is {m} " in text)
@@ -123,7 +124,7 @@ def test_one_fold_or_one_model_is_no_test(make_run: Callable[..., Path]) -> None
     results = load(make_run("multiclass", models={"hog-svm": ("classical", 1.0)}))
     tables = all_tables(evaluate(results))
     assert len(tables["pairwise"]) == 0
-    assert "No test can be made" in headline(tables, results, TestSettings()).details[-1]
+    assert "No test can be made" in headline(evaluate(results), tables, TestSettings()).details[-1]
     write(results, html=True, csv=True, md=True, latex=True)
 
 

@@ -14,12 +14,12 @@ import pytest
 import vl_convert
 
 from reports.comparison.pairwise import TestSettings
-from reports.figures.confusion import confusion_counts, error_counts
 from reports.figures.gallery import gallery
 from reports.figures.theme import inline
 from reports.pages.offline import script_json
 from reports.pages.run_page import html
 from reports.runs.results import Results, load
+from reports.scores.confusion import confusion_counts, error_counts
 from reports.scores.curves import GRID, precision_recall, roc
 from reports.scores.evaluation import Decided, Evaluation, evaluate
 from reports.tables.run_tables import all_tables

@@ -250,7 +250,7 @@ def test_a_report_written_twice_is_the_same_bytes(results: Results) -> None:
 
 def test_the_headline_compares_the_best_of_each_family(results: Results) -> None:
     tables = all_tables(evaluate(results))
-    said = headline(tables, results, TestSettings())
+    said = headline(evaluate(results), tables, TestSettings())
     assert [each.family for each in said.contenders] == ["classical", "deep", "fusion", "dummy"]
     assert said.contenders[0].model == "hog-svm"
     assert sum(each.wins for each in said.contenders) == 1
@@ -262,7 +262,7 @@ def test_the_headline_compares_the_best_of_each_family(results: Results) -> None
 def test_a_planned_family_without_a_result_is_not_passed_over(make_run: Callable[..., Path]) -> None:
     run = make_run(models={"prior": ("dummy", 0.0), "hog-svm": ("classical", 1.6), "resnet18-finetune": ("deep", 0.0)})
     results = load(run)
-    said = headline(all_tables(evaluate(results)), results, TestSettings())
+    said = headline(evaluation := evaluate(results), all_tables(evaluation), TestSettings())
     assert said.sentence == "Not answered: no deep model ran"
     assert said.details[0].startswith("Skipped: resnet18-finetune: ")
     deep = next(each for each in said.contenders if each.family == "deep")
@@ -272,7 +272,7 @@ def test_a_planned_family_without_a_result_is_not_passed_over(make_run: Callable
 
 def test_models_of_one_family_alone_are_not_called_a_winner(make_run: Callable[..., Path]) -> None:
     results = load(make_run(models={"prior": ("dummy", 0.0), "hog-svm": ("classical", 1.6)}))
-    said = headline(all_tables(evaluate(results)), results, TestSettings())
+    said = headline(evaluation := evaluate(results), all_tables(evaluation), TestSettings())
     assert said.sentence.startswith("hog-svm is ahead of the classical models that were run: ")
 
 
@@ -311,7 +311,7 @@ def test_a_run_without_cells_still_has_every_table(make_run: Callable[..., Path]
     assert set(tables["cells"]["reason"]) == {""}
     assert list(tables["summary"].columns) == SUMMARY_COLUMNS
     assert set(as_text(tables["summary"], columns(results))["F1 per image"]) == {"–"}
-    assert headline(tables, results, TestSettings()).sentence == "No model has a result yet"
+    assert headline(evaluate(results), tables, TestSettings()).sentence == "No model has a result yet"
     assert len(write(results, html=True, csv=True, md=True, latex=True)) == 26
 
 
