@@ -8,7 +8,7 @@ from reports.scores.evaluation import Evaluation
 from reports.scores.metrics import METRICS
 from reports.scores.naming import title
 from reports.scores.ranking import primary_metric, ranked
-from reports.tables.run_tables import per_class
+from reports.tables.per_class import per_class
 
 
 def comparison(evaluation: Evaluation) -> alt.LayerChart:

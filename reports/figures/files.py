@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 
 import vl_convert
 
-from reports.figures.gallery import Figure
+from reports.figures.figure import Figure
 from reports.runs.results import ResultsError
 from reports.tables.export import markdown_escaped
 

@@ -7,8 +7,8 @@ import pandas as pd
 
 from reports.comparison.across import Across, across, ranks_table, summarise_ranks
 from reports.comparison.pairwise import TestSettings
+from reports.figures.figure import Figure
 from reports.figures.files import figure_files
-from reports.figures.gallery import Figure
 from reports.figures.ranks import critical_differences, scores_by_data_set
 from reports.pages.offline import render
 from reports.pages.write import write_whole

@@ -14,7 +14,7 @@ from reports.runs.tuning import summarise_tuning
 from reports.scores.evaluation import Evaluation
 from reports.scores.naming import quantity
 from reports.scores.ranking import COMPARED, competing, primary_metric
-from reports.tables.run_tables import rare_classes
+from reports.tables.balance import rare_classes
 from reports.tables.summary import Row, mean_sd
 
 ROLES = {"classical": "Best classical", "deep": "Best deep", "fusion": "Best fusion", "dummy": "Dummy"}

@@ -12,12 +12,12 @@ from typing import Any
 import vl_convert
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from reports.figures.gallery import Figure
+from reports.figures.figure import Figure
 
-NO_ALBUM: dict[str, Any] = {"images": [], "cells": {}}
+NO_GALLERY: dict[str, Any] = {"images": [], "cells": {}}
 
 
-def render(template: str, figures: Iterable[Figure], album: dict[str, Any] = NO_ALBUM, **values: Any) -> str:
+def render(template: str, figures: Iterable[Figure], gallery: dict[str, Any] = NO_GALLERY, **values: Any) -> str:
     """Fill a template with values, charts and small pictures.
 
     Returns
@@ -26,7 +26,7 @@ def render(template: str, figures: Iterable[Figure], album: dict[str, Any] = NO_
         A page that a browser shows from a file, under a content security policy that allows its own scripts alone.
     """
     charts = [_chart(figure) for figure in figures]
-    constants = f"const CHARTS = {script_json(charts)}, ALBUM = {script_json(album)};"
+    constants = f"const CHARTS = {script_json(charts)}, GALLERY = {script_json(gallery)};"
     scripts = [*([_bundle()] if charts else []), constants, _file("report.js")]
     style = _file("report.css")
     page = _environment().get_template(template)

@@ -8,7 +8,7 @@ from reports.citation.bibliography import bibtex
 from reports.citation.checklist import checklist
 from reports.comparison.pairwise import TestSettings
 from reports.figures.files import figure_files
-from reports.figures.gallery import gallery
+from reports.figures.run_figures import all_figures
 from reports.pages.run_page import html as html_text
 from reports.pages.write import write_whole
 from reports.runs.provenance import caption
@@ -41,7 +41,7 @@ def write(
     settings = settings or TestSettings()
     tables = all_tables(evaluation, settings)
     folder = results.path / "report"
-    drawn = list(gallery(evaluation, tables["pairwise"], settings)) if html or figures else []
+    drawn = list(all_figures(evaluation, tables["pairwise"], settings)) if html or figures else []
     texts: dict[Path, str | bytes] = {}
     if html:
         texts[folder / "report.html"] = html_text(evaluation, tables, drawn, settings)

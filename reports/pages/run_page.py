@@ -8,12 +8,12 @@ import pandas as pd
 from reports.citation.bibliography import bibtex
 from reports.comparison.learning import crossing, curves, has_shares, summarise_crossing
 from reports.comparison.pairwise import TestSettings
-from reports.figures.gallery import Figure
+from reports.figures.figure import Figure
 from reports.pages.explanations import explanations_section
 from reports.pages.final_test import held_out_section
 from reports.pages.headline import headline, remarks
 from reports.pages.offline import render
-from reports.pages.pictures import album, png_uri
+from reports.pages.pictures import gallery, png_uri
 from reports.runs.provenance import DIGEST_LENGTH, caption, groups_in_words, pretrained, weights_in_words
 from reports.runs.results import Results, Sample
 from reports.scores.calibration import calibration_as_text
@@ -39,7 +39,7 @@ def html(
     tables : dict
         Every table of `reports.tables.run_tables.all_tables`.
     figures : sequence of Figure
-        Those of `reports.figures.gallery.gallery`.
+        Those of `reports.figures.run_figures.all_figures`.
     settings : TestSettings
         That they were made with.
 
@@ -51,7 +51,7 @@ def html(
     results = evaluation.results
     suspected, hard = tables["suspects"], tables["hardest"]
     shown_suspects, shown_hard = suspected.head(MAX_SUSPECTS), hard[~hard["suspect"].astype(bool)].head(MAX_HARD)
-    pictures = album(evaluation, [*shown_suspects["image_id"], *shown_hard["image_id"]])
+    pictures = gallery(evaluation, [*shown_suspects["image_id"], *shown_hard["image_id"]])
     return render(
         "report.html.j2",
         figures,

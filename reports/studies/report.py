@@ -11,8 +11,8 @@ import pandas as pd
 from reports.comparison.across import Across, ranks_table, summarise_ranks
 from reports.comparison.learning import crossing, curve_table, curves, has_shares, summarise_crossing
 from reports.comparison.pairwise import TestSettings
+from reports.figures.figure import Figure
 from reports.figures.files import figure_files
-from reports.figures.gallery import Figure
 from reports.figures.patients import score_over_patients, with_last
 from reports.figures.ranks import critical_differences, scores_by_data_set
 from reports.figures.study import away_chart, effects_chart

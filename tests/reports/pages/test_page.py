@@ -14,7 +14,7 @@ import pytest
 import vl_convert
 
 from reports.comparison.pairwise import TestSettings
-from reports.figures.gallery import gallery
+from reports.figures.run_figures import all_figures
 from reports.figures.theme import inline
 from reports.pages.offline import script_json
 from reports.pages.run_page import html
@@ -33,7 +33,7 @@ def page(make_run: Callable[..., Path]) -> str:
 
 def _html(evaluation: Evaluation) -> str:
     tables = all_tables(evaluation)
-    return html(evaluation, tables, list(gallery(evaluation, tables["pairwise"], TestSettings())), TestSettings())
+    return html(evaluation, tables, list(all_figures(evaluation, tables["pairwise"], TestSettings())), TestSettings())
 
 
 class Outline(HTMLParser):
@@ -52,7 +52,7 @@ class Outline(HTMLParser):
 
 def test_every_figure_is_drawn_by_vega(results: Results) -> None:
     evaluation = evaluate(results)
-    for figure in gallery(evaluation, all_tables(evaluation)["pairwise"], TestSettings()):
+    for figure in all_figures(evaluation, all_tables(evaluation)["pairwise"], TestSettings()):
         svg = vl_convert.vegalite_to_svg(figure.chart.properties(width=500).to_json())
         assert svg.count("<path") > 5, figure.name
 

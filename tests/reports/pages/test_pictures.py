@@ -1,4 +1,4 @@
-"""The album holds the telling pictures first, within its room, and nothing that is no picture."""
+"""The gallery holds the telling pictures first, within its room, and nothing that is no picture."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -36,12 +36,12 @@ def test_pictures_that_are_asked_for_come_first_and_the_room_is_kept(
     results: Results, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     evaluation = evaluate(results)
-    whole = pictures.album(evaluation, ["image-0100", "image-0007"])
+    whole = pictures.gallery(evaluation, ["image-0100", "image-0007"])
     assert [image for image, *_ in whole["images"][:2]] == ["image-0100", "image-0007"]
     assert len(whole["images"]) == 180
     sizes = {image: len(picture) for image, picture in thumbnails(results).items()}
     monkeypatch.setattr(pictures, "MAX_BYTES", sizes["image-0100"] + sizes["image-0007"])
-    few = pictures.album(evaluation, ["image-0100", "image-0007"])
+    few = pictures.gallery(evaluation, ["image-0100", "image-0007"])
     assert [image for image, *_ in few["images"]] == ["image-0100", "image-0007"]
     for model, cells in few["cells"].items():
         assert [n for *_, n, _ in cells] == [len(ids) for *_, ids in images_behind(evaluation, model)]
@@ -59,4 +59,4 @@ def test_what_is_no_webp_file_is_left_out_and_a_damaged_table_is_named(make_run:
         thumbnails(load(run))
     (run / "thumbnails.parquet").unlink()
     assert thumbnails(load(run)) == {}
-    assert pictures.album(evaluate(load(run)), ["image-0001"])["images"] == []
+    assert pictures.gallery(evaluate(load(run)), ["image-0001"])["images"] == []

@@ -12,7 +12,7 @@ import pytest
 
 from bench.export.export import _chosen
 from reports.comparison.pairwise import TestSettings
-from reports.figures.gallery import gallery
+from reports.figures.run_figures import all_figures
 from reports.pages.headline import headline
 from reports.pages.run_page import html
 from reports.runs.results import load
@@ -49,7 +49,7 @@ def named_best(evaluation: Evaluation) -> Iterator[tuple[str, str]]:
     with_best = pairs[(pairs["metric"] == metric) & pairs["p_holm_best"].notna()]
     sides = with_best[["model_a", "model_b"]].to_numpy().tolist()
     yield "pairwise.csv", set.intersection(*map(set, sides)).pop()
-    figures = list(gallery(evaluation, pairs, settings))
+    figures = list(all_figures(evaluation, pairs, settings))
     for figure in figures:
         if "Model" in figure.chosen and figure.name != "learning":  # which begins with the first that has epochs
             yield figure.name, figure.chosen["Model"]

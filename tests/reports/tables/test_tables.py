@@ -24,8 +24,10 @@ from reports.runs.results import Results, load
 from reports.scores.evaluation import evaluate
 from reports.scores.metrics import score
 from reports.scores.naming import quantity
+from reports.tables.balance import fold_balance, rare_classes
 from reports.tables.export import csv_text, latex_text, markdown_text
-from reports.tables.run_tables import all_tables, fold_balance, per_class, rare_classes
+from reports.tables.per_class import per_class
+from reports.tables.run_tables import all_tables
 from reports.tables.summary import as_text, columns, mean_sd, summary
 
 RESTS = ("f1_macro", "balanced_accuracy", "roc_auc_macro", "average_precision_macro", "mcc", "cohen_kappa")

@@ -1,7 +1,6 @@
 """The figures of the report, in their order, each with its title and what it shows in words."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import altair as alt
 import pandas as pd
@@ -15,6 +14,7 @@ from reports.figures.confusion import confusion
 from reports.figures.cost import timing
 from reports.figures.curves import precision_recall_chart, roc_chart
 from reports.figures.differences import differences
+from reports.figures.figure import Figure
 from reports.figures.learning import learning_curves
 from reports.figures.patients import score_over_patients, with_last
 from reports.figures.reliability import reliability_diagram
@@ -87,38 +87,7 @@ TEXTS = {
 CALIBRATED = {"multiclass": "of the most probable class of each image", "multilabel": "of every class of every image"}
 
 
-@dataclass(frozen=True)
-class Figure:
-    """One figure of the report.
-
-    Attributes
-    ----------
-    name : str
-        Identifier in the page.
-    title, text : str
-        What it is, and what its marks mean.
-    chart : alt.LayerChart
-    min_width : int
-        Pixels below which the page scrolls the figure sideways rather than squeeze it.
-    axis : str
-        The channel ("x" or "y") whose meaning the page gives in a list to choose from, so that only a file needs a title there.
-    """
-
-    name: str
-    title: str
-    text: str
-    chart: alt.LayerChart
-    min_width: int
-    axis: str = ""
-
-    @property
-    def chosen(self) -> dict[str, str]:
-        """What the lists of the chart show at first: "Model" -> "hog-svm"."""
-        parameters = self.chart.to_dict().get("params", [])
-        return {each["bind"]["name"].strip(): each["value"] for each in parameters if "bind" in each}
-
-
-def gallery(evaluation: Evaluation, pairs: pd.DataFrame, settings: TestSettings) -> Iterator[Figure]:
+def all_figures(evaluation: Evaluation, pairs: pd.DataFrame, settings: TestSettings) -> Iterator[Figure]:
     """Draw every figure that the run has data for; `pairs` are the comparisons of `reports.comparison.pairwise.pairwise` at `settings`."""
     results = evaluation.results
     noun = results.data.get("group_noun") or "group"
