@@ -161,7 +161,7 @@ def _short(file: str, items: Sequence[Item]) -> str:
 
 
 def _print(record: dict, place: Path) -> None:
-    from reports.pages.explanations import summarise_explanations
+    from reports.tables.explanations import summarise_explanations
 
     for line in summarise_explanations(record):
         out.print(escape(line))

@@ -8,7 +8,7 @@ import pandas as pd
 from reports.comparison.bootstrap import weighted_scores
 from reports.comparison.significance import percentile_interval, resample_groups
 from reports.runs.results import Results
-from reports.scores.decision import apply_rule
+from reports.scores.decision import apply_threshold
 from reports.scores.evaluation import Decided, class_columns
 from reports.scores.metrics import METRICS, score
 from reports.scores.naming import SHOWN, title
@@ -19,7 +19,7 @@ RESAMPLES = 1000
 def decided_part(table: pd.DataFrame, threshold: float | None, results: Results) -> Decided:
     """Predictions of a model on the held-out images after its own decision rule."""
     truth, probability = class_columns(table, results.classes)
-    decided = apply_rule(probability, threshold, results.data["at_least_one"])
+    decided = apply_threshold(probability, threshold, results.data["at_least_one"])
     return Decided(table["image_id"].to_numpy(str), truth, decided, probability)
 
 

@@ -30,11 +30,13 @@ def decide(
     -------
     array of bool, shape (n, n_classes)
     """
-    return apply_rule(probability, learn_threshold(valid_truth, valid_probability, task, at_least_one), at_least_one)
+    return apply_threshold(
+        probability, learn_threshold(valid_truth, valid_probability, task, at_least_one), at_least_one
+    )
 
 
 def learn_threshold(truth: ArrayLike, probability: ArrayLike, task: str, at_least_one: bool) -> float | None:
-    """Learn from a validation part what `apply_rule` needs.
+    """Learn from a validation part what `apply_threshold` needs.
 
     Parameters
     ----------
@@ -51,7 +53,7 @@ def learn_threshold(truth: ArrayLike, probability: ArrayLike, task: str, at_leas
     return None if task == "multiclass" else best_threshold(truth, probability, at_least_one)
 
 
-def apply_rule(probability: ArrayLike, threshold: float | FloatArray | None, at_least_one: bool) -> BoolArray:
+def apply_threshold(probability: ArrayLike, threshold: float | FloatArray | None, at_least_one: bool) -> BoolArray:
     """Decide labels with a threshold that was learned before.
 
     Parameters

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from reports.runs.results import CellKey, Results
-from reports.scores.decision import BoolArray, FloatArray, apply_rule, learn_threshold
+from reports.scores.decision import BoolArray, FloatArray, apply_threshold, learn_threshold
 from reports.scores.metrics import METRICS, RESTS_ON_CLASSES, score
 
 SCORE_COLUMNS = ["model", "repeat", "fold", *METRICS, *(f"{name}_classes" for name in RESTS_ON_CLASSES)]
@@ -80,7 +80,7 @@ def evaluate(results: Results) -> Evaluation:
         truth, probability = matrices(predictions, "test", results.classes)
         threshold = learn_threshold(*matrices(predictions, "valid", results.classes), task, at_least_one)
         thresholds[key] = math.nan if threshold is None else threshold
-        decided = apply_rule(probability, threshold, at_least_one)
+        decided = apply_threshold(probability, threshold, at_least_one)
         image_id = predictions.loc[predictions["part"] == "test", "image_id"].to_numpy()
         part = test_parts[key] = Decided(image_id, truth, decided, probability)
         place = dict(zip(("model", "repeat", "fold"), key, strict=True))

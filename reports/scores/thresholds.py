@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from reports.scores.decision import BoolArray, FloatArray, apply_rule, class_thresholds
+from reports.scores.decision import BoolArray, FloatArray, apply_threshold, class_thresholds
 from reports.scores.evaluation import Evaluation, matrices
 from reports.scores.metrics import accuracy, class_f1, f1_micro, f1_samples, mean_of_defined
 
@@ -97,8 +97,8 @@ def _decided(evaluation: Evaluation) -> Iterator[tuple[tuple, BoolArray, dict[st
         own = class_thresholds(*matrices(results.predictions[key], "valid", results.classes))
         used = np.where(np.isfinite(own), own, evaluation.thresholds[key])
         by_rule = {
-            "half": apply_rule(part.probability, 0.5, at_least_one),
+            "half": apply_threshold(part.probability, 0.5, at_least_one),
             "shared": part.decided,
-            "per_class": apply_rule(part.probability, used, at_least_one),
+            "per_class": apply_threshold(part.probability, used, at_least_one),
         }
         yield key, part.truth, by_rule, own

@@ -8,15 +8,11 @@ from typing import Any
 
 import pytest
 
-from reports.pages.explanations import (
-    by_model,
-    explanations_section,
-    load_explanations,
-    scores_csv,
-    summarise_explanations,
-)
+from reports.pages.explanations import explanations_section
 from reports.pages.report import write
+from reports.runs.explanations import load_explanations
 from reports.runs.results import ResultsError, load
+from reports.tables.explanations import by_model, scores_csv, summarise_explanations
 from tests.reports.conftest import PIXEL
 
 HOSTILE = "<script>alert(1)</script>"

@@ -1,0 +1,75 @@
+"""Scores of the heat maps that ``bench explain`` drew: per image, per model, and in sentences."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from reports.tables.export import csv_text
+
+ALIKE = 0.5  # rank correlation from which on a map of random weights is much the same map
+
+
+def scores(record: dict[str, Any]) -> pd.DataFrame:
+    """A row for each image and model: what the model says, and the map's scores."""
+    rows = [
+        {"image": image["name"], "class": image["class"], "model": model["name"], "method": model["method"]}
+        | {**found, "labels": "|".join(found["labels"])}
+        for image in record["images"]
+        for model, found in zip(record["models"], image["maps"], strict=True)
+    ]
+    return pd.DataFrame(rows)
+
+
+def scores_csv(record: dict[str, Any]) -> str:
+    """Write `scores` as CSV."""
+    return csv_text(scores(record))
+
+
+def by_model(record: dict[str, Any]) -> pd.DataFrame:
+    """Means over the images for each model, and on how many images its map beats the random ones."""
+    rows = []
+    for name, part in scores(record).groupby("model", sort=False):
+        row: dict[str, Any] = {"model": name, "method": part["method"].iloc[0], "n": len(part)}
+        for kind in ("deletion", "insertion", "deletion_random", "insertion_random"):
+            row[kind] = part[kind].mean()
+        row["deletion_better"] = int((part["deletion"] < part["deletion_random"]).sum())
+        row["insertion_better"] = int((part["insertion"] > part["insertion_random"]).sum())
+        row["empty"] = int(part["empty"].sum())
+        for kind in ("random_head", "random_whole"):
+            row[kind] = part[kind].astype(float).mean()
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def summarise_explanations(record: dict[str, Any]) -> list[str]:
+    """Say of each model, in a sentence or two, whether its maps can be believed."""
+    return [_summary(row) for row in by_model(record).to_dict("records")]
+
+
+def _summary(row: dict[str, Any]) -> str:
+    n = row["n"]
+    if row["empty"] == n:
+        return f"{row['model']}: nothing in the images speaks for the class; there is no map to read."
+    better = f"on {row['deletion_better']} of {n} by deletion and on {row['insertion_better']} of {n} by insertion"
+    areas = (
+        f"deletion {row['deletion']:.2f} against {row['deletion_random']:.2f}, "
+        f"insertion {row['insertion']:.2f} against {row['insertion_random']:.2f}"
+    )
+    alike = np.array([row["random_head"], row["random_whole"]], dtype=float)
+    alike = alike[~np.isnan(alike)]
+    if not len(alike):
+        sanity = "it could not be tested against random weights"
+    elif alike.max() >= ALIKE:
+        sanity = f"random weights give much the same map (rank correlation {correlation_text(alike.max())}): do not read it as what was learned"
+    else:
+        sanity = f"random weights give another map (rank correlation {correlation_text(alike.max())})"
+    lost = [
+        kind for kind, sign in (("deletion", 1), ("insertion", -1)) if sign * (row[kind] - row[f"{kind}_random"]) >= 0
+    ]
+    warning = f" By {' and '.join(lost)} it is no better than random: do not rest on it." if lost else ""
+    return f"{row['model']} ({row['method']}): better than random maps {better} ({areas}); {sanity}.{warning}"
+
+
+def correlation_text(value: float | None) -> str:
+    return "–" if value is None or np.isnan(value) else f"{value:.2f}".replace("-0.00", "0.00").replace("-", "−")
