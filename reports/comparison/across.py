@@ -91,8 +91,8 @@ def across(
     test = friedman_nemenyi(scores.to_numpy(), alpha)
     order = np.argsort(test.ranks, kind="stable")
     scores = scores.iloc[:, order].rename_axis("data set")
-    asked = [m for run in runs for m in run.models if only is None or m in only]
-    left_out = tuple(dict.fromkeys(m for m in asked if m not in shared))
+    requested = [m for run in runs for m in run.models if only is None or m in only]
+    left_out = tuple(dict.fromkeys(m for m in requested if m not in shared))
     families = {model: runs[0].models[model]["family"] for model in scores}
     return Across(metric, scores, families, replace(test, ranks=test.ranks[order]), alpha, left_out, runs)
 

@@ -11,7 +11,7 @@ from reports.runs.results import Results
 from reports.scores.decision import apply_threshold
 from reports.scores.evaluation import Decided, class_columns
 from reports.scores.metrics import METRICS, score
-from reports.scores.naming import SHOWN, title
+from reports.scores.naming import VISIBLE_METRICS, title
 
 RESAMPLES = 1000
 
@@ -36,7 +36,7 @@ def score_table(
     numbers = _numbers(table, threshold, results, alpha)
     return {
         title(metric, results): {kind: _plain(numbers[f"{metric}{end}"]) for kind, end in _ENDS.items()}
-        for metric in SHOWN
+        for metric in VISIBLE_METRICS
         if not pd.isna(numbers[metric])
     }
 

@@ -6,7 +6,7 @@ import pandas as pd
 from reports.comparison.pairwise import TestSettings, against
 from reports.figures.theme import chooser, heat_map, inline
 from reports.scores.evaluation import Evaluation
-from reports.scores.naming import SHOWN, title
+from reports.scores.naming import VISIBLE_METRICS, title
 from reports.scores.ranking import primary_metric, ranked
 
 KEPT = ("mean_difference", "p", "p_holm", "ci_low", "ci_high", "p_worse", "p_equal", "p_better")
@@ -15,7 +15,7 @@ KEPT = ("mean_difference", "p", "p_holm", "ci_low", "ci_high", "p_worse", "p_equ
 def differences(evaluation: Evaluation, pairs: pd.DataFrame, settings: TestSettings) -> alt.LayerChart:
     """Draw the matrix of differences of each metric, row minus column."""
     results, order = evaluation.results, ranked(evaluation)
-    names = {metric: title(metric, results) for metric in SHOWN}
+    names = {metric: title(metric, results) for metric in VISIBLE_METRICS}
     frames = [
         against(pairs, model, metric)[list(KEPT)].rename_axis("against").reset_index().assign(model=model, metric=name)
         for metric, name in names.items()

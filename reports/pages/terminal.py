@@ -12,8 +12,8 @@ from reports.scores.evaluation import evaluate
 from reports.scores.naming import title
 from reports.tables.summary import as_text, columns, summary
 
-SHOWN = ("model", "cells", "f1_samples_mean", "f1_macro_mean", "predict_ms_per_image", "status")
-WIDE = (*SHOWN, "family", "accuracy_mean", "fit_seconds_mean", "roc_auc_macro_mean", "average_precision_macro_mean")
+NARROW = ("model", "cells", "f1_samples_mean", "f1_macro_mean", "predict_ms_per_image", "status")
+WIDE = (*NARROW, "family", "accuracy_mean", "fit_seconds_mean", "roc_auc_macro_mean", "average_precision_macro_mean")
 WIDE_FROM = 150  # columns of a terminal that hold all of them
 TITLES = {
     "fit_seconds_mean": "Fit (s)",
@@ -28,10 +28,10 @@ FAMILY_STYLES = {"classical": "yellow", "deep": "blue", "fusion": "green", "dumm
 def summary_table(results: Results, width: int = 80) -> Table:
     """Build the summary with its caption for a terminal of so many columns; names are shown as they are, never read as markup."""
     numbers = summary(evaluate(results))
-    shown = [column for column in columns(results) if column.key in (WIDE if width >= WIDE_FROM else SHOWN)]
+    visible = [column for column in columns(results) if column.key in (WIDE if width >= WIDE_FROM else NARROW)]
     title = Text(str(results.data.get("title", results.data["name"])))
     table = Table(caption=Text(caption(results)), title=title, box=SIMPLE, padding=(0, 1, 0, 0))
-    for column in shown:
+    for column in visible:
         words = column.key in ("model", "family", "status")
         table.add_column(
             Text(TITLES.get(column.key, column.title)),
@@ -39,7 +39,7 @@ def summary_table(results: Results, width: int = 80) -> Table:
             no_wrap=not words,
             overflow="fold" if words else "ellipsis",  # a name is never cut short
         )
-    for family, row in zip(numbers["family"], as_text(numbers, shown).itertuples(index=False), strict=True):
+    for family, row in zip(numbers["family"], as_text(numbers, visible).itertuples(index=False), strict=True):
         table.add_row(*(Text(text) for text in row), style=FAMILY_STYLES.get(family))
     return table
 

@@ -1,4 +1,4 @@
-"""Can the probabilities be believed? As predicted, and after one temperature that is fitted on the validation part.
+"""Calibration of the probabilities: as predicted, and after temperature scaling fitted on the validation part.
 
 Guo et al. (2017), "On Calibration of Modern Neural Networks", ICML: dividing the logits by one number leaves the order of the classes
 as it is and removes most of the overconfidence of a network. For several labels per image each class has its own logit, and the same
@@ -71,26 +71,33 @@ def calibration(evaluation: Evaluation) -> pd.DataFrame:
 
 
 def reliability(evaluation: Evaluation) -> pd.DataFrame:
-    """Count what came true of what was said, over all test predictions of each model.
+    """Compute the reliability curve of each model over all its test predictions (DeGroot and Fienberg 1983).
+
+    Parameters
+    ----------
+    evaluation : Evaluation
 
     Returns
     -------
     DataFrame
-        model, version (of `VERSIONS`), said (mean probability in a bin), came (share that came true), n (how many); one row for each of
-        the `reports.scores.metrics.BINS` bins that is not empty.
+        model, version (of `VERSIONS`), mean_predicted_probability and fraction_of_positives of a bin, n (its predictions); one row for
+        each of the `reports.scores.metrics.BINS` bins that is not empty.
     """
     task = evaluation.results.data["task"]
-    said: dict[tuple[str, str], list[tuple[FloatArray, FloatArray]]] = {}
+    found: dict[tuple[str, str], list[tuple[FloatArray, FloatArray]]] = {}
     for (model, *_), truth, before, after, _ in _scaled(evaluation):
         for version, probability in zip(VERSIONS, (before, after), strict=True):
-            said.setdefault((model, version), []).append(confidences(truth, probability, task))
+            found.setdefault((model, version), []).append(confidences(truth, probability, task))
     frames = []
-    for (model, version), pairs in said.items():
-        probability, true = (np.concatenate(each) for each in zip(*pairs, strict=True))
+    for (model, version), pairs in found.items():
+        probability, positive = (np.concatenate(each) for each in zip(*pairs, strict=True))
         number = bin_numbers(probability)
         n = np.bincount(number, minlength=BINS)
         filled = np.flatnonzero(n)
-        sums = {"said": np.bincount(number, probability, BINS), "came": np.bincount(number, true, BINS)}
+        sums = {
+            "mean_predicted_probability": np.bincount(number, probability, BINS),
+            "fraction_of_positives": np.bincount(number, positive, BINS),
+        }
         means = {name: total[filled] / n[filled] for name, total in sums.items()}
         frames.append(pd.DataFrame({"model": model, "version": version, **means, "n": n[filled]}))
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()

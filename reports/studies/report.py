@@ -15,13 +15,13 @@ from reports.figures.figure import Figure
 from reports.figures.files import figure_files
 from reports.figures.patients import score_over_patients, with_last
 from reports.figures.ranks import critical_differences, scores_by_data_set
-from reports.figures.study import away_chart, effects_chart
+from reports.figures.study import effects_chart, external_chart
 from reports.pages.offline import render
 from reports.pages.write import write_whole
 from reports.runs.provenance import caption
 from reports.scores.naming import title
 from reports.studies.effects import effects_table, families_table, summarise_effects
-from reports.studies.external import away_table, summarise_external_validation
+from reports.studies.external import external_table, summarise_external_validation
 from reports.studies.runs import StudyResults, load_study, ranks, scores_table, summarise_unfinished
 from reports.studies.seeds import seeds_table, summarise_seeds
 from reports.tables.export import plain, table_files
@@ -40,10 +40,10 @@ NOTES = {
         "Seeds and folds",
         "Standard deviation that another seed and that another fold brings, by a one-way analysis of variance with random effects; interval of the seeds'.",
     ),
-    "away": (
-        "On another data set",
-        "Models trained on the other data sets and tested on one that they never saw, with an interval over draws of its groups. At home: the same model "
-        "trained and tested on folds of that data set.",
+    "external_validation": (
+        "External validation",
+        "Models trained on the other data sets and tested on one that they never saw, with an interval over draws of its groups. Internal: the same "
+        "model trained and tested on folds of that data set, on the same images. Gap: the generalisation gap, internal minus external.",
     ),
     "patients": (
         "How many patients",
@@ -121,7 +121,7 @@ def _tables(study: StudyResults, found: list[Across], settings: TestSettings) ->
         "effects": effects_table(study, settings),
         "families": families_table(study, settings),
         "seeds": seeds_table(study, settings.alpha),
-        "away": away_table(study, settings.alpha),
+        "external_validation": external_table(study, settings.alpha),
         "patients": pd.concat(learned, ignore_index=True) if learned else pd.DataFrame(),
         "ranks": pd.concat([ranks_table(each).assign(suite=each.runs[0].run["suite"]["name"]) for each in found])
         if found
@@ -146,8 +146,8 @@ def _words(
             )
     for each in found:
         words.append(" ".join(summarise_ranks(each)))
-    if "away" in tables:
-        words += summarise_external_validation(tables["away"])
+    if "external_validation" in tables:
+        words += summarise_external_validation(tables["external_validation"])
     if "seeds" in tables:
         words += summarise_seeds(tables["seeds"])
     return words or [f"{len(study.runs)} runs; see the scores"]
@@ -173,8 +173,9 @@ def _figures(
         drawn.append(
             Figure(f"by-data-{suite}", "Scores by data set", "Mean over the folds.", scores_by_data_set(each), 300)
         )
-    if "away" in tables:
-        drawn.append(Figure("away", *NOTES["away"], away_chart(tables["away"], metric), 300))
+    if "external_validation" in tables:
+        chart = external_chart(tables["external_validation"], metric)
+        drawn.append(Figure("external-validation", *NOTES["external_validation"], chart, 300))
     return drawn
 
 

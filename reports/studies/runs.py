@@ -81,15 +81,15 @@ class StudyResults:
         return metrics.pop() if len(metrics) == 1 else "f1_samples"
 
     @property
-    def at_home(self) -> list[StudyRun]:
+    def single_data_runs(self) -> list[StudyRun]:
         """Runs on one data set alone."""
         return [run for run in self.runs if run.test is None]
 
     def groups(self) -> Iterator[tuple[str, str, list[StudyRun]]]:
         """Data set, suite, and the runs on them; base and first seed first."""
-        keys = dict.fromkeys((run.data[0], run.suite) for run in self.at_home)
+        keys = dict.fromkeys((run.data[0], run.suite) for run in self.single_data_runs)
         for data, suite in keys:
-            yield data, suite, [run for run in self.at_home if (run.data[0], run.suite) == (data, suite)]
+            yield data, suite, [run for run in self.single_data_runs if (run.data[0], run.suite) == (data, suite)]
 
     def bases(self) -> list[StudyRun]:
         """For each data set and suite the run without changes, with the first seed."""

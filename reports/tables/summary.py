@@ -15,7 +15,7 @@ from reports.runs.status import state
 from reports.scores.decision import FloatArray
 from reports.scores.evaluation import Evaluation
 from reports.scores.metrics import METRICS, RESTS_ON_CLASSES, mean_of_defined, score
-from reports.scores.naming import SHOWN, quantity, title
+from reports.scores.naming import VISIBLE_METRICS, quantity, title
 
 Row = dict[str, Any]  # one row of the summary
 
@@ -94,7 +94,7 @@ def columns(results: Results) -> list[Column]:
         Column("Model", "", "model", lambda row: row["model"]),
         Column("Family", "", "family", lambda row: row["family"]),
         Column("Cells", "folds done / planned", "cells", lambda row: row["cells"]),
-        *(Column(title(metric, results), "", f"{metric}_mean", _text_of(metric)) for metric in SHOWN),
+        *(Column(title(metric, results), "", f"{metric}_mean", _text_of(metric)) for metric in VISIBLE_METRICS),
         *cost_columns,
         Column("Status", "", "status", lambda row: row["status"]),
     ]
