@@ -42,9 +42,9 @@ def external_table(study: StudyResults, alpha: float = 0.05) -> pd.DataFrame:
         if run.test is None or not run.results.held_out:
             continue
         same_data = inside.get((run.test, run.suite))
-        for row in held_out_table(run.results, alpha).to_dict("records"):
-            if row["status"] == "done":
-                rows.append(_row(row, run, same_data, study.metric))
+        tested = held_out_table(run.results, alpha)
+        tested = tested[tested["status"] == "done"]
+        rows += [_row(row, run, same_data, study.metric) for row in tested.to_dict("records")]
     return pd.DataFrame(rows, columns=EXTERNAL_COLUMNS)
 
 
