@@ -1,4 +1,4 @@
-"""Metrics of pooled test predictions when groups (patients) are drawn again: the spread that other patients would bring.
+"""Bootstrap over groups (patients) of the metrics of pooled test predictions.
 
 The models stay as they were trained; the decision rule stays that of each cell. Every model is scored on the same draws, so that
 the difference of two models in one draw is a paired one.
@@ -99,7 +99,7 @@ def _areas(truth: np.ndarray, scores: np.ndarray, counts: np.ndarray) -> tuple[F
 
 
 def _up_to(counts: np.ndarray) -> np.ndarray:
-    """Sums of the first 0, 1, ..., n rows, (n + 1, n_resamples) float32: exact, for they are small whole numbers."""
+    """Sum the first 0, 1, ..., n rows, (n + 1, n_resamples) float32: exact, for they are small whole numbers."""
     sums = np.zeros((len(counts) + 1, counts.shape[1]), np.float32)
     np.cumsum(counts, axis=0, out=sums[1:])
     return sums

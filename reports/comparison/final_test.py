@@ -1,4 +1,4 @@
-"""The last test: models fitted to everything else, on images that no fold saw."""
+"""The final test: models refitted to all other images, scored on images that no fold used."""
 
 from typing import Any
 
@@ -70,7 +70,7 @@ def with_interval(row: dict[str, Any], metric: str) -> str:
 
 
 def summarise_held_out(results: Results) -> str:
-    """Say what the held-out images are, and how often they were looked at."""
+    """Describe the held-out images, and how often models were tested on them."""
     facts, noun = results.run["holdout"], results.data.get("group_noun", "group")
     what = (
         f"a folder of its own ({facts['name']})"
@@ -79,11 +79,11 @@ def summarise_held_out(results: Results) -> str:
     )
     n = len(results.looks)
     often = (
-        "looked at once"
+        "tested once"
         if n == 1
-        else f"looked at {n} times ({', '.join(look['when'][:10] for look in results.looks)}): what was changed after the first look may fit these images by choice"
+        else f"tested {n} times ({', '.join(look['when'][:10] for look in results.looks)}): changes made after the first test may be tuned to these images"
     )
-    return f"{facts['n_images']} images of {facts['n_groups']} {noun}s, {what}, that no fold saw; {often}"
+    return f"{facts['n_images']} images of {facts['n_groups']} {noun}s, {what}, used by no fold; {often}"
 
 
 _ENDS = {"value": "", "low": "_low", "high": "_high"}

@@ -1,4 +1,4 @@
-"""Scores over the number of training patients: the curve of each model, and where deep learning overtakes.
+"""Learning curves over the number of training patients, and where deep learning overtakes.
 
 A model and the same model on shares of the training patients are one curve: their recipes differ in ``train_share`` alone.
 """
@@ -73,10 +73,10 @@ def has_shares(results: Results) -> bool:
 
 
 def summarise_crossing(found: Crossing, metric: str, alpha: float = 0.05) -> str:
-    """Say at how many training patients deep overtakes classical, or that it does not."""
+    """State at how many training patients deep overtakes classical, or that it does not."""
     n = found.classical.patients[-1]
     pair = f"{found.deep.model} overtakes {found.classical.model} ({metric})"
-    spread = f"in {found.ahead:.0%} of the draws it is ahead from the smallest size on, in {found.never:.0%} not even at the largest"
+    spread = f"in {found.ahead:.0%} of the bootstrap draws it is ahead from the smallest size on, in {found.never:.0%} not even at the largest"
     if found.patients == math.inf:
         return f"Up to {n:.0f} training patients {found.deep.model} does not overtake {found.classical.model} ({metric}); {spread}."
     if found.patients == -math.inf:
@@ -155,7 +155,7 @@ def crossing(found: Sequence[Curve], alpha: float = 0.05) -> Crossing | None:
 
 
 def overtakes(patients: FloatArray, lead: FloatArray) -> float:
-    """Number of patients from which on the lead stays above 0, between two sizes on a straight line over log n.
+    """Find the number of patients from which on the lead stays above 0, between two sizes on a straight line over log n.
 
     >>> overtakes(np.array([10., 100., 1000.]), np.array([-1., 1., 2.])).__round__(1)
     31.6
@@ -183,7 +183,7 @@ def _families(models: Mapping[str, dict]) -> dict[str, list[str]]:
 
 
 def _base(name: str, share: float) -> str:
-    """The model's name without its share."""
+    """Return a model's name without its share."""
     return re.sub(rf"-p?{100 * share:g}$", "", name)
 
 

@@ -1,4 +1,4 @@
-"""Every pair of models on every metric: tests over the folds, and the spread that other patients would bring."""
+"""Every pair of models on every metric: tests over the folds, and bootstrap intervals over patients."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class TestSettings:
-    """How tests are read.
+    """Settings of the statistical tests.
 
     Attributes
     ----------
     alpha : float
         A difference is claimed where the adjusted p is below; intervals cover 1 - alpha.
     rope : float
-        Differences within ± rope mean nothing in practice.
+        Half the width of the region of practical equivalence, in units of the metric.
     reference : str or None
-        The model that all others are held against, beside the comparisons of every pair.
+        A model that all others are compared with, besides the comparisons of every pair.
     """
 
     alpha: float = 0.05
@@ -55,7 +55,7 @@ class TestSettings:
     __test__ = False  # not a test class, whatever pytest makes of its name
 
     def __post_init__(self) -> None:
-        """Refuse what means nothing: ResultsError names the options."""
+        """Check the values; ResultsError names the options."""
         if not (0 < self.alpha < 1 and self.rope >= 0):
             raise ResultsError(
                 f"--alpha {self.alpha:g} --rope {self.rope:g}: give an alpha between 0 and 1, and a rope of 0 or more"
@@ -96,7 +96,7 @@ def pairwise(evaluation: Evaluation, draws: Draws, settings: TestSettings) -> pd
 
 
 def against(table: pd.DataFrame, model: str, metric: str) -> pd.DataFrame:
-    """The rows of one metric with this model, turned so that it is model_a; indexed by the other model."""
+    """Select the rows of one metric with this model, turned so that it is model_a; indexed by the other model."""
     rows = table[(table["metric"] == metric) & ((table["model_a"] == model) | (table["model_b"] == model))].copy()
     turned = rows["model_b"] == model
     swapped = rows.assign(

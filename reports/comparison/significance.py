@@ -18,7 +18,7 @@ PERMUTATIONS = 20_000
 
 @dataclass(frozen=True)
 class Comparison:
-    """A mean difference over folds and what can be said of it.
+    """A mean difference over folds with its test and interval.
 
     Attributes
     ----------

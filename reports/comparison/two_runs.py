@@ -40,7 +40,7 @@ def why_untested(first: Results, second: Results) -> str:
     if first.data["classes"] != second.data["classes"] or first.data["task"] != second.data["task"]:
         return "the classes differ"
     if first.run["splits"]["digest"] != second.run["splits"]["digest"]:
-        return "the splits differ: scores of other test parts are not paired, and no test is made"
+        return "the splits differ: scores on other test parts are not paired"
     return ""
 
 
@@ -89,7 +89,7 @@ def _identical(one: Decided, other: Decided) -> bool:
 
 
 def _described(results: Results, lone: set[str]) -> dict[str, Any]:
-    """What `run.json` says of a run, with one word for each of the models that only one run has."""
+    """Return the settings of `run.json`, with one word for each of the models that only one run has."""
     run = {key: value for key, value in results.run.items() if key not in _IDENTITY}
     models = {name: "run" if name in lone else model for name, model in results.models.items()}
     return {**run, "suite": {key: value for key, value in run["suite"].items() if key != "models"}, "models": models}

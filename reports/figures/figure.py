@@ -17,9 +17,9 @@ class Figure:
         What it is, and what its marks mean.
     chart : alt.LayerChart
     min_width : int
-        Pixels below which the page scrolls the figure sideways rather than squeeze it.
+        Width in pixels below which the page scrolls the figure sideways.
     axis : str
-        The channel ("x" or "y") whose meaning the page gives in a list to choose from, so that only a file needs a title there.
+        The channel ("x" or "y") whose meaning is selected from a list on the page, so that only a file needs a title there.
     """
 
     name: str
@@ -31,6 +31,6 @@ class Figure:
 
     @property
     def chosen(self) -> dict[str, str]:
-        """What the lists of the chart show at first: "Model" -> "hog-svm"."""
+        """What is selected in the lists of the chart at first: "Model" -> "hog-svm"."""
         parameters = self.chart.to_dict().get("params", [])
         return {each["bind"]["name"].strip(): each["value"] for each in parameters if "bind" in each}

@@ -1,4 +1,4 @@
-"""The figures of the report, in their order, each with its title and what it shows in words."""
+"""Every figure of a run in its order, with its title and the words that explain it."""
 
 from collections.abc import Iterator
 
@@ -26,61 +26,61 @@ from reports.scores.ranking import primary_metric
 TEXTS = {
     "comparison": (
         "Comparison",
-        "Large dot: mean over the folds. Small dots: the folds. Line: from lowest to highest.",
+        "Large dot: mean over the folds. Small dots: single folds. Line: lowest to highest fold.",
     ),
     "patients": (
-        "How many {noun}s",
-        "Each model on shares of the training {noun}s, on the same test parts: how many {noun}s a network needs. Shade: interval over draws of folds and of "
-        "{noun}s within them.",
+        "Learning curves over {noun}s",
+        "Each model trained on nested shares of the training {noun}s, tested on the same test parts. Band: bootstrap interval over folds and the {noun}s "
+        "within them.",
     ),
     "differences": (
         "Differences",
-        "Row minus column, mean over the folds; * where the corrected p, adjusted over all pairs (Holm), is below {alpha:g}. "
-        "Shade: probability that the row is better by more than {rope:g} (Bayesian correlated t-test).",
+        "Row minus column, mean over the folds. *: p of the corrected t-test, adjusted over all pairs (Holm), is below {alpha:g}. "
+        "Shading: probability that the row is better by more than {rope:g} (Bayesian correlated t-test).",
     ),
     "class-f1": (
         "F1 per class",
-        "On the test predictions of all folds together. In brackets the number of {noun}s; – is undefined.",
+        "Test predictions of all folds together. In brackets: number of {noun}s. –: undefined.",
     ),
     "roc": (
         "ROC curves",
-        "One class against the rest, mean over the folds; the chosen model's band reaches from the lowest fold to the "
-        "highest. Diamond: where the decisions of the results were made.",
+        "One class against the rest, mean over the folds. Band: lowest to highest fold of the selected model. "
+        "Diamond: operating point of the reported decisions.",
     ),
     "precision-recall": (
-        "Precision and recall",
-        "Mean over the folds; the chosen model's band reaches from the lowest fold to the highest. Diamond: where the "
-        "decisions of the results were made.",
+        "Precision-recall curves",
+        "One class against the rest, mean over the folds. Band: lowest to highest fold of the selected model. "
+        "Diamond: operating point of the reported decisions.",
     ),
     "multilabel": (
-        "What is said instead",
-        "Errors alone, over all test predictions: rows are labels that were missed, columns labels wrongly given to the "
-        "same image. Shade: share of the row.",
+        "Confusions",
+        "Errors only, over all test predictions: rows are missed labels, columns are labels wrongly predicted for the "
+        "same image. Shading: share of the row.",
     ),
-    "multiclass": ("Confusion matrix", "Counts over all test predictions. Shade: share of the row."),
+    "multiclass": ("Confusion matrix", "Counts over all test predictions. Shading: share of the row."),
     "tradeoff": (
         "Score and cost",
-        "Mean over the folds, with a line from the lowest to the highest. Large dots, joined by the dashed line: no other "
-        "model is both as good and as cheap. Cost on a log scale; models that do not look at the image are left out.",
+        "Mean over the folds, with a line from the lowest to the highest fold. Large dots, joined by the dashed line, are Pareto optimal: no "
+        "other model is as good and as cheap. Cost on a log scale; models that ignore the images are left out.",
     ),
     "calibration": (
         "Calibration",
-        "Share of predictions that came true over the probability that was said for them, all test parts together, "
-        "{calibrated}; on the thin line they agree. Dashed: after one temperature, fitted on the validation part. "
-        "Larger dots stand for more predictions.",
+        "Fraction of positives over mean predicted probability {calibrated}, all test parts together. "
+        "Thin line: perfect calibration. Dashed: after temperature scaling fitted on the validation part. "
+        "Dot size: number of predictions.",
     ),
     "timing": (
         "Time per image",
-        "Median of the raw samples, with a line from the fastest to the slowest. Preprocessing and encoding are done once "
-        "for all folds; fitting is per training image, predicting per test image.",
+        "Median of the raw samples, with a line from the fastest to the slowest. Preprocessing and encoding are computed once "
+        "for all folds. Fitting is per training image, prediction per test image.",
     ),
     "learning": (
-        "Learning curves",
-        "One line per fold; the chosen model is drawn thick. The epoch is picked on the validation part.",
+        "Training curves",
+        "One line per fold; the selected model is drawn thick. The epoch is selected on the validation part.",
     ),
     "balance": (
         "Class balance of the folds",
-        "Images · {noun}s of each class in each fold. Shade: images compared with the fold that has most of the class.",
+        "Images · {noun}s of each class in each fold. Shading: images relative to the fold with most images of the class.",
     ),
 }
 

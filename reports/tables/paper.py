@@ -1,4 +1,4 @@
-"""Tables as they go into a paper: few columns, the best in bold, what cannot be told from it marked, a caption that says how."""
+"""Tables for a paper: few columns, the best model in bold, models not significantly different from it marked, a full caption."""
 
 import math
 from collections.abc import Iterator
@@ -68,8 +68,8 @@ def _pairwise(results: Results, tables: dict[str, pd.DataFrame], settings: TestS
     if has_one_test_set(results):
         rows = with_mcnemar(pairs, tables["mcnemar"], metric)
         how = (
-            f"intervals over draws of {results.data.get('group_noun') or 'group'}s; p of McNemar's exact test on the images whose labels are "
-            "all right"
+            f"bootstrap intervals over {results.data.get('group_noun') or 'group'}s; p of McNemar's exact test on whether all labels of an "
+            "image are correct"
         )
     else:
         rows = pairs[pairs["metric"] == metric]
@@ -77,7 +77,7 @@ def _pairwise(results: Results, tables: dict[str, pd.DataFrame], settings: TestS
             f"{_test(results, settings)}; worse, equal and better by the Bayesian correlated t-test with a region of practical equivalence of "
             f"{settings.rope:g} on either side"
         )
-    said = f"{title(metric, results)} of every pair of models: {how}. {caption(results)}."
+    said = f"Difference in {title(metric, results)} between every pair of models: {how}. {caption(results)}."
     text = pairs_as_text(rows)
     if has_one_test_set(results):
         text = text.drop(columns=["P(worse)", "P(equal)", "P(better)"])
@@ -97,8 +97,8 @@ def _summary(evaluation: Evaluation, summary: pd.DataFrame, pairs: pd.DataFrame,
         if metric == metrics[0]:
             columns[cover] = [_interval(row[f"{metric}_low"], row[f"{metric}_high"]) for row in rows]
     said = (
-        f"Mean ± standard deviation over {counted(results.n_planned, 'cell')}; {cover} over draws of "
-        f"{results.data.get('group_noun') or 'group'}s. Bold: best; †: not separable from the best ({_test(results, settings)}"
+        f"Mean ± standard deviation over {counted(results.n_planned, 'fold')}; bootstrap {cover} over "
+        f"{results.data.get('group_noun') or 'group'}s. Bold: best; †: not significantly different from the best ({_test(results, settings)}"
         f"{'' if has_one_test_set(results) else ' over the comparisons with the best'}). {caption(results)}."
     )
     return PaperTable("summary", pd.DataFrame(columns, dtype=str), said, styles)
@@ -107,7 +107,7 @@ def _summary(evaluation: Evaluation, summary: pd.DataFrame, pairs: pd.DataFrame,
 def _styles(
     evaluation: Evaluation, metric: str, rows: list[dict], pairs: pd.DataFrame, settings: TestSettings
 ) -> Iterator[tuple[int, str]]:
-    """Rows of the best model and of those that no test tells from it."""
+    """Rows of the best model and of those that do not differ from it significantly."""
     best = best_model(evaluation, metric)
     if best is None:
         return
@@ -115,11 +115,11 @@ def _styles(
     for i, row in enumerate(rows):
         if row["model"] == best:
             yield i, BEST
-        elif row["model"] in tests.index and not _separable(tests.loc[row["model"]], evaluation.results, settings):
+        elif row["model"] in tests.index and not _differs(tests.loc[row["model"]], evaluation.results, settings):
             yield i, TIED
 
 
-def _separable(test: pd.Series, results: Results, settings: TestSettings) -> bool:
+def _differs(test: pd.Series, results: Results, settings: TestSettings) -> bool:
     if has_one_test_set(results):
         return not test["bootstrap_low"] <= 0 <= test["bootstrap_high"]
     return test["p_holm_best"] < settings.alpha
@@ -148,7 +148,7 @@ def _interval(low: float, high: float) -> str:
 def _test(results: Results, settings: TestSettings) -> str:
     if has_one_test_set(results):
         noun = results.data.get("group_noun") or "group"
-        return f"the {100 * (1 - settings.alpha):g} % interval of the difference over draws of {noun}s includes 0"
+        return f"the {100 * (1 - settings.alpha):g} % interval of the difference over {noun}s includes 0"
     return f"corrected resampled t-test, Holm, alpha {settings.alpha:g}"
 
 

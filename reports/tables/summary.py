@@ -93,7 +93,7 @@ def columns(results: Results) -> list[Column]:
     return [
         Column("Model", "", "model", lambda row: row["model"]),
         Column("Family", "", "family", lambda row: row["family"]),
-        Column("Cells", "folds done / planned", "cells", lambda row: row["cells"]),
+        Column("Folds", "finished of planned, over all repeats", "cells", lambda row: as_fraction(row["cells"])),
         *(Column(title(metric, results), "", f"{metric}_mean", _text_of(metric)) for metric in VISIBLE_METRICS),
         *cost_columns,
         Column("Status", "", "status", lambda row: row["status"]),
@@ -107,17 +107,26 @@ def as_text(table: pd.DataFrame, shown: list[Column]) -> pd.DataFrame:
 
 
 def mean_sd(row: Row, name: str) -> str:
-    """Write "mean ± sd" of a metric or cost, and the cells it rests on where those are not all the finished ones."""
+    """Write "mean ± sd" of a metric or cost, and how many folds it rests on where those are not all the finished ones."""
     mean, sd = row[f"{name}_mean"], row[f"{name}_sd"]
     finished = int(row["cells"].split("/")[0])
     rests_on = int(row.get(f"{name}_cells", finished))
-    partial = f" ({rests_on} of {finished} cells)" if rests_on < finished else ""
+    partial = f" ({rests_on} of {finished} folds)" if rests_on < finished else ""
     if finished == 0:
         return "–"
     if math.isnan(mean):
         return f"undefined{partial}"
     write = (lambda value: f"{value:.3f}") if name in METRICS else quantity
     return write(mean) + ("" if math.isnan(sd) else f" ± {write(sd)}") + partial
+
+
+def as_fraction(cells: str) -> str:
+    """Write the column `cells` for people.
+
+    >>> as_fraction("4/5")
+    '4 of 5'
+    """
+    return cells.replace("/", " of ")
 
 
 def _text_of(name: str) -> Callable[[Row], str]:
