@@ -1,4 +1,4 @@
-"""CLAIM 2024 and TRIPOD+AI with the items that a run can answer answered, and the others left to the author."""
+"""CLAIM 2024 and TRIPOD+AI: items that follow from a run are answered, the others are left to the author."""
 
 import tomllib
 from importlib import resources
@@ -21,13 +21,13 @@ def checklist(results: Results, settings: TestSettings) -> str:
     known = answers(results, settings)
     texts = [
         f"# Reporting checklists for {results.run['run_id']}",
-        f"Answers follow from the run folder; items marked {AUTHOR} it cannot know. Details: methods.md.",
+        f"Answers follow from the run folder. Items marked {AUTHOR} must be answered by the author. Details: methods.md.",
     ]
     for each in _lists().values():
         table = pd.DataFrame(
             {
                 "Item": [item["id"] for item in each["items"]],
-                "Asks": [item["item"] for item in each["items"]],
+                "Topic": [item["item"] for item in each["items"]],
                 "Answer": [known.get(item.get("answer", ""), "@") for item in each["items"]],
             }
         )
@@ -36,7 +36,7 @@ def checklist(results: Results, settings: TestSettings) -> str:
 
 
 def answers(results: Results, settings: TestSettings) -> dict[str, str]:
-    """What the run says, by the word that `checklist.toml` names it with."""
+    """Answer what follows from the run, by the keys that `checklist.toml` uses."""
     run, data, splits = results.run, results.data, results.run["splits"]
     noun = data.get("group_noun") or "group"
     families = sorted({model["family"] for model in results.models.values()})
@@ -58,7 +58,7 @@ def answers(results: Results, settings: TestSettings) -> dict[str, str]:
         "goal": f"Compare {', '.join(families)} models on {len(data['classes'])} classes; development and internal evaluation",
         "data": f"{data.get('title') or data['name']}{' (SYNTHETIC: simulated images)' if data.get('synthetic') else ''}; licence: {data.get('licence') or 'not stated'}",
         "excluded": f"All readable, labelled images; {counted(n_excluded, 'file')} excluded, each with its reason in excluded.csv",
-        "preprocessing": "The same for all models, learns nothing; settings in methods.md",
+        "preprocessing": "The same for all models, without learned parameters; settings in methods.md",
         "subsets": "None: all usable images",
         "missing": "Images without a label or that cannot be read are excluded and listed; no value is imputed",
         "reference": f"The labels of the data set ({'several' if data['task'] == 'multilabel' else 'one'} per image), as registered",
@@ -72,8 +72,8 @@ def answers(results: Results, settings: TestSettings) -> dict[str, str]:
         "starts": f"Backbones start from: {', '.join(starts)}{sources}" if starts else "No network was trained",
         "training": "In run.json; chosen parameters and history of every cell in cell.json",
         "selection": "Parameters, epochs and thresholds on the validation part of each fold, never on the test part",
-        "ensembling": "None, but for models of the family fusion, which join encodings",
-        "metrics": f"{metric} decides; others in summary.csv",
+        "ensembling": "None, except models of the family fusion, which concatenate encodings",
+        "metrics": f"Primary: {metric}; others in summary.csv",
         "uncertainty": f"{'McNemar, exact' if has_one_test_set(results) else 'Corrected resampled t-test'}, Holm, alpha {settings.alpha:g}; "
         f"bootstrap over {noun}s",
         "internal": "Cross-validation on one data set: training and test data come from the same source",
@@ -85,14 +85,14 @@ def answers(results: Results, settings: TestSettings) -> dict[str, str]:
         "availability": f"Code: xraybench; splits and per-image predictions: the run folder {run['run_id']}; data: the author's",
         "predictors": "Pixels of the preprocessed images alone",
         "analysis": "methods.md",
-        "imbalance": "Stratified folds; no resampling; weights where a model's parameters say so",
+        "imbalance": "Stratified folds; no resampling; class weights where a model's parameters set them",
         "output": "A probability for each class; "
         + (
             "one threshold for all classes from the validation part"
             if data["task"] == "multilabel"
             else "the most probable class"
         ),
-        "cells": f"{done} cells done of {results.n_planned * len(results.models)}; n of each part in cells.csv",
+        "cells": f"{done} cells finished of {results.n_planned * len(results.models)}; n of each part in cells.csv",
     }
 
 

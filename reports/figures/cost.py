@@ -1,4 +1,4 @@
-"""What the models cost: time of each stage per image."""
+"""Time of each stage per image."""
 
 import altair as alt
 

@@ -1,4 +1,4 @@
-"""Every model against every other: how far apart, and how sure that is."""
+"""Differences between every pair of models, and their significance."""
 
 import altair as alt
 import pandas as pd

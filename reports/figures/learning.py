@@ -1,4 +1,4 @@
-"""How the models with epochs learned."""
+"""Training curves of the models with epochs."""
 
 import altair as alt
 import pandas as pd

@@ -10,7 +10,7 @@ BAR, TEXT = "#888", 12
 
 
 def critical_differences(found: Across) -> alt.LayerChart:
-    """Draw each model at its mean rank, 1 on the left; a bar joins models that the Nemenyi test does not tell apart."""
+    """Draw each model at its mean rank, 1 on the left; a bar joins models that do not differ by the Nemenyi test."""
     models, ranks = list(found.scores), found.test.ranks
     k, spans = len(models), cliques(found)
     left = (k + 1) // 2

@@ -1,4 +1,4 @@
-"""What all charts share: colours, inline data, the model and class choosers."""
+"""Shared parts of all charts: colours, inline data, drop-down lists, heat maps."""
 
 import json
 import math
@@ -32,7 +32,7 @@ def family_color() -> alt.Color:
 
 
 def chooser(name: str, title: str, options: Sequence[str], first: str | None = None) -> alt.Parameter:
-    """A drop-down list that sets the parameter `name` of a chart."""
+    """Create a drop-down list that sets the parameter `name` of a chart."""
     bind = alt.binding_select(options=list(options), name=f"{title} ")
     return alt.param(name=name, value=first or options[0], bind=bind)
 

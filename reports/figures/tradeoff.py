@@ -1,4 +1,4 @@
-"""What a better score costs: every model by score and cost, and the line of those that nothing beats in both."""
+"""Score over cost of every model, with the Pareto front."""
 
 import altair as alt
 import numpy as np
@@ -62,7 +62,7 @@ def score_over_cost(table: pd.DataFrame, y_title: str, x_title: str | None) -> a
 
 
 def points(evaluation: Evaluation) -> pd.DataFrame:
-    """Score and cost of each model that looks at the images, for every cost that is known and not 0.
+    """Score and cost of each model but dummies, for every cost that is known and not 0.
 
     Returns
     -------
@@ -71,8 +71,10 @@ def points(evaluation: Evaluation) -> pd.DataFrame:
         cheap), anchor (where its name stands beside the dot; empty where there is no room).
     """
     results, metric = evaluation.results, primary_metric(evaluation.results)
-    seeing = [model for model in ranked(evaluation) if results.models[model]["family"] != "dummy"]
-    scores = evaluation.scores.groupby("model")[metric].agg(["mean", "min", "max"]).loc[seeing or ranked(evaluation)]
+    candidates = [model for model in ranked(evaluation) if results.models[model]["family"] != "dummy"]
+    scores = (
+        evaluation.scores.groupby("model")[metric].agg(["mean", "min", "max"]).loc[candidates or ranked(evaluation)]
+    )
     scores.columns = ["score", "low", "high"]
     costs = model_costs(results)
     costs["latency_ms"] = costs["encode_ms_per_image"].fillna(0) + costs["predict_ms_per_image"]

@@ -1,4 +1,4 @@
-"""The page of ``bench data check``: every finding with its cases, and the pictures that they are about."""
+"""The page of ``bench data check``: every finding with its cases and their pictures."""
 
 from typing import Any
 

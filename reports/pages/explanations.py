@@ -15,14 +15,14 @@ from reports.tables.explanations import by_model, correlation_text, summarise_ex
 MAX_IMAGES = 12  # on a page; the table has all
 MAX_BYTES = 4_000_000  # of all pictures together
 METHODS = {
-    "grad-cam": "Grad-CAM shows where the last feature map speaks for the class",
-    "eigen-cam": "Eigen-CAM shows where the network is most active, whatever the class: it is taken where the head has no gradients",
-    "occlusion": "Occlusion shows where covering a patch takes from the class",
+    "grad-cam": "Grad-CAM highlights where the last feature map supports the class",
+    "eigen-cam": "Eigen-CAM highlights where the network is most active, whatever the class; it is used where the head has no gradients",
+    "occlusion": "Occlusion highlights where covering a patch lowers the probability of the class",
 }
 
 
 def section(found: Explanations) -> dict[str, Any]:
-    """What the section of a page shows."""
+    """Collect what the section of a page displays."""
     record = found.record
     shown, room = [], MAX_BYTES
     for i, image in enumerate(record["images"][:MAX_IMAGES]):
@@ -37,7 +37,7 @@ def section(found: Explanations) -> dict[str, Any]:
     return {
         "models": record["models"],
         "methods": [
-            said for method, said in METHODS.items() if method in {each["method"] for each in record["models"]}
+            text for method, text in METHODS.items() if method in {each["method"] for each in record["models"]}
         ],
         "images": shown,
         "n_images": len(record["images"]),
@@ -51,7 +51,7 @@ def section(found: Explanations) -> dict[str, Any]:
 
 
 def explanations_section(results: Results) -> dict[str, Any] | None:
-    """The section of a run's report; None where the run was not explained.
+    """Collect the section of a run's report; None where the run was not explained.
 
     Raises
     ------
@@ -67,7 +67,7 @@ def explanations_section(results: Results) -> dict[str, Any] | None:
     for model in found.record["models"]:
         if _seal_of(results.path / "holdout" / model["name"] / "model" / "model.json") != model["seal"]:
             shown["words"].append(
-                f"{model['name']} was fitted again, or is gone, since these maps were made: {EXPLAIN_AGAIN}."
+                f"{model['name']} was refitted or removed after these maps were made: {EXPLAIN_AGAIN}."
             )
     return shown
 

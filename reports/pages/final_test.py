@@ -1,4 +1,4 @@
-"""The last test as the page shows it."""
+"""The final test as a section of the page."""
 
 from typing import Any
 
@@ -14,12 +14,12 @@ _METRICS = ("accuracy", "f1_samples", "f1_macro", "roc_auc_macro", "log_loss")
 
 
 def held_out_section(results: Results, alpha: float) -> dict[str, Any]:
-    """What the section says: words, a table of the scores, and for each model its errors."""
+    """Collect the section: a summary, a table of the scores, and the confusions of each model."""
     table = held_out_table(results, alpha)
     rows = [_row(row) for row in table.to_dict("records")]
     done = table[table["status"] == "done"]
     best_first = ordered(dict(zip(done["model"], done[primary_metric(results)], strict=True))) if len(done) else []
-    titles = ["Model", "Family", "Fitted to (images)", *(title(metric, results) for metric in _METRICS)]
+    titles = ["Model", "Family", "Training images", *(title(metric, results) for metric in _METRICS)]
     return {
         "words": summarise_held_out(results),
         "coverage": f"{1 - alpha:.0%}",
@@ -35,7 +35,7 @@ def _row(row: dict[str, Any]) -> list[str]:
 
 
 def _confusion(results: Results, model: str) -> dict[str, Any]:
-    """Counts of true against predicted class; for several labels of the errors alone."""
+    """Collect the confusions of one model: see `reports.scores.confusion`."""
     record, table = results.held_out[model]
     if table is None:
         raise ValueError(f"{model} was not tested")

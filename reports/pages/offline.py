@@ -1,4 +1,4 @@
-"""HTML pages that ask the network for nothing: one file with its style, its scripts and its data inside."""
+"""HTML pages without network access: one file with its style, scripts and data inside."""
 
 import base64
 import hashlib
@@ -42,7 +42,7 @@ def script_json(value: Any) -> str:
 def _chart(figure: Figure) -> dict[str, Any]:
     spec = figure.chart.to_dict()
     del spec["$schema"], spec["config"]  # an address, and a size that the page decides
-    spec["description"] = f"{figure.title}. {figure.text}"  # what a screen reader says of the picture
+    spec["description"] = f"{figure.title}. {figure.text}"  # for screen readers
     return {"name": figure.name, "spec": spec}
 
 

@@ -1,4 +1,4 @@
-"""The pictures that a report holds: small ones of as many images as a page can carry, the telling ones first."""
+"""Pictures embedded in pages: thumbnails as far as a page has room, the most relevant first."""
 
 import base64
 from collections.abc import Iterable, Mapping
@@ -18,13 +18,13 @@ PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
 def gallery(evaluation: Evaluation, first: Iterable[str]) -> dict[str, Any]:
-    """Collect what the page's script shows: small pictures, and which of them stand behind each cell of the confusion matrix.
+    """Collect the thumbnails of a page, and which of them belong to each cell of the confusion matrix.
 
     Parameters
     ----------
     evaluation : Evaluation
     first : iterable of str
-        Images that the page shows anyway.
+        Images that the page displays anyway.
 
     Returns
     -------
@@ -89,7 +89,7 @@ def embedded(words: Mapping[str, str], pictures: Mapping[str, bytes], max_bytes:
 
 
 def png_uri(path: Path) -> str | None:
-    """A PNG file as the address of an image; None where there is none, or one too large for a page."""
+    """Return a PNG file as a data URI; None if it is missing or too large for a page."""
     if not path.is_file() or path.stat().st_size > MAX_SAMPLE_BYTES:
         return None
     content = path.read_bytes()

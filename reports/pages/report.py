@@ -30,7 +30,7 @@ def write(
     figures: Sequence[str] = (),
     settings: TestSettings | None = None,
 ) -> list[Path]:
-    """Write the formats asked for, with tests read at `settings`; `figures` are file formats of `reports.figures.files`.
+    """Write the requested formats, with tests read at `settings`; `figures` are file formats of `reports.figures.files`.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""The page of a run: what its template shows, gathered from the tables."""
+"""The page of a run: what its template displays, gathered from the tables."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -41,7 +41,7 @@ def html(
     figures : sequence of Figure
         Those of `reports.figures.run_figures.all_figures`.
     settings : TestSettings
-        That they were made with.
+        With which they were made.
 
     Returns
     -------
@@ -62,7 +62,7 @@ def html(
         caption=caption(results),
         groups=groups_in_words(results),
         headline=headline(evaluation, tables, settings),
-        remarks=_learned(evaluation, settings) + remarks(tables["summary"], results),
+        remarks=_crossing_remark(evaluation, settings) + remarks(tables["summary"], results),
         held_out=held_out_section(results, settings.alpha) if results.held_out else None,
         explained=explanations_section(results),
         columns=columns(results),
@@ -87,8 +87,8 @@ def html(
     )
 
 
-def _learned(evaluation: Evaluation, settings: TestSettings) -> list[str]:
-    """At how many training patients deep overtakes classical, where the run has models on shares of them."""
+def _crossing_remark(evaluation: Evaluation, settings: TestSettings) -> list[str]:
+    """State at how many training patients deep overtakes classical, where the run has models on shares of them."""
     results = evaluation.results
     found = crossing(curves(evaluation), settings.alpha) if has_shares(results) else None
     return [summarise_crossing(found, title(primary_metric(results), results), settings.alpha)] if found else []

@@ -26,7 +26,7 @@ FAMILY_STYLES = {"classical": "yellow", "deep": "blue", "fusion": "green", "dumm
 
 
 def summary_table(results: Results, width: int = 80) -> Table:
-    """Build the summary with its caption for a terminal of so many columns; names are shown as they are, never read as markup."""
+    """Build the summary with its caption for a terminal of so many columns; names are never read as markup."""
     numbers = summary(evaluate(results))
     visible = [column for column in columns(results) if column.key in (WIDE if width >= WIDE_FROM else NARROW)]
     title = Text(str(results.data.get("title", results.data["name"])))
@@ -45,14 +45,14 @@ def summary_table(results: Results, width: int = 80) -> Table:
 
 
 def unfinished(results: Results) -> list[str]:
-    """Say of each model without all its cells why; what several have in common is said once."""
+    """Explain for each model that lacks cells why; models with the same reason share a line."""
     return open_models(summary(evaluate(results)))
 
 
 def held_out_summary(results: Results) -> Table:
-    """Build the table of the last test for a terminal."""
+    """Build the table of the final test for a terminal."""
     numbers, metrics = held_out_table(results), ("accuracy", "f1_samples", "f1_macro")
-    words = Text(f"Last test: {summarise_held_out(results)}")
+    words = Text(f"Final test: {summarise_held_out(results)}")
     table = Table(title=words, title_justify="left", box=SIMPLE, padding=(0, 1, 0, 0))
     for name in ("Model", *(title(metric, results) for metric in metrics)):
         table.add_column(Text(name), justify="left" if name == "Model" else "right", overflow="fold")

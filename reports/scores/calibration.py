@@ -17,7 +17,7 @@ from reports.scores.decision import FloatArray
 from reports.scores.evaluation import Evaluation, matrices
 from reports.scores.metrics import BINS, bin_numbers, brier, calibration_error, confidences, log_loss
 
-MEASURES = {"log_loss": log_loss, "brier": brier, "calibration_error": calibration_error}
+LOSSES = {"log_loss": log_loss, "brier": brier, "calibration_error": calibration_error}
 LOWEST = 1e-15  # probabilities are clipped there, as for the log loss
 RANGE = (0.05, 20.0)  # of temperatures
 VERSIONS = ("as predicted", "temperature-scaled")
@@ -63,10 +63,10 @@ def calibration(evaluation: Evaluation) -> pd.DataFrame:
     rows = []
     for (model, repeat, fold), truth, before, after, fitted in _scaled(evaluation):
         row = {"model": model, "repeat": repeat, "fold": fold, "temperature": fitted}
-        for name, measure in MEASURES.items():
+        for name, measure in LOSSES.items():
             row |= {name: measure(truth, before, task), f"{name}_scaled": measure(truth, after, task)}
         rows.append(row)
-    names = [each for name in MEASURES for each in (name, f"{name}_scaled")]
+    names = [each for name in LOSSES for each in (name, f"{name}_scaled")]
     return pd.DataFrame(rows, columns=["model", "repeat", "fold", "temperature", *names])
 
 
@@ -104,7 +104,7 @@ def reliability(evaluation: Evaluation) -> pd.DataFrame:
 
 
 def calibration_as_text(table: pd.DataFrame) -> pd.DataFrame:
-    """Write the means over the cells of each model as people read them: before, and after."""
+    """Write the means over the folds of each model for people: before, and after."""
     means = table.groupby("model", sort=False).mean()
     titles = {"log_loss": "Log loss", "brier": "Brier score", "calibration_error": "Calibration error"}
     columns = {"Model": means.index.astype(str), "Temperature": [f"{value:.2f}" for value in means["temperature"]]}

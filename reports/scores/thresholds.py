@@ -1,4 +1,4 @@
-"""From which probability on a label is given: 0.5, one threshold for all classes, or one for each, side by side.
+"""Decisions at a threshold of 0.5, at one learned threshold for all classes, and at one per class, side by side.
 
 Both learned kinds come from the validation part of the cell. The results of a run rest on the shared one (`reports.scores.decision`): classes
 with a handful of validation images would move their own threshold by chance.
@@ -41,7 +41,7 @@ def decision_rules(evaluation: Evaluation) -> pd.DataFrame:
 
 
 def thresholds(evaluation: Evaluation) -> pd.DataFrame:
-    """Show the threshold of each class and what it brings, for every model; empty for one label per image.
+    """List the threshold of each class and the F1 it gives, for every model; empty for one label per image.
 
     Returns
     -------
@@ -77,7 +77,7 @@ def thresholds(evaluation: Evaluation) -> pd.DataFrame:
 
 
 def rules_as_text(table: pd.DataFrame) -> pd.DataFrame:
-    """Write the means over the cells of each model as people read them, the rules side by side."""
+    """Write the means over the folds of each model for people, the rules side by side."""
     means = table.groupby(["model", "rule"], sort=False)[list(RULE_METRICS)].mean().unstack("rule")
     titles = {"accuracy": "Exact match", "f1_samples": "F1 per image", "f1_macro": "F1 macro"}
     columns = {"Model": means.index.astype(str)}

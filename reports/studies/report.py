@@ -30,15 +30,15 @@ NOTES = {
     "effects": (
         "What each variant changes",
         "Changed minus base on the same folds, with the corrected resampled t-test and its interval; p adjusted over all rows (Holm). "
-        "With several seeds the mean over them: they share their folds and are no further evidence.",
+        "Several seeds are averaged: they share their folds and are not independent.",
     ),
     "families": (
         "Classical and deep",
-        "Mean change of each family's models, and whether a variant does more for one family: the difference of the two over the folds.",
+        "Mean change of the models of each family, and the difference between the families over the folds.",
     ),
     "seeds": (
         "Seeds and folds",
-        "Standard deviation that another seed and that another fold brings, by a one-way analysis of variance with random effects; interval of the seeds'.",
+        "Standard deviation between seeds and between folds, by a one-way analysis of variance with random effects; interval for the seeds.",
     ),
     "external_validation": (
         "External validation",
@@ -46,11 +46,11 @@ NOTES = {
         "model trained and tested on folds of that data set, on the same images. Gap: the generalisation gap, internal minus external.",
     ),
     "patients": (
-        "How many patients",
-        "Each model on shares of the training patients; interval over draws of folds and of patients within them.",
+        "Learning curves over patients",
+        "Each model trained on nested shares of the training patients; bootstrap interval over folds and the patients within them.",
     ),
     "ranks": ("Ranks over the data sets", "Rank 1 is best; each data set counts once, with the mean over its folds."),
-    "scores": ("Scores of every run", "Mean and standard deviation over the cells."),
+    "scores": ("Scores of every run", "Mean and standard deviation over the folds."),
 }
 
 _OFTEN_THE_SAME = ["data", "suite", "n_cells", "n_seeds"]
@@ -60,13 +60,13 @@ _TITLES = {
     "ci_high": "to",
     "p_holm": "p (Holm)",
     "p_worse": "P(worse)",
-    "p_equal": "P(same)",
+    "p_equal": "P(equal)",
     "p_better": "P(better)",
     "sd_folds": "SD of folds",
     "sd_seeds": "SD of seeds",
     "sd_seeds_low": "from ",
     "sd_seeds_high": "to ",
-    "n_cells": "cells",
+    "n_cells": "folds",
     "n_seeds": "seeds",
 }
 
@@ -81,7 +81,7 @@ def write_study(
     figures: Sequence[str] = (),
     settings: TestSettings | None = None,
 ) -> tuple[list[str], list[Path]]:
-    """Write the formats asked for; return the findings in words, and the files.
+    """Write the requested formats; return the findings in words, and the files.
 
     Raises
     ------
@@ -90,9 +90,9 @@ def write_study(
     """
     settings = settings or TestSettings()
     study = load_study(folder)
-    found, said = ranks(study, settings.alpha)
+    found, problems = ranks(study, settings.alpha)
     tables = _tables(study, found, settings)
-    words = _words(study, tables, found, settings) + said + summarise_unfinished(study)
+    words = _words(study, tables, found, settings) + problems + summarise_unfinished(study)
     drawn = _figures(study, tables, found, settings)
     out = folder / "report"
     texts: dict[Path, str | bytes] = {}
@@ -150,7 +150,7 @@ def _words(
         words += summarise_external_validation(tables["external_validation"])
     if "seeds" in tables:
         words += summarise_seeds(tables["seeds"])
-    return words or [f"{len(study.runs)} runs; see the scores"]
+    return words or [f"{len(study.runs)} runs: see the scores"]
 
 
 def _figures(
@@ -197,7 +197,7 @@ def _page(study: StudyResults, tables: dict[str, pd.DataFrame], words: list[str]
 
 
 def _section(name: str, table: pd.DataFrame) -> tuple[str, str, str, dict[str, Any]]:
-    """A table as it fits a page: what is the same in all rows is said below it. The files have every column."""
+    """Fit a table to a page: columns that are the same in all rows move to its note. The files have every column."""
     heading, note = NOTES[name]
     same = [column for column in _OFTEN_THE_SAME if column in table and table[column].nunique(dropna=False) == 1]
     readable = plain(table.drop(columns=[*same, *_ONLY_IN_FILES], errors="ignore").rename(columns=_TITLES))

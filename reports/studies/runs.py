@@ -54,7 +54,7 @@ class StudyRun:
         return [name for name in self.evaluation.complete if recipes[name].get("train_share", 1) == 1]
 
     def folds(self, model: str, metric: str) -> pd.Series:
-        """A metric of each cell of a model, indexed by repeat and fold."""
+        """Return a metric of each cell of a model, indexed by repeat and fold."""
         rows = self.evaluation.scores
         return rows[rows["model"] == model].set_index(["repeat", "fold"])[metric].sort_index()
 
@@ -67,7 +67,7 @@ class StudyRun:
 
 @dataclass(frozen=True)
 class StudyResults:
-    """All runs of a study that have begun; `absent` names those that have not."""
+    """All runs of a study that have begun; `absent` names those that have not begun."""
 
     path: Path
     name: str
@@ -86,7 +86,7 @@ class StudyResults:
         return [run for run in self.runs if run.test is None]
 
     def groups(self) -> Iterator[tuple[str, str, list[StudyRun]]]:
-        """Data set, suite, and the runs on them; base and first seed first."""
+        """Give data set, suite, and the runs on them; base and first seed first."""
         keys = dict.fromkeys((run.data[0], run.suite) for run in self.single_data_runs)
         for data, suite in keys:
             yield data, suite, [run for run in self.single_data_runs if (run.data[0], run.suite) == (data, suite)]
@@ -116,7 +116,7 @@ def load_study(folder: Path) -> StudyResults:
     runs, absent = [], []
     for each in facts:
         if not _NAME.match(str(each["name"])):
-            raise ResultsError(f"{path}: {each['name']!r} is no name of a run")
+            raise ResultsError(f"{path}: {each['name']!r} is not a valid name of a run")
         texts = [each["suite"], each["variant"], *(each["data"] if isinstance(each["data"], list) else [None])]
         if not all(isinstance(text, str) for text in texts):
             raise ResultsError(f"{path}: {each['name']}: data, suite and variant must be text")
@@ -160,7 +160,7 @@ def scores_table(study: StudyResults) -> pd.DataFrame:
 
 def ranks(study: StudyResults, alpha: float) -> tuple[list[Across], list[str]]:
     """Ranks over the data sets for each suite, and why there are none where there are none."""
-    found, said = [], []
+    found, problems = [], []
     for suite in dict.fromkeys(run.suite for run in study.bases()):
         runs = [run for run in study.bases() if run.suite == suite]
         if len(runs) < 2:
@@ -169,12 +169,12 @@ def ranks(study: StudyResults, alpha: float) -> tuple[list[Across], list[str]]:
             models = [m for m in runs[0].models if all(m in run.models for run in runs)]
             found.append(across([run.evaluation for run in runs], alpha, models, [run.data[0] for run in runs]))
         except ResultsError as error:
-            said.append(f"No ranks over the data sets: {error}.")
-    return found, said
+            problems.append(f"No ranks over the data sets: {error}.")
+    return found, problems
 
 
 def summarise_unfinished(study: StudyResults) -> list[str]:
-    """What is not there yet."""
+    """Name the runs and models that are not finished."""
     unfinished = []
     for run in study.runs:
         complete = run.evaluation.complete

@@ -11,7 +11,7 @@ ALIKE = 0.5  # rank correlation from which on a map of random weights is much th
 
 
 def scores(record: dict[str, Any]) -> pd.DataFrame:
-    """A row for each image and model: what the model says, and the map's scores."""
+    """List the prediction and the scores of the map for each image and model."""
     rows = [
         {"image": image["name"], "class": image["class"], "model": model["name"], "method": model["method"]}
         | {**found, "labels": "|".join(found["labels"])}
@@ -43,14 +43,14 @@ def by_model(record: dict[str, Any]) -> pd.DataFrame:
 
 
 def summarise_explanations(record: dict[str, Any]) -> list[str]:
-    """Say of each model, in a sentence or two, whether its maps can be believed."""
+    """State for each model whether its maps are better than random ones and depend on what it learned."""
     return [_summary(row) for row in by_model(record).to_dict("records")]
 
 
 def _summary(row: dict[str, Any]) -> str:
     n = row["n"]
     if row["empty"] == n:
-        return f"{row['model']}: nothing in the images speaks for the class; there is no map to read."
+        return f"{row['model']}: no evidence for the class in any image; there is no map to interpret."
     better = f"on {row['deletion_better']} of {n} by deletion and on {row['insertion_better']} of {n} by insertion"
     areas = (
         f"deletion {row['deletion']:.2f} against {row['deletion_random']:.2f}, "
@@ -59,15 +59,15 @@ def _summary(row: dict[str, Any]) -> str:
     alike = np.array([row["random_head"], row["random_whole"]], dtype=float)
     alike = alike[~np.isnan(alike)]
     if not len(alike):
-        sanity = "it could not be tested against random weights"
+        sanity = "not tested against random weights"
     elif alike.max() >= ALIKE:
-        sanity = f"random weights give much the same map (rank correlation {correlation_text(alike.max())}): do not read it as what was learned"
+        sanity = f"random weights give a similar map (rank correlation {correlation_text(alike.max())}): do not interpret it as what the model learned"
     else:
-        sanity = f"random weights give another map (rank correlation {correlation_text(alike.max())})"
+        sanity = f"random weights give a different map (rank correlation {correlation_text(alike.max())})"
     lost = [
         kind for kind, sign in (("deletion", 1), ("insertion", -1)) if sign * (row[kind] - row[f"{kind}_random"]) >= 0
     ]
-    warning = f" By {' and '.join(lost)} it is no better than random: do not rest on it." if lost else ""
+    warning = f" By {' and '.join(lost)} it is no better than random: do not rely on it." if lost else ""
     return f"{row['model']} ({row['method']}): better than random maps {better} ({areas}); {sanity}.{warning}"
 
 

@@ -81,12 +81,12 @@ function followConfusion(view) {
   const select = place.querySelector("select");
   const cells = () => GALLERY.cells[view.signal("model")] ?? [];
   const list = () => {
-    select.replaceChildren(...cells().map(([truth, said, n], i) => new Option(`${truth} → ${said}: ${n}`, i)));
+    select.replaceChildren(...cells().map(([truth, predicted, n], i) => new Option(`${truth} → ${predicted}: ${n}`, i)));
     show();
   };
   const show = () => {
     const [, , n, images] = cells()[select.value] ?? ["", "", 0, []];
-    const some = images.length < n ? `${images.length} of ${n} images; the file names of all are in the predictions of the cells.` : "";
+    const some = images.length < n ? `${images.length} of ${n} images; the predictions of the cells list the file names of all.` : "";
     place.querySelector(".note").textContent = some;
     place.querySelector(".pictures").replaceChildren(...images.map((i) => picture(...GALLERY.images[i])));
   };
