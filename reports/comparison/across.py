@@ -15,6 +15,7 @@ import pandas as pd
 from reports.comparison.significance import RankTest, friedman_nemenyi
 from reports.runs.provenance import counted
 from reports.runs.results import Results, ResultsError
+from reports.runs.rows import columns_of
 from reports.runs.status import state
 from reports.scores.evaluation import Evaluation
 from reports.scores.ranking import COMPARED, primary_metric
@@ -93,7 +94,7 @@ def across(
     scores = scores.iloc[:, order].rename_axis("data set")
     requested = [m for run in runs for m in run.models if only is None or m in only]
     left_out = tuple(dict.fromkeys(m for m in requested if m not in shared))
-    families = {model: runs[0].models[model]["family"] for model in scores}
+    families = {model: runs[0].models[model]["family"] for model in columns_of(scores)}
     return Across(metric, scores, families, replace(test, ranks=test.ranks[order]), alpha, left_out, runs)
 
 
@@ -102,7 +103,7 @@ def ranks_table(found: Across) -> pd.DataFrame:
     best = found.scores.eq(found.scores.max(axis=1), axis=0)
     return pd.DataFrame(
         {
-            "model": list(found.scores),
+            "model": columns_of(found.scores),
             "family": list(found.families.values()),
             "mean_rank": found.test.ranks,
             "mean_score": found.scores.mean().to_numpy(),
@@ -123,7 +124,7 @@ def cliques(found: Across) -> list[tuple[int, int]]:
 
 def summarise_ranks(found: Across) -> list[str]:
     """State the best mean rank, the result of the tests, and which models were left out and why."""
-    test, models, n = found.test, list(found.scores), len(found.scores)
+    test, models, n = found.test, columns_of(found.scores), len(found.scores)
     lines = [
         f"{_unanswered(found)}{models[0]} has the best mean rank over {counted(n, 'data set')}: {test.ranks[0]:.2f} of {len(models)}"
         f"{_left_out(found)}",

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from reports.comparison.significance import FloatArray, percentile_interval, resample_groups
 from reports.runs.results import Results
@@ -202,7 +203,7 @@ def _drawn_scores(evaluation: Evaluation, n_resamples: int) -> dict[str, tuple[f
     keys = sorted({key[1:] for key in evaluation.test_parts})
     seed = int(results.run["seed"])
     cells = np.random.default_rng(seed).multinomial(len(keys), np.full(len(keys), 1 / len(keys)), size=n_resamples)
-    weights: dict[tuple[int, int], FloatArray] = {}
+    weights: dict[tuple[int, int], NDArray[np.float32]] = {}
     found = {}
     for model in evaluation.complete:
         means, drawn = [], []

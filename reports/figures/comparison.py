@@ -3,7 +3,7 @@
 import altair as alt
 import pandas as pd
 
-from reports.figures.theme import ROW_HEIGHT, chooser, family_color, heat_map, inline
+from reports.figures.theme import ROW_HEIGHT, chooser, family_color, heat_map, inline, layered
 from reports.scores.evaluation import Evaluation
 from reports.scores.metrics import METRICS
 from reports.scores.naming import title
@@ -35,7 +35,7 @@ def comparison(evaluation: Evaluation) -> alt.LayerChart:
     mean = base.mark_circle(size=120, opacity=1).encode(
         x="mean(value):Q", tooltip=["model:N", alt.Tooltip("mean(value):Q", title="mean over cells", format=".4f")]
     )
-    return alt.layer(span, folds, mean).add_params(chosen).properties(width="container", height=ROW_HEIGHT * len(order))
+    return layered(span, folds, mean, height=ROW_HEIGHT * len(order), params=(chosen,))
 
 
 def class_f1(evaluation: Evaluation) -> alt.LayerChart:

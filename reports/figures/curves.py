@@ -3,7 +3,7 @@
 import altair as alt
 import pandas as pd
 
-from reports.figures.theme import chooser, family_color, inline
+from reports.figures.theme import chooser, family_color, inline, layered
 from reports.scores.curves import ALL_CLASSES, GRID, Curve, bands, operating_rates, precision_recall, roc
 from reports.scores.evaluation import Evaluation
 from reports.scores.ranking import ranked
@@ -64,5 +64,4 @@ def _chart(evaluation: Evaluation, curve: Curve, x_axis: tuple[str, str], y_axis
             ],
         )
     )
-    layers = alt.layer(others, band, line, hover, operating)
-    return layers.add_params(model, label).properties(width="container", height=360)
+    return layered(others, band, line, hover, operating, height=360, params=(model, label))

@@ -1,17 +1,21 @@
 """Mean ranks over several data sets: the critical-difference diagram of Demšar (2006), and the scores behind it."""
 
+from typing import Literal
+
 import altair as alt
 import pandas as pd
 
 from reports.comparison.across import Across, cliques
-from reports.figures.theme import FAMILY_COLORS, ROW_HEIGHT, family_color, inline
+from reports.figures.theme import FAMILY_COLORS, ROW_HEIGHT, family_color, inline, layered
+from reports.runs.rows import columns_of
 
 BAR, TEXT = "#888", 12
+SIDES: tuple[tuple[str, Literal["left", "right"], int], ...] = (("true", "right", -4), ("false", "left", 4))
 
 
 def critical_differences(found: Across) -> alt.LayerChart:
     """Draw each model at its mean rank, 1 on the left; a bar joins models that do not differ by the Nemenyi test."""
-    models, ranks = list(found.scores), found.test.ranks
+    models, ranks = columns_of(found.scores), found.test.ranks
     k, spans = len(models), cliques(found)
     left = (k + 1) // 2
     below = 1.2 + 0.45 * len(spans)  # where the names begin
@@ -61,7 +65,7 @@ def critical_differences(found: Across) -> alt.LayerChart:
         .transform_filter(f"datum.left === {side}")
         .mark_text(align=align, dx=dx, fontSize=TEXT)
         .encode(x=alt.X("end:Q", scale=x_scale, axis=axis), y=alt.Y("level:Q", scale=y_scale, axis=None), text="text:N")
-        for side, align, dx in (("true", "right", -4), ("false", "left", 4))
+        for side, align, dx in SIDES
     ]
     places = {"x": alt.X("from:Q", scale=x_scale, axis=axis), "x2": "to:Q", "y": alt.Y("y:Q", scale=y_scale, axis=None)}
     joined = alt.Chart(inline(bars)).mark_rule(strokeWidth=5, color=BAR, strokeCap="round").encode(**places)
@@ -72,14 +76,14 @@ def critical_differences(found: Across) -> alt.LayerChart:
         .encode(x=places["x"], y=places["y"], text="text:N")
     )
     height = 60 + ROW_HEIGHT * (left + 1) + 12 * len(spans)
-    return alt.layer(stems, arms, *words, joined, span, span_text).properties(width="container", height=height)
+    return layered(stems, arms, *words, joined, span, span_text, height=height)
 
 
 def scores_by_data_set(found: Across) -> alt.LayerChart:
     """Draw the mean score of each model on each data set: a dot each, in the row of the model."""
     table = found.scores.rename_axis("data_set").reset_index().melt("data_set", var_name="model", value_name="score")
     table["family"] = table["model"].map(found.families)
-    order = list(found.scores)
+    order = columns_of(found.scores)
     base = alt.Chart(inline(table)).encode(
         y=alt.Y("model:N", sort=order, title=None),
         x=alt.X("score:Q", title=None, scale=alt.Scale(zero=False, nice=True)),
@@ -91,4 +95,4 @@ def scores_by_data_set(found: Across) -> alt.LayerChart:
     points = base.mark_point(filled=True, size=80, opacity=0.9).encode(
         shape=shape, tooltip=["model:N", "data_set:N", alt.Tooltip("score:Q", format=".4f")]
     )
-    return alt.layer(points).properties(width="container", height=ROW_HEIGHT * len(order))
+    return layered(points, height=ROW_HEIGHT * len(order))

@@ -3,7 +3,7 @@
 import altair as alt
 import pandas as pd
 
-from reports.figures.theme import chooser, family_color, inline
+from reports.figures.theme import chooser, family_color, inline, layered
 from reports.scores.calibration import VERSIONS, reliability
 from reports.scores.evaluation import Evaluation
 from reports.scores.ranking import ranked
@@ -46,4 +46,4 @@ def reliability_diagram(evaluation: Evaluation) -> alt.LayerChart:
         .mark_line(color="#888", strokeWidth=1, opacity=0.8)
         .encode(x="at:Q", y="at:Q")
     )
-    return alt.layer(perfect, lines, points).add_params(model).properties(width="container", height=360)
+    return layered(perfect, lines, points, height=360, params=(model,))

@@ -3,7 +3,7 @@
 import altair as alt
 import pandas as pd
 
-from reports.figures.theme import ROW_HEIGHT, family_color, inline
+from reports.figures.theme import ROW_HEIGHT, family_color, inline, layered
 
 
 def effects_chart(effects: pd.DataFrame, y_title: str) -> alt.LayerChart:
@@ -24,7 +24,7 @@ def effects_chart(effects: pd.DataFrame, y_title: str) -> alt.LayerChart:
     dots = base.mark_circle(size=80, opacity=1).encode(
         x=alt.X("difference:Q", title=title), y=y, color=family_color(), tooltip=tooltip
     )
-    return alt.layer(zero, lines, dots).properties(width="container", height=ROW_HEIGHT * len(table))
+    return layered(zero, lines, dots, height=ROW_HEIGHT * len(table))
 
 
 def external_chart(external: pd.DataFrame, x_title: str) -> alt.LayerChart:
@@ -49,4 +49,4 @@ def external_chart(external: pd.DataFrame, x_title: str) -> alt.LayerChart:
         .mark_point(size=80, filled=False, strokeWidth=2)
         .encode(x=alt.X("internal:Q", title=x_title, scale=scale), y=y, color=family_color(), tooltip=tooltip)
     )
-    return alt.layer(lines, hollow, dots).properties(width="container", height=ROW_HEIGHT * len(table))
+    return layered(lines, hollow, dots, height=ROW_HEIGHT * len(table))

@@ -1,10 +1,12 @@
 """Score over cost of every model, with the Pareto front."""
 
+from typing import Literal
+
 import altair as alt
 import numpy as np
 import pandas as pd
 
-from reports.figures.theme import chooser, family_color, inline
+from reports.figures.theme import chooser, family_color, inline, layered
 from reports.runs.costs import model_costs, pareto_front
 from reports.scores.evaluation import Evaluation
 from reports.scores.naming import title
@@ -16,7 +18,8 @@ COSTS = {
     "model_mb": "Size (MB)",
     "peak_memory_mb": "Peak memory (MB)",
 }
-ANCHORS = {
+Box = tuple[float, float, float, float]  # left, top, right, bottom
+ANCHORS: dict[str, tuple[Literal["left", "right"], int, int]] = {
     "ne": ("left", 8, -8),
     "se": ("left", 8, 9),
     "nw": ("right", -8, -8),
@@ -57,8 +60,7 @@ def score_over_cost(table: pd.DataFrame, y_title: str, x_title: str | None) -> a
         .encode(x=x, y=y, text="name:N")
         for anchor, (align, dx, dy) in ANCHORS.items()
     ]
-    layers = alt.layer(steps.encode(x=x, y=y), spread, dots, *names)
-    return layers.properties(width="container", height=HEIGHT)
+    return layered(steps.encode(x=x, y=y), spread, dots, *names, height=HEIGHT)
 
 
 def points(evaluation: Evaluation) -> pd.DataFrame:
@@ -94,8 +96,9 @@ def _anchors(table: pd.DataFrame) -> list[str]:
     """Put each name where it covers no dot and no name before it; those on the front choose first."""
     if table.empty:
         return []
-    x, y = _scaled(np.log(table["value"].to_numpy()), WIDTH), HEIGHT - _scaled(table["score"].to_numpy(), HEIGHT)
-    taken = [(a - 6, b - 6, a + 6, b + 6) for a, b in zip(x, y, strict=True)]
+    x = _scaled(np.log(table["value"].to_numpy(float)), WIDTH).tolist()
+    y = (HEIGHT - _scaled(table["score"].to_numpy(float), HEIGHT)).tolist()
+    taken: list[Box] = [(a - 6, b - 6, a + 6, b + 6) for a, b in zip(x, y, strict=True)]
     anchors = [""] * len(table)
     for i in np.argsort(~table["front"].to_numpy(), kind="stable"):
         width = LETTER * len(str(table.index[i]))
@@ -115,5 +118,5 @@ def _scaled(values: np.ndarray, length: int) -> np.ndarray:
     return length * (0.08 + 0.84 * (values - low) / ((high - low) or 1))
 
 
-def _overlap(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
+def _overlap(a: Box, b: Box) -> bool:
     return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]

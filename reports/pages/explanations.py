@@ -10,6 +10,7 @@ import pandas as pd
 from reports.pages.offline import render
 from reports.runs.explanations import EXPLAIN_AGAIN, Explanations, load_explanations
 from reports.runs.results import Results, ResultsError
+from reports.runs.rows import rows_of
 from reports.tables.explanations import by_model, correlation_text, summarise_explanations
 
 MAX_IMAGES = 12  # on a page; the table has all
@@ -81,7 +82,7 @@ def _grid(table: pd.DataFrame) -> dict[str, Any]:
     titles = ["Model", "Method", "Deletion ↓", "random", "better on", "Insertion ↑", "random", "better on"]
     titles += ["Random head", "Random network"]
     rows = []
-    for row in table.to_dict("records"):
+    for row in rows_of(table):
         pairs = []
         for kind in ("deletion", "insertion"):
             pairs += [f"{row[kind]:.3f}", f"{row[f'{kind}_random']:.3f}", f"{row[f'{kind}_better']} of {row['n']}"]

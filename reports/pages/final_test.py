@@ -6,6 +6,7 @@ import numpy as np
 
 from reports.comparison.final_test import decided_part, held_out_table, summarise_held_out, with_interval
 from reports.runs.results import Results
+from reports.runs.rows import rows_of
 from reports.scores.confusion import axis_names, counts, has_several_labels
 from reports.scores.naming import title
 from reports.scores.ranking import ordered, primary_metric
@@ -16,7 +17,7 @@ _METRICS = ("accuracy", "f1_samples", "f1_macro", "roc_auc_macro", "log_loss")
 def held_out_section(results: Results, alpha: float) -> dict[str, Any]:
     """Collect the section: a summary, a table of the scores, and the confusions of each model."""
     table = held_out_table(results, alpha)
-    rows = [_row(row) for row in table.to_dict("records")]
+    rows = [_row(row) for row in rows_of(table)]
     done = table[table["status"] == "done"]
     best_first = ordered(dict(zip(done["model"], done[primary_metric(results)], strict=True))) if len(done) else []
     titles = ["Model", "Family", "Training images", *(title(metric, results) for metric in _METRICS)]

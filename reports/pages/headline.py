@@ -10,6 +10,7 @@ from reports.comparison.pairwise import TestSettings, against
 from reports.runs.costs import SPREAD_LIMIT, done_cells
 from reports.runs.provenance import counted
 from reports.runs.results import Results
+from reports.runs.rows import rows_of
 from reports.runs.tuning import summarise_tuning
 from reports.scores.evaluation import Evaluation
 from reports.scores.naming import quantity
@@ -54,7 +55,7 @@ def headline(evaluation: Evaluation, tables: dict[str, pd.DataFrame], settings: 
     if "mcnemar" in tables:
         pairs = with_mcnemar(pairs, tables["mcnemar"], primary_metric(results))
     metric = f"{primary_metric(results)}_mean"
-    rows = {row["model"]: row for row in table.to_dict("records")}
+    rows = {row["model"]: row for row in rows_of(table)}
     field = [rows[model] for model in competing(evaluation)]
     if not field:
         return Headline(
@@ -110,7 +111,7 @@ def remarks(table: pd.DataFrame, results: Results) -> list[str]:
     lines += [
         f"{row['class']} has {counted(row['n_groups'], noun)} for {counted(folds, 'fold')}: "
         f"it occurs in the test part of {counted(row['n_folds_with_test'], 'fold')}."
-        for row in rare_classes(results).to_dict("records")
+        for row in rows_of(rare_classes(results))
     ]
     return lines
 

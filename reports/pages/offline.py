@@ -54,8 +54,9 @@ def _policy(scripts: list[str]) -> str:
 
 @cache
 def _bundle() -> str:
-    """Vega, Vega-Lite and vega-embed in one script."""
-    return re.sub(r"</(script)", r"<\\/\1", vl_convert.javascript_bundle(), flags=re.IGNORECASE)
+    """Bundle Vega, Vega-Lite and vega-embed in one script."""
+    libraries = vl_convert.javascript_bundle()  # pyright: ignore[reportCallIssue] its stub requires the optional snippet
+    return re.sub(r"</(script)", r"<\\/\1", libraries, flags=re.IGNORECASE)
 
 
 def _environment() -> Environment:

@@ -16,6 +16,7 @@ from reports.pages.offline import render
 from reports.pages.pictures import gallery, png_uri
 from reports.runs.provenance import DIGEST_LENGTH, caption, groups_in_words, pretrained, weights_in_words
 from reports.runs.results import Results, Sample
+from reports.runs.rows import rows_of
 from reports.scores.calibration import calibration_as_text
 from reports.scores.evaluation import Evaluation
 from reports.scores.naming import title
@@ -111,7 +112,7 @@ def _sort_value(value: Any) -> str:
 
 
 def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    return table.to_dict("records")
+    return rows_of(table)
 
 
 def _texts(table: pd.DataFrame) -> list[dict[str, Any]]:

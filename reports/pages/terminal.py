@@ -8,6 +8,7 @@ from reports.comparison.final_test import held_out_table, summarise_held_out, wi
 from reports.pages.headline import open_models
 from reports.runs.provenance import caption
 from reports.runs.results import Results
+from reports.runs.rows import rows_of
 from reports.scores.evaluation import evaluate
 from reports.scores.naming import title
 from reports.tables.summary import as_text, columns, summary
@@ -56,7 +57,7 @@ def held_out_summary(results: Results) -> Table:
     table = Table(title=words, title_justify="left", box=SIMPLE, padding=(0, 1, 0, 0))
     for name in ("Model", *(title(metric, results) for metric in metrics)):
         table.add_column(Text(name), justify="left" if name == "Model" else "right", overflow="fold")
-    for row in numbers.to_dict("records"):
+    for row in rows_of(numbers):
         cells = [with_interval(row, metric) if row["status"] == "done" else row["reason"] for metric in metrics]
         table.add_row(*(Text(text) for text in (row["model"], *cells)), style=FAMILY_STYLES.get(row["family"]))
     return table

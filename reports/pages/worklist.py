@@ -17,6 +17,7 @@ import pandas as pd
 
 from reports.pages.offline import render
 from reports.pages.pictures import embedded
+from reports.runs.rows import rows_of
 from reports.tables.export import csv_text
 
 JUDGED, NOT_SURE, STRANGE, UNREGISTERED, NO_CLASS, FAILED = (
@@ -181,7 +182,7 @@ def _in_words(row: Mapping[str, Any]) -> str:
 
 
 def _with_images(exam: dict[str, Any], images: pd.DataFrame, threshold: float) -> dict[str, Any]:
-    """An exam of the page with the images that do not fit, worst first."""
+    """Add to an exam of the page the images that do not fit, worst first."""
     own = _against(images[(images["exam"] == exam["exam"]) & (images["status"] == JUDGED)], threshold)
     return {**exam, "shown": _records(own.sort_values(["misfit", "file"], ascending=[False, True]))}
 
@@ -195,7 +196,7 @@ def _gallery(files: Iterable[str], images: pd.DataFrame, pictures: Mapping[str, 
 
 def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
     """Rows as plain values; NaN becomes None."""
-    return table.astype(object).where(table.notna(), None).to_dict("records")
+    return rows_of(table.astype(object).where(table.notna(), None))
 
 
 def _joined(texts: pd.Series) -> str:

@@ -6,6 +6,7 @@ number divides them all.
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -39,7 +40,8 @@ def temperature(truth: ArrayLike, probability: ArrayLike, task: str) -> float:
     def loss(log_temperature: float) -> float:
         return log_loss(truth, tempered(probability, float(np.exp(log_temperature)), task), task)
 
-    return float(np.exp(minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-5}).x))
+    found: Any = minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-5})  # typed as object
+    return float(np.exp(found.x))
 
 
 def tempered(probability: ArrayLike, temperature: float, task: str) -> FloatArray:

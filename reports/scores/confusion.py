@@ -60,7 +60,7 @@ def images_behind(evaluation: Evaluation, model: str) -> list[tuple[str, str, li
     pairs = true.merge(predicted, on="image", suffixes=("_true", "_predicted"))
     found: dict[tuple[int, int], dict[str, None]] = {}  # the images as an ordered set
     for image, i, j in pairs.sort_values(["class_true", "class_predicted"], kind="stable").to_numpy().tolist():
-        found.setdefault((i, j), {})[part.image_id[image]] = None
+        found.setdefault((i, j), {})[str(part.image_id[image])] = None
     if several:
         found.pop((len(names) - 1, len(names) - 1), None)  # images without any error
     cells = [(names[i], names[j], list(images)) for (i, j), images in found.items()]

@@ -80,7 +80,7 @@ def rules_as_text(table: pd.DataFrame) -> pd.DataFrame:
     """Write the means over the folds of each model for people, the rules side by side."""
     means = table.groupby(["model", "rule"], sort=False)[list(RULE_METRICS)].mean().unstack("rule")
     titles = {"accuracy": "Exact match", "f1_samples": "F1 per image", "f1_macro": "F1 macro"}
-    columns = {"Model": means.index.astype(str)}
+    columns = {"Model": [str(model) for model in means.index]}
     for metric, title in titles.items():
         for rule, name in NAMES.items():
             columns[f"{title}, {name}"] = [f"{value:.3f}" for value in means[metric, rule]]

@@ -96,7 +96,8 @@ def summarise_effects(effects: pd.DataFrame, families: pd.DataFrame, settings: T
     lines = [] if clear.any() else [f"No variant changes a model's score significantly ({how})."]
     variants = sorted(effects["variant"].unique(), key=lambda name: not clear[effects["variant"] == name].any())
     lines += [_variant_in_words(variant, effects, clear, how, settings) for variant in variants]
-    for row in families.itertuples():
+    rows: list[Any] = list(families.itertuples())
+    for row in rows:
         more = "deep" if row.difference > 0 else "classical"
         sure = (
             f"has a larger effect on {more} models"
@@ -121,8 +122,8 @@ def _variant_in_words(variant: str, effects: pd.DataFrame, clear: pd.Series, how
     ]
     text = f"{' and '.join(parts)} ({how})" if parts else "no significant change"
     seen = [
-        _named(rows.loc[pick], effects)
-        for pick in dict.fromkeys((rows["difference"].idxmin(), rows["difference"].idxmax()))
+        _named(rows.iloc[pick], effects)
+        for pick in dict.fromkeys((int(rows["difference"].argmin()), int(rows["difference"].argmax())))
     ]
     text += f"; observed changes: {' to '.join(seen)}" if not parts else ""
     same = rows[rows["p_equal"] >= 1 - settings.alpha]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ import pandas as pd
 
 from reports.comparison.final_test import held_out_table
 from reports.comparison.learning import all_right
+from reports.runs.rows import rows_of
 from reports.scores.metrics import f1_of_images
 from reports.scores.ranking import ordered
 from reports.studies.runs import StudyResults, StudyRun
@@ -44,7 +45,7 @@ def external_table(study: StudyResults, alpha: float = 0.05) -> pd.DataFrame:
         same_data = inside.get((run.test, run.suite))
         tested = held_out_table(run.results, alpha)
         tested = tested[tested["status"] == "done"]
-        rows += [_row(row, run, same_data, study.metric) for row in tested.to_dict("records")]
+        rows += [_row(row, run, same_data, study.metric) for row in rows_of(tested)]
     return pd.DataFrame(rows, columns=EXTERNAL_COLUMNS)
 
 
@@ -63,7 +64,7 @@ def summarise_external_validation(external: pd.DataFrame) -> list[str]:
     return lines
 
 
-def _row(row: Mapping[Hashable, Any], run: StudyRun, same_data: StudyRun | None, metric: str) -> dict[str, Any]:
+def _row(row: Mapping[str, Any], run: StudyRun, same_data: StudyRun | None, metric: str) -> dict[str, Any]:
     """One row of the table from one of `held_out_table`."""
     internal = math.nan
     if same_data is not None and row["model"] in same_data.models:

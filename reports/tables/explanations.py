@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from reports.runs.rows import rows_of
 from reports.tables.export import csv_text
 
 ALIKE = 0.5  # rank correlation from which on a map of random weights is much the same map
@@ -44,7 +45,7 @@ def by_model(record: dict[str, Any]) -> pd.DataFrame:
 
 def summarise_explanations(record: dict[str, Any]) -> list[str]:
     """State for each model whether its maps are better than random ones and depend on what it learned."""
-    return [_summary(row) for row in by_model(record).to_dict("records")]
+    return [_summary(row) for row in rows_of(by_model(record))]
 
 
 def _summary(row: dict[str, Any]) -> str:
@@ -72,4 +73,5 @@ def _summary(row: dict[str, Any]) -> str:
 
 
 def correlation_text(value: float | None) -> str:
+    """Write a rank correlation with two decimals; – where it was not measured."""
     return "–" if value is None or np.isnan(value) else f"{value:.2f}".replace("-0.00", "0.00").replace("-", "−")

@@ -10,6 +10,7 @@ from reports.comparison.fixed_test import has_one_test_set, with_mcnemar
 from reports.comparison.pairwise import TestSettings, against, pairs_as_text
 from reports.runs.provenance import caption, counted
 from reports.runs.results import Results
+from reports.runs.rows import rows_of
 from reports.scores.evaluation import Evaluation
 from reports.scores.naming import quantity, title
 from reports.scores.ranking import best_model, primary_metric
@@ -87,7 +88,7 @@ def _pairwise(results: Results, tables: dict[str, pd.DataFrame], settings: TestS
 def _summary(evaluation: Evaluation, summary: pd.DataFrame, pairs: pd.DataFrame, settings: TestSettings) -> PaperTable:
     results = evaluation.results
     metrics = (primary_metric(results), *(m for m in ("accuracy", *SCORES) if m != primary_metric(results)))
-    rows = summary.to_dict("records")
+    rows = rows_of(summary)
     cover = f"{100 * (1 - settings.alpha):g} % interval"
     columns = {"Model": [row["model"] for row in rows], "Family": [row["family"] for row in rows]}
     styles = {}
@@ -126,7 +127,7 @@ def _differs(test: pd.Series, results: Results, settings: TestSettings) -> bool:
 
 
 def _timing(summary: pd.DataFrame) -> pd.DataFrame:
-    rows = summary.to_dict("records")
+    rows = rows_of(summary)
     return pd.DataFrame(
         {
             "Model": [row["model"] for row in rows],

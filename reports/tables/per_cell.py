@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pandas as pd
 
+from reports.runs.rows import rows_of
 from reports.scores.evaluation import Evaluation
 
 
@@ -17,7 +18,7 @@ def cells(evaluation: Evaluation) -> pd.DataFrame:
         names=["model", "repeat", "fold"],
     ).to_frame(index=False)
     known = results.cells[["model", "repeat", "fold", "status", "reason", "n_train", "n_valid", "n_test"]]
-    costs = pd.DataFrame([_cell_costs(cell) for cell in results.cells.to_dict("records") if cell["status"] == "done"])
+    costs = pd.DataFrame([_cell_costs(cell) for cell in rows_of(results.cells) if cell["status"] == "done"])
     table = plan.merge(known, how="left").merge(evaluation.scores, how="left")
     table = table.merge(costs, how="left") if len(costs) else table
     table = table.fillna({"status": "missing", "reason": ""})

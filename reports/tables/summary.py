@@ -11,6 +11,7 @@ from reports.comparison.bootstrap import Draws
 from reports.comparison.significance import percentile_interval
 from reports.runs.costs import model_costs
 from reports.runs.results import Results
+from reports.runs.rows import rows_of
 from reports.runs.status import state
 from reports.scores.decision import FloatArray
 from reports.scores.evaluation import Evaluation
@@ -102,7 +103,7 @@ def columns(results: Results) -> list[Column]:
 
 def as_text(table: pd.DataFrame, shown: list[Column]) -> pd.DataFrame:
     """Write the summary as people read it: "0.812 ± 0.013", "undefined" where nothing could be computed."""
-    rows = table.to_dict("records")
+    rows = rows_of(table)
     return pd.DataFrame({column.title: [column.text(row) for row in rows] for column in shown}, dtype=str)
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 
 from reports.comparison.pairwise import TestSettings
 from reports.runs.results import Results, ResultsError
+from reports.runs.rows import columns_of
 from reports.scores.evaluation import Evaluation
 from reports.tables.export import csv_text, latex_text, markdown_escaped
 from reports.tables.paper import paper_tables
@@ -82,7 +83,7 @@ def check_table(evaluation: Evaluation, path: Path, settings: TestSettings) -> F
     tables = all_tables(evaluation, settings)
     if path.suffix == ".csv":
         there = from_csv(text, path)
-        name = _named(path, there, {name: list(tables[name]) for name in CSV_KEYS if name in tables}, CSV_KEYS)
+        name = _named(path, there, {name: columns_of(tables[name]) for name in CSV_KEYS if name in tables}, CSV_KEYS)
         return _compare(path.name, there, from_csv(csv_text(tables[name]), path), CSV_KEYS[name])
     if path.suffix == ".md":
         return _check_markdown(evaluation.results, path, text, tables)
