@@ -163,7 +163,7 @@ def test_a_subject_says_what_the_model_says(run: Made) -> None:
 def test_models_and_images_become_a_sealed_folder(run: Made, tmp_path: Path) -> None:
     out = tmp_path / "explanations"
     said = command(run, run.model("hog-xgboost"), run.model("prior"), *images_of(run, 1), out=out)
-    assert "prior: nothing in the images speaks for the class" in said
+    assert "prior: no evidence for the class in any image" in said
     record = json.loads((out / "explanations.json").read_text())
     assert is_sealed(record)
     assert {*record["files"], "explanations.json"} == {path.name for path in out.iterdir()}

@@ -78,7 +78,7 @@ def test_the_report_shows_the_last_test_and_verify_checks_it(classical: Made, tm
     assert invoke(["report", str(run), "--html", "--csv"]) == 0
     page = (run / "report" / "report.html").read_text(encoding="utf-8")
     assert 'id="held-out"' in page
-    assert "looked at once" in page
+    assert "tested once" in page
     table = run / "report" / "tables" / "holdout.csv"
     assert check_table(evaluate(load(run)), table, TestSettings()).wrong == ()
     table.write_text(table.read_text().replace("hog-svm,classical,", "hog-svm,classical,1"))

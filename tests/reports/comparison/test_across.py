@@ -115,11 +115,11 @@ def test_a_model_that_is_not_finished_everywhere_is_left_out_by_name(several: Ca
     assert found.left_out == ("hog-svm",)
     first, *_, last = summarise_ranks(found)
     assert first.startswith("Not answered, no classical model finished on every data set: ")
-    assert first.endswith("not in the race: hog-svm")
+    assert first.endswith("left out: hog-svm")
     assert last == "Left out: hog-svm: missing on set-1 (1 of 3 cells are not run yet)."
     for model in ("prior", "efficientnet-probe"):
         shutil.rmtree(other / "cells" / model / "r0-f1")
-    with pytest.raises(ResultsError, match="1 model with all cells in every run"):
+    with pytest.raises(ResultsError, match="1 model with all folds in every run"):
         across(_evaluated([one, other]))
 
 

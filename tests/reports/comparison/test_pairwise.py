@@ -111,20 +111,20 @@ def test_the_words_claim_what_the_numbers_bear(make_run: Callable[..., Path]) ->
     said = headline(evaluate(results), tables, TestSettings(reference="hog-svm"))
     text = " ".join([said.sentence, *said.details]).replace("\u00a0", " ")
     assert said.sentence.startswith("Deep is better than classical by 0.")
-    best = max(("efficientnet-probe", "efficientnet-finetune"), key=lambda m: f"Best is {m} " in text)
+    best = max(("efficientnet-probe", "efficientnet-finetune"), key=lambda m: f"The best model is {m} " in text)
     other = {"efficientnet-probe": "efficientnet-finetune", "efficientnet-finetune": "efficientnet-probe"}[best]
     assert f"On 900 images of 450 patients, {best} is better than hog-svm by 0." in text
-    assert f"On this evidence no difference can be claimed between {best} and {other} (" in text
+    assert f"No significant difference between {best} and {other} (" in text
     assert "On 900 images of 450 patients, hog-svm is better than prior by 0." in text
     assert "hog-svm is worse than efficientnet" in text
-    assert "p adjusted for 3 comparisons with the best (Holm)" in text
+    assert "p adjusted over 3 comparisons with the best model (Holm)" in text
 
 
 def test_one_fold_or_one_model_is_no_test(make_run: Callable[..., Path]) -> None:
     results = load(make_run("multiclass", models={"hog-svm": ("classical", 1.0)}))
     tables = all_tables(evaluate(results))
     assert len(tables["pairwise"]) == 0
-    assert "No test can be made" in headline(evaluate(results), tables, TestSettings()).details[-1]
+    assert "No test: this needs two models" in headline(evaluate(results), tables, TestSettings()).details[-1]
     write(results, html=True, csv=True, md=True, latex=True)
 
 

@@ -273,7 +273,7 @@ def test_the_page_of_a_study_draws_and_is_accessible(browser: Browser, tmp_path:
             facts.append({"name": name, **place})
     (tmp_path / "study.json").write_text(json.dumps({"name": "<s>study</s>", "runs": facts}))
     words, paths = write_study(tmp_path, html=True, csv=True)
-    assert any(line.startswith("median: nothing beyond chance; changes seen: ") for line in words)
+    assert any(line.startswith("median: no significant change; observed changes: ") for line in words)
     browser.open(paths[0])
     assert browser.log("browser") == []
     charts = "return [...document.querySelectorAll('.chart')].map(c => c.querySelectorAll('svg').length)"

@@ -37,8 +37,8 @@ def named_best(evaluation: Evaluation) -> Iterator[tuple[str, str]]:
     settings = TestSettings()
     tables, metric = all_tables(evaluation), primary_metric(evaluation.results)
     found = headline(evaluation, tables, settings)
-    details = next(line for line in found.details if line.startswith("Best is "))
-    yield "headline", re.match(r"Best is (\S+) \(", details)[1]
+    details = next(line for line in found.details if line.startswith("The best model is "))
+    yield "headline", re.match(r"The best model is (\S+) \(", details)[1]
     yield "contender", next(each.model for each in found.contenders if each.wins)
     papers = {table.name: table for table in paper_tables(evaluation, tables, settings)}
     bold = [place for place, style in papers["summary"].styles.items() if style == BEST]

@@ -117,9 +117,9 @@ def test_the_caption_carries_all_that_a_number_needs(make_run: Callable[..., Pat
 
 def test_undefined_values_are_named_with_the_cells_they_rest_on() -> None:
     row = {"cells": "5/5", "roc_auc_macro_mean": math.nan, "roc_auc_macro_sd": math.nan, "roc_auc_macro_cells": 0}
-    assert mean_sd(row, "roc_auc_macro") == "undefined (0 of 5 cells)"
+    assert mean_sd(row, "roc_auc_macro") == "undefined (0 of 5 folds)"
     row |= {"roc_auc_macro_mean": 0.81234, "roc_auc_macro_sd": 0.0134, "roc_auc_macro_cells": 4}
-    assert mean_sd(row, "roc_auc_macro") == "0.812 ± 0.013 (4 of 5 cells)"
+    assert mean_sd(row, "roc_auc_macro") == "0.812 ± 0.013 (4 of 5 folds)"
 
 
 @pytest.mark.parametrize(
@@ -136,9 +136,9 @@ def test_shared_fits_and_approximations_are_named(results: Results) -> None:
     cells.loc[of_svm, "chosen"] = pd.Series([{"C": 3.0, "landmarks": 1987.0}] * of_svm.sum(), index=cells.index[of_svm])
     cells.loc[of_svm, "timings"] = cells.loc[of_svm, "timings"].map(lambda timings: {**timings, "jobs": 2})
     said = " ".join(remarks(summary(evaluate(results)), replace(results, cells=cells)))
-    assert "Fitted side by side, 2 cells at a time" in said
-    assert "Nyström's method on about 1,987 training images, for the size of the data set: hog-svm." in said
-    assert "side by side" not in " ".join(remarks(summary(evaluate(results)), results))
+    assert "Fitted in parallel, 2 cells at a time" in said
+    assert "Nyström's method on about 1,987 training images, because of the size of the data set: hog-svm." in said
+    assert "in parallel" not in " ".join(remarks(summary(evaluate(results)), results))
 
 
 def test_a_spreadsheet_runs_nothing() -> None:
@@ -257,7 +257,7 @@ def test_the_headline_compares_the_best_of_each_family(results: Results) -> None
     assert said.contenders[0].model == "hog-svm"
     assert sum(each.wins for each in said.contenders) == 1
     assert said.sentence.startswith(
-        ("Deep is ahead of classical by 0.", "Deep is better than classical by 0.", "Deep and classical are level")
+        ("Deep is ahead of classical by 0.", "Deep is better than classical by 0.", "Deep and classical are tied")
     )
 
 
@@ -291,8 +291,8 @@ def test_a_fine_tuned_network_says_where_its_start_was_kept_and_what_it_is_below
         cell.write_text(json.dumps(json.loads(cell.read_text()) | {"chosen": {"epochs": epochs}}))
     results = load(run)
     said = remarks(all_tables(evaluate(results))["summary"], results)
-    assert any(line.startswith("efficientnet-finetune: in 2 of 3 cells no epoch had a lower") for line in said)
-    assert any(" is below the same network frozen: efficientnet-svm (" in line for line in said)
+    assert any(line.startswith("efficientnet-finetune: in 2 of 3 folds no epoch had a lower") for line in said)
+    assert any(" scores below the same network with frozen weights: efficientnet-svm (" in line for line in said)
 
 
 def test_the_terminal_table_shows_names_as_they_are(make_run: Callable[..., Path]) -> None:

@@ -109,7 +109,7 @@ def test_a_row_beside_the_true_one_is_found(
     lines.insert(place + (not first), lines[place].replace("0.", "0.9", 1))
     (tmp_path / name).write_text("".join(lines), encoding="utf-8")
     finding = check_table(evaluation, tmp_path / name, TestSettings())
-    assert any("hog-svm: stands there 2 times, in the run's table 1 times" in line for line in finding.wrong)
+    assert any("hog-svm: occurs 2 times, in the run's table 1 times" in line for line in finding.wrong)
 
 
 ROW_ENDS = (
@@ -147,11 +147,15 @@ def test_a_row_of_latex_is_read_whatever_it_ends_in(
     ("old", "new", "said"),
     [
         (r"$^{\dagger}$ & ", " & ", "from the predictions"),
-        (r"hog-svm & classical & ", r"hog-svm & \textbf{classical} & ", "\\textbf{classical} there, classical from"),
+        (
+            r"hog-svm & classical & ",
+            r"hog-svm & \textbf{classical} & ",
+            "\\textbf{classical} in the file, classical from",
+        ),
         (r"\textbf{", "{", "from the predictions"),
         (r"\midrule", r"\midrule ours & deep \\ ", "ours: the run has no such row"),
         (r"\midrule", r"\multicolumn{2}{c}{ours 0.99} \\ \midrule", "the run has no such row"),
-        ("Family", "Model", "column 'Model' stands there 2 times"),
+        ("Family", "Model", "column 'Model' occurs 2 times"),
     ],
 )
 def test_what_a_reader_sees_of_a_latex_table_is_compared(
