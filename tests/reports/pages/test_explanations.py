@@ -100,8 +100,8 @@ def test_means_and_counts_are_over_the_images() -> None:
 
 def test_the_words_warn_of_a_map_that_does_not_depend_on_the_weights() -> None:
     first, second = summarise_explanations(a_record())
-    assert "random weights give another map" in first
-    assert "do not read it as what was learned" in second
+    assert "random weights give a different map" in first
+    assert "do not interpret it as what the model learned" in second
     assert "on 1 of 2 by deletion" in second
 
 
