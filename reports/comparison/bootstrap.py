@@ -43,7 +43,7 @@ def weighted_scores(part: Decided, weights: np.ndarray, task: str) -> dict[str, 
 
     Parameters
     ----------
-    weights : array, shape (n_resamples, n)
+    weights : ndarray of shape (n_resamples, n)
 
     Returns
     -------

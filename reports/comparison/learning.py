@@ -33,11 +33,11 @@ class Curve:
     model, family : str
     members : tuple of str
         Names of the model in the run, from the smallest share on.
-    shares, patients : array, shape (n_sizes,)
+    shares, patients : ndarray of shape (n_sizes,)
         Share of the training patients, and their number, mean over the folds.
-    score : array, shape (n_sizes,)
+    score : ndarray of shape (n_sizes,)
         Mean over the cells.
-    draws : array, shape (n_resamples, n_sizes)
+    draws : ndarray of shape (n_resamples, n_sizes)
         The same when cells, and patients within each, are drawn again. Draw b is the same for every curve of a run.
     """
 

@@ -29,7 +29,7 @@ def temperature(truth: ArrayLike, probability: ArrayLike, task: str) -> float:
 
     Parameters
     ----------
-    truth, probability : array, shape (n, n_classes)
+    truth, probability : array-like of shape (n, n_classes)
     task : {"multiclass", "multilabel"}
     """
     truth, probability = np.asarray(truth, dtype=bool), np.asarray(probability, dtype=float)

@@ -36,7 +36,7 @@ def error_counts(part: Decided) -> NDArray[np.int64]:
 
     Returns
     -------
-    array of int, shape (n_classes + 1, n_classes + 1)
+    ndarray of shape (n_classes + 1, n_classes + 1), int
         The last column counts missed labels of images with nothing wrongly predicted, the last row the reverse.
     """
     missed, wrong = _missed_and_wrong(part)

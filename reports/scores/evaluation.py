@@ -20,9 +20,9 @@ class Decided:
 
     Attributes
     ----------
-    image_id : array of str, shape (n,)
-    truth, decided : array of bool, shape (n, n_classes)
-    probability : array of float64, shape (n, n_classes)
+    image_id : ndarray of shape (n,), str
+    truth, decided : ndarray of shape (n, n_classes), bool
+    probability : ndarray of shape (n, n_classes), float64
     """
 
     image_id: np.ndarray

@@ -36,7 +36,7 @@ def score(truth: ArrayLike, decided: ArrayLike, probability: ArrayLike, task: st
 
     Parameters
     ----------
-    truth, decided, probability : array, shape (n, n_classes)
+    truth, decided, probability : array-like of shape (n, n_classes)
     task : {"multiclass", "multilabel"}
 
     Returns

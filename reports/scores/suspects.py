@@ -30,11 +30,11 @@ class _Votes:
 
     Attributes
     ----------
-    image_id : array of str, shape (n,)
-    truth : array of bool, shape (n, n_classes)
-    probability : array, shape (n_judges, n, n_classes)
+    image_id : ndarray of shape (n,), str
+    truth : ndarray of shape (n, n_classes), bool
+    probability : ndarray of shape (n_judges, n, n_classes)
         Mean over the repeats.
-    decided : list of arrays of bool, shape (n_judges, n, n_classes) each
+    decided : list of ndarray of shape (n_judges, n, n_classes), bool each
         One for each repeat.
     """
 
