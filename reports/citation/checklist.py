@@ -7,7 +7,7 @@ import pandas as pd
 
 from reports.comparison.fixed_test import has_one_test_set
 from reports.comparison.pairwise import TestSettings
-from reports.runs.provenance import DIGEST_LENGTH, counted, groups_in_words, pretrained, weights_in_words
+from reports.runs.provenance import DIGEST_LENGTH, count_groups, counted, describe_weights, pretrained
 from reports.runs.results import Results
 from reports.scores.naming import title
 from reports.scores.ranking import primary_metric
@@ -48,12 +48,12 @@ def answers(results: Results, settings: TestSettings) -> dict[str, str]:
             if "backbone" in part
         }
     )
-    sources = "".join(f"; {weights_in_words(each)}" for each in pretrained(results))
+    sources = "".join(f"; {describe_weights(each)}" for each in pretrained(results))
     done = len(results.predictions)
     metric = title(primary_metric(results), results)
     digests = f"splits {splits['digest'][:DIGEST_LENGTH]}, data {str(data.get('digest', ''))[:DIGEST_LENGTH]}"
     n_excluded = int((results.manifest["status"] == "excluded").sum())
-    size = f"{data['n_images']:,} images of {groups_in_words(results)} in {len(data['classes'])} classes"
+    size = f"{data['n_images']:,} images of {count_groups(results)} in {len(data['classes'])} classes"
     return {
         "goal": f"Compare {', '.join(families)} models on {len(data['classes'])} classes; development and internal evaluation",
         "data": f"{data.get('title') or data['name']}{' (SYNTHETIC: simulated images)' if data.get('synthetic') else ''}; licence: {data.get('licence') or 'not stated'}",

@@ -8,7 +8,7 @@ from typing import Any
 from reports.citation.bibliography import model_keys
 from reports.comparison.fixed_test import has_one_test_set
 from reports.comparison.pairwise import TestSettings
-from reports.runs.provenance import DIGEST_LENGTH, counted, groups_in_words, pretrained, weights_in_words
+from reports.runs.provenance import DIGEST_LENGTH, count_groups, counted, describe_weights, pretrained
 from reports.runs.results import Results
 from reports.runs.tuning import summarise_tuning
 from reports.scores.naming import title
@@ -54,7 +54,7 @@ def _data(results: Results) -> Iterator[str]:
     several = data["task"] == "multilabel"
     simulated = "simulated images (of no real patients)" if data.get("synthetic") else "images"
     yield (
-        f"The data set {data.get('title') or data['name']} has {data['n_images']:,} {simulated} of {groups_in_words(results)} in "
+        f"The data set {data.get('title') or data['name']} has {data['n_images']:,} {simulated} of {count_groups(results)} in "
         f"{len(data['classes'])} classes, {'with one or several labels per image' if several else 'one per image'}."
     )
     if data.get("n_excluded"):
@@ -108,7 +108,7 @@ def _models(results: Results) -> Iterator[str]:
             text = text[0].lower() + text[1:]
         yield f"{name}: {text or 'no description'}{_settings(model)}" + (f" [@{'; @'.join(cited)}]." if cited else ".")
     if found := pretrained(results):
-        yield f"Pretrained weights: {'; '.join(weights_in_words(each) for each in found)}."
+        yield f"Pretrained weights: {'; '.join(describe_weights(each) for each in found)}."
     if tuning := summarise_tuning(results):
         yield f"{tuning} The parameters above were the first trial; a tree-structured Parzen estimator chose the others [@akiba2019]."
 

@@ -74,7 +74,7 @@ def weighted_scores(part: Decided, weights: np.ndarray, task: str) -> dict[str, 
 def _areas(truth: np.ndarray, scores: np.ndarray, counts: np.ndarray) -> tuple[FloatArray, FloatArray]:
     """ROC AUC and average precision of one class, (n_resamples,) each, from counts (n, n_resamples); NaN without a positive or negative.
 
-    Each positive looks at what stands above it and level with it, so that only the rows of positives are worked on.
+    Counts above and level with each positive suffice, so that only the rows of positives are computed.
     """
     order = np.argsort(-scores, kind="stable")
     positive = np.flatnonzero(truth[order])

@@ -105,7 +105,7 @@ def remarks(table: pd.DataFrame, results: Results) -> list[str]:
         lines.append(
             f"Prediction times vary by more than {SPREAD_LIMIT:.0%} (standard deviation over mean of the samples): {named}."
         )
-    lines += [said] if (said := summarise_tuning(results)) else []
+    lines += [tuning] if (tuning := summarise_tuning(results)) else []
     lines += _shared_fits(results) + _approximations(results) + _kept_starts(table, results)
     noun, folds = results.data.get("group_noun") or "group", results.run["splits"]["folds"]
     lines += [

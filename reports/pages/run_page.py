@@ -14,7 +14,7 @@ from reports.pages.final_test import held_out_section
 from reports.pages.headline import headline, remarks
 from reports.pages.offline import render
 from reports.pages.pictures import gallery, png_uri
-from reports.runs.provenance import DIGEST_LENGTH, caption, groups_in_words, pretrained, weights_in_words
+from reports.runs.provenance import DIGEST_LENGTH, caption, count_groups, describe_weights, pretrained
 from reports.runs.results import Results, Sample
 from reports.runs.rows import rows_of
 from reports.scores.calibration import calibration_as_text
@@ -61,7 +61,7 @@ def html(
         run=results.run,
         data=results.data,
         caption=caption(results),
-        groups=groups_in_words(results),
+        groups=count_groups(results),
         headline=headline(evaluation, tables, settings),
         remarks=_crossing_remark(evaluation, settings) + remarks(tables["summary"], results),
         held_out=held_out_section(results, settings.alpha) if results.held_out else None,
@@ -78,7 +78,7 @@ def html(
         calibration=_grid(calibration_as_text(tables["calibration"])) if len(tables["calibration"]) else None,
         rules=_grid(rules_as_text(tables["decision_rules"])) if len(tables["decision_rules"]) else None,
         card=data_card(results),
-        weights=[weights_in_words(each) for each in pretrained(results)],
+        weights=[describe_weights(each) for each in pretrained(results)],
         bibtex=bibtex(results),
         failures=_records(results.cells[results.cells["traceback"].notna()]),
         best=best_model(evaluation) or "",

@@ -95,7 +95,7 @@ def summarise_effects(effects: pd.DataFrame, families: pd.DataFrame, settings: T
     how = f"corrected t-test, Holm over {len(effects)} comparisons, alpha {settings.alpha:g}"
     lines = [] if clear.any() else [f"No variant changes a model's score significantly ({how})."]
     variants = sorted(effects["variant"].unique(), key=lambda name: not clear[effects["variant"] == name].any())
-    lines += [_variant_in_words(variant, effects, clear, how, settings) for variant in variants]
+    lines += [_summarise_variant(variant, effects, clear, how, settings) for variant in variants]
     rows: list[Any] = list(families.itertuples())
     for row in rows:
         more = "deep" if row.difference > 0 else "classical"
@@ -111,7 +111,7 @@ def summarise_effects(effects: pd.DataFrame, families: pd.DataFrame, settings: T
     return lines
 
 
-def _variant_in_words(variant: str, effects: pd.DataFrame, clear: pd.Series, how: str, settings: TestSettings) -> str:
+def _summarise_variant(variant: str, effects: pd.DataFrame, clear: pd.Series, how: str, settings: TestSettings) -> str:
     """State which models a variant improves and worsens; else the largest changes, and where a change is unlikely."""
     rows = effects[effects["variant"] == variant]
     found = rows[clear[rows.index]]

@@ -78,11 +78,11 @@ def _pairwise(results: Results, tables: dict[str, pd.DataFrame], settings: TestS
             f"{_test(results, settings)}; worse, equal and better by the Bayesian correlated t-test with a region of practical equivalence of "
             f"{settings.rope:g} on either side"
         )
-    said = f"Difference in {title(metric, results)} between every pair of models: {how}. {caption(results)}."
+    legend = f"Difference in {title(metric, results)} between every pair of models: {how}. {caption(results)}."
     text = pairs_as_text(rows)
     if has_one_test_set(results):
         text = text.drop(columns=["P(worse)", "P(equal)", "P(better)"])
-    return PaperTable("pairwise", text, said, wide=False)
+    return PaperTable("pairwise", text, legend, wide=False)
 
 
 def _summary(evaluation: Evaluation, summary: pd.DataFrame, pairs: pd.DataFrame, settings: TestSettings) -> PaperTable:
@@ -97,12 +97,12 @@ def _summary(evaluation: Evaluation, summary: pd.DataFrame, pairs: pd.DataFrame,
         styles |= {(i, len(columns) - 1): style for i, style in _styles(evaluation, metric, rows, pairs, settings)}
         if metric == metrics[0]:
             columns[cover] = [_interval(row[f"{metric}_low"], row[f"{metric}_high"]) for row in rows]
-    said = (
+    legend = (
         f"Mean ± standard deviation over {counted(results.n_planned, 'fold')}; bootstrap {cover} over "
         f"{results.data.get('group_noun') or 'group'}s. Bold: best; †: not significantly different from the best ({_test(results, settings)}"
         f"{'' if has_one_test_set(results) else ' over the comparisons with the best'}). {caption(results)}."
     )
-    return PaperTable("summary", pd.DataFrame(columns, dtype=str), said, styles)
+    return PaperTable("summary", pd.DataFrame(columns, dtype=str), legend, styles)
 
 
 def _styles(
