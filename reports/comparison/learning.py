@@ -25,7 +25,7 @@ N_RESAMPLES = 1000
 
 
 @dataclass(frozen=True)
-class Curve:
+class LearningCurve:
     """One model over the number of training patients.
 
     Attributes
@@ -50,7 +50,7 @@ class Curve:
     draws: FloatArray
 
 
-def curves(evaluation: Evaluation, n_resamples: int = N_RESAMPLES) -> list[Curve]:
+def curves(evaluation: Evaluation, n_resamples: int = N_RESAMPLES) -> list[LearningCurve]:
     """Find the curves of a run: models with all cells done on two or more shares of the training patients."""
     results = evaluation.results
     scores = _drawn_scores(evaluation, n_resamples)
@@ -63,7 +63,9 @@ def curves(evaluation: Evaluation, n_resamples: int = N_RESAMPLES) -> list[Curve
         mean, draws = (np.stack([scores[name][k] for name in done], axis=-1) for k in (0, 1))
         family = results.models[done[0]]["family"]
         found.append(
-            Curve(_base(done[-1], shares[-1]), family, tuple(done), shares, _patients(results, shares), mean, draws)
+            LearningCurve(
+                _base(done[-1], shares[-1]), family, tuple(done), shares, _patients(results, shares), mean, draws
+            )
         )
     return found
 
@@ -90,7 +92,7 @@ def _end(value: float, word: str) -> str:
     return f"{value:.0f}" if math.isfinite(value) else word
 
 
-def curve_table(found: Sequence[Curve], alpha: float = 0.05) -> pd.DataFrame:
+def curve_table(found: Sequence[LearningCurve], alpha: float = 0.05) -> pd.DataFrame:
     """One row per model and size: model, family, train_share, n_patients, score, low, high (interval over the draws)."""
     rows = []
     for curve in found:
@@ -116,15 +118,15 @@ class Crossing:
 
     Attributes
     ----------
-    classical, deep : Curve
+    classical, deep : LearningCurve
     patients, low, high : float
         Number of training patients and its interval; -inf is "ahead from the smallest size on", inf "never within the data".
     ahead, never : float
         Share of the draws in which deep is ahead from the smallest size on, and in which it is not ahead at the largest.
     """
 
-    classical: Curve
-    deep: Curve
+    classical: LearningCurve
+    deep: LearningCurve
     patients: float
     low: float
     high: float
@@ -132,7 +134,7 @@ class Crossing:
     never: float
 
 
-def crossing(found: Sequence[Curve], alpha: float = 0.05) -> Crossing | None:
+def crossing(found: Sequence[LearningCurve], alpha: float = 0.05) -> Crossing | None:
     """Where the best deep model overtakes the best classical one, both those that are best at the largest size; None without both."""
     best_first = ordered({k: float(curve.score[-1]) for k, curve in enumerate(found)})
     best = {found[k].family: found[k] for k in reversed(best_first)}

@@ -4,7 +4,7 @@ import altair as alt
 import pandas as pd
 
 from reports.figures.theme import chooser, family_color, inline, layered
-from reports.scores.curves import ALL_CLASSES, GRID, Curve, bands, operating_rates, precision_recall, roc
+from reports.scores.curves import ALL_CLASSES, GRID, CurveFunction, bands, operating_rates, precision_recall, roc
 from reports.scores.evaluation import Evaluation
 from reports.scores.ranking import ranked
 
@@ -19,7 +19,9 @@ def precision_recall_chart(evaluation: Evaluation) -> alt.LayerChart:
     return _chart(evaluation, precision_recall, ("recall", "Recall"), ("precision", "Precision"))
 
 
-def _chart(evaluation: Evaluation, curve: Curve, x_axis: tuple[str, str], y_axis: tuple[str, str]) -> alt.LayerChart:
+def _chart(
+    evaluation: Evaluation, curve: CurveFunction, x_axis: tuple[str, str], y_axis: tuple[str, str]
+) -> alt.LayerChart:
     """Draw a curve per model; each axis is a column of the operating rates and its title."""
     results = evaluation.results
     (x_rate, x_title), (y_rate, y_title) = x_axis, y_axis

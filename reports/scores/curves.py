@@ -13,7 +13,7 @@ from reports.scores.metrics import mean_of_defined, operating_points
 GRID = np.linspace(0, 1, 101)
 ALL_CLASSES = "All classes (micro-average)"
 
-Curve = Callable[[NDArray, NDArray], NDArray]
+CurveFunction = Callable[[NDArray, NDArray], NDArray]
 
 
 def roc(truth: NDArray, scores: NDArray) -> NDArray:
@@ -33,7 +33,7 @@ def precision_recall(truth: NDArray, scores: NDArray) -> NDArray:
     return (true_positives / (true_positives + false_positives))[reached]
 
 
-def bands(evaluation: Evaluation, curve: Curve) -> Iterator[dict]:
+def bands(evaluation: Evaluation, curve: CurveFunction) -> Iterator[dict]:
     """Give each model's curve for all classes together and for each class.
 
     Yields

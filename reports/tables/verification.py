@@ -46,7 +46,7 @@ _NO_TABLE = "is not a table of `bench report`"
 
 
 @dataclass(frozen=True)
-class Finding:
+class TableCheck:
     """Result of checking a table.
 
     Attributes
@@ -64,7 +64,7 @@ class Finding:
     unchecked: tuple[str, ...] = ()
 
 
-def check_table(evaluation: Evaluation, path: Path, settings: TestSettings) -> Finding:
+def check_table(evaluation: Evaluation, path: Path, settings: TestSettings) -> TableCheck:
     """Recompute a table of `bench report` and compare all that is in the file: rows, columns, bold type, caption.
 
     Rows and columns may stand in another order; those left out are listed. Numbers in a CSV file may be rounded, to two digits or more.
@@ -90,7 +90,7 @@ def check_table(evaluation: Evaluation, path: Path, settings: TestSettings) -> F
     return _check_latex(evaluation, path, text, tables, settings)
 
 
-def _check_markdown(results: Results, path: Path, text: str, tables: dict[str, pd.DataFrame]) -> Finding:
+def _check_markdown(results: Results, path: Path, text: str, tables: dict[str, pd.DataFrame]) -> TableCheck:
     there = from_markdown(text)
     ours = {name: from_markdown(table_as_markdown(name, tables[name], results)) for name in CSV_KEYS if name in tables}
     keys = {
@@ -105,7 +105,7 @@ def _check_markdown(results: Results, path: Path, text: str, tables: dict[str, p
 
 def _check_latex(
     evaluation: Evaluation, path: Path, text: str, tables: dict[str, pd.DataFrame], settings: TestSettings
-) -> Finding:
+) -> TableCheck:
     found = LABEL.search(text)
     if path.suffix != ".tex" or not found or found.group(1) not in READABLE_KEYS:
         raise ResultsError(
@@ -128,7 +128,7 @@ def _named(path: Path, there: Grid, known: dict[str, list[str]], keys: dict[str,
     return path.stem if path.stem in possible else max(possible, key=lambda name: len(columns & set(known[name])))
 
 
-def _compare(name: str, there: Grid, ours: Grid, keys: tuple[str, ...]) -> Finding:
+def _compare(name: str, there: Grid, ours: Grid, keys: tuple[str, ...]) -> TableCheck:
     """Compare a table with the run's, rows by their key columns."""
     checked, wrong = 0, []
     wrong += [
@@ -143,7 +143,7 @@ def _compare(name: str, there: Grid, ours: Grid, keys: tuple[str, ...]) -> Findi
         f"{name}: text of the report is left out: {words[:200]}" for words in _first(ours.beside, there.beside)
     ]
     if not set(keys) <= set(there.columns):
-        return Finding(0, (*wrong, f"{name}: lacks the columns that name a row: {', '.join(keys)}"), tuple(left_out))
+        return TableCheck(0, (*wrong, f"{name}: lacks the columns that name a row: {', '.join(keys)}"), tuple(left_out))
     columns = [(k, title, ours.columns.index(title)) for k, title in enumerate(there.columns) if title in ours.columns]
     found, known = _by_key(there, keys), _by_key(ours, keys)
     for key, rows in found.items():
@@ -167,7 +167,7 @@ def _compare(name: str, there: Grid, ours: Grid, keys: tuple[str, ...]) -> Findi
                     )
     short = {key: len(rows) - len(found.get(key, [])) for key, rows in known.items()}
     left_out += [f"{name}, {', '.join(key)}: the row is left out" for key, n in short.items() if n > 0]
-    return Finding(checked, tuple(wrong), tuple(left_out))
+    return TableCheck(checked, tuple(wrong), tuple(left_out))
 
 
 def _first(some: Iterable[str], others: Iterable[str]) -> list[str]:

@@ -12,7 +12,7 @@ from reports.pages.report import write
 from reports.runs.results import ResultsError, load
 from reports.scores.evaluation import Evaluation, evaluate
 from reports.tables.export import latex_escaped
-from reports.tables.verification import Finding, _same, check_table
+from reports.tables.verification import TableCheck, _same, check_table
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ def test_a_table_may_be_in_another_order_and_what_is_left_out_is_said(
     evaluation, paths = tables
     table = pd.read_csv(paths["summary.csv"], dtype=str, keep_default_na=False)
     table.iloc[::-1, ::-1].to_csv(tmp_path / "mine.csv", index=False)
-    assert check_table(evaluation, tmp_path / "mine.csv", TestSettings()) == Finding(table.size, ())
+    assert check_table(evaluation, tmp_path / "mine.csv", TestSettings()) == TableCheck(table.size, ())
     table[["f1_macro_mean", "model"]].head(3).to_csv(tmp_path / "mine.csv", index=False)
     finding = check_table(evaluation, tmp_path / "mine.csv", TestSettings())
     assert (finding.checked, finding.wrong) == (6, ())
