@@ -48,6 +48,13 @@ def test_pictures_that_are_asked_for_come_first_and_the_room_is_kept(
         assert all(set(shown) <= {0, 1} for *_, shown in cells)
 
 
+def test_a_picture_that_no_longer_fits_is_passed_over() -> None:
+    files = {"a": b"12345", "b": b"123456789", "c": b"1234"}
+    words = {"a": "first", "b": "too large", "gone": "no file", "c": "last"}
+    kept = pictures.embedded(words, files, 10)
+    assert [(name, text) for name, text, _ in kept] == [("a", "first"), ("c", "last")]
+
+
 def test_what_is_no_webp_file_is_left_out_and_a_damaged_table_is_named(make_run: Callable[..., Path]) -> None:
     run = make_run("multiclass")
     table = pd.read_parquet(run / "thumbnails.parquet")
