@@ -17,8 +17,8 @@ def compare(
 ) -> None:
     """Show what differs between runs (data, splits, parameters, versions, hardware), and how the scores changed."""
     from bench.inspection.compare import compare as print_comparison
-    from reports.comparison.pairwise import Level
+    from reports.comparison.pairwise import TestSettings
 
     if len(folders) < 2:
         raise UserError("bench compare: give two run folders or more")
-    print_comparison(folders, Level(alpha), out)
+    print_comparison(folders, TestSettings(alpha), out)

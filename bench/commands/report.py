@@ -37,7 +37,7 @@ def report(
     With runs of several data sets: ranks of the models they share, with the tests that apply.
     """
     from bench.inspection.reporting import Formats, write_report
-    from reports.comparison.pairwise import Level
+    from reports.comparison.pairwise import TestSettings
 
     formats = Formats(html=html, csv=csv, md=md, latex=latex, figures=figures)
-    write_report(folders or [], formats, Level(alpha, rope, reference), output, out)
+    write_report(folders or [], formats, TestSettings(alpha, rope, reference), output, out)

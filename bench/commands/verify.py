@@ -27,6 +27,6 @@ def verify(
     Exits with code 1 if anything differs, or is missing so that it cannot be checked.
     """
     from bench.inspection.verify import verify as check
-    from reports.comparison.pairwise import Level
+    from reports.comparison.pairwise import TestSettings
 
-    raise typer.Exit(check(folder, table, Level(alpha, rope, reference), out, digest))
+    raise typer.Exit(check(folder, table, TestSettings(alpha, rope, reference), out, digest))

@@ -22,8 +22,8 @@ from bench.explaining.subject import Subject
 from bench.inference.inputs import Item, list_files, load_images
 from bench.inference.package import is_package, read_facts
 from bench.terminal.progress import Progress
-from reports.pages.explanations import in_words
 from reports.runs.results import load
+from reports.tables.explanations import summarise_explanations
 
 MAX_IMAGES = 60  # beyond, a page is no longer read
 _SAMPLES = 6  # of a run
@@ -193,6 +193,6 @@ def _short_name(file: str, items: Sequence[Item]) -> str:
 
 
 def _print(record: dict[str, Any], place: Path, console: Console) -> None:
-    for line in in_words(record):
+    for line in summarise_explanations(record):
         console.print(escape(line))
     console.print(escape(f"wrote {place / 'explanations.html'}"))

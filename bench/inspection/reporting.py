@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from bench.errors import UserError
-from reports.comparison.pairwise import Level
+from reports.comparison.pairwise import TestSettings
 from reports.figures.files import parse_formats
 from reports.runs.results import load
 
@@ -46,7 +46,9 @@ class Formats:
         }
 
 
-def write_report(folders: Sequence[Path], formats: Formats, level: Level, out: Path, console: Console) -> None:
+def write_report(
+    folders: Sequence[Path], formats: Formats, settings: TestSettings, out: Path, console: Console
+) -> None:
     """Write the report of a run, of runs of several data sets, or of a study.
 
     Parameters
@@ -55,7 +57,7 @@ def write_report(folders: Sequence[Path], formats: Formats, level: Level, out: P
         Run folders, or one study's folder; none for the latest run below runs/.
     formats : Formats
         What to write.
-    level : Level
+    settings : TestSettings
         When a difference is claimed.
     out : Path
         Folder for the report of several data sets.
@@ -73,12 +75,12 @@ def write_report(folders: Sequence[Path], formats: Formats, level: Level, out: P
     if len(folders) > 1:
         from reports.pages.across import write_across
 
-        words, paths = write_across([load(folder) for folder in folders], out, **options, level=level)
+        words, paths = write_across([load(folder) for folder in folders], out, **options, settings=settings)
         console.print(escape("\n".join(words)))
     elif folders and (folders[0] / "study.json").is_file():
         from reports.studies.report import write_study
 
-        words, paths = write_study(folders[0], **options, level=level)
+        words, paths = write_study(folders[0], **options, settings=settings)
         console.print(escape("\n".join(words)))
     else:
         from reports.pages.report import write
@@ -86,7 +88,7 @@ def write_report(folders: Sequence[Path], formats: Formats, level: Level, out: P
 
         results = load(folders[0] if folders else _latest_run())
         console.print(summary_table(results, console.width))
-        paths = write(results, **options, level=level)
+        paths = write(results, **options, settings=settings)
     _print_paths(paths, console)
 
 
@@ -110,7 +112,7 @@ def print_citations(folder: Path | None, console: Console, notes: Console) -> No
         return
     results = load(folder)
     console.out(bibtex(results), highlight=False)
-    for path in write_citations(results, Level()):
+    for path in write_citations(results, TestSettings()):
         notes.print(f"wrote {escape(str(path))}")
 
 

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from bench.inspection.consistency import contradictions, folder_digest, unchecked
-from reports.comparison.pairwise import Level
+from reports.comparison.pairwise import TestSettings
 from reports.runs.results import load
 from reports.scores.evaluation import evaluate
 from reports.tables.verification import check_table
@@ -16,7 +16,9 @@ from reports.tables.verification import check_table
 _MOST = 50  # differences that are listed
 
 
-def verify(folder: Path, table: Path | None, level: Level, console: Console, digest: str | None = None) -> int:
+def verify(
+    folder: Path, table: Path | None, settings: TestSettings, console: Console, digest: str | None = None
+) -> int:
     """Check a run folder and, if one is given, every number of a table.
 
     Parameters
@@ -25,7 +27,7 @@ def verify(folder: Path, table: Path | None, level: Level, console: Console, dig
         Run folder.
     table : Path or None
         A table of ``bench report``.
-    level : Level
+    settings : TestSettings
         As it was for the report.
     console : Console
         Where to print.
@@ -52,7 +54,7 @@ def verify(folder: Path, table: Path | None, level: Level, console: Console, dig
     if digest is not None and digest != found:
         wrong.append(f"--digest {digest}: the folder has another digest: it is not the one that was published")
     if table:
-        finding = check_table(evaluate(results), table, level)
+        finding = check_table(evaluate(results), table, settings)
         wrong += finding.wrong
         left_out += finding.unchecked
         note = "" if finding.checked else ": there is no row to compare"

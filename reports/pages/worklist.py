@@ -9,7 +9,6 @@ that it was trained on, accuse nobody and are listed apart.
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -17,6 +16,8 @@ from typing import Any
 import pandas as pd
 
 from reports.pages.offline import render
+from reports.pages.pictures import embedded
+from reports.runs.rows import rows_of
 from reports.tables.export import csv_text
 
 JUDGED, NOT_SURE, OUT_OF_DISTRIBUTION, UNREGISTERED, NO_CLASS, FAILED = (
@@ -112,7 +113,7 @@ def html(exams: pd.DataFrame, images: pd.DataFrame, pictures: Mapping[str, bytes
     return render(
         "audit.html.j2",
         [],
-        _album(files, images, pictures),
+        _gallery(files, images, pictures),
         facts=facts,
         n={status: int((images["status"] == status).sum()) for status in STATUSES}
         | exams["status"].value_counts().to_dict(),
@@ -189,26 +190,21 @@ def _summary(row: Mapping[str, Any]) -> str:
 
 
 def _with_images(exam: dict[str, Any], images: pd.DataFrame, threshold: float) -> dict[str, Any]:
-    """An exam of the page with the images that do not fit, worst first."""
+    """Add to an exam of the page the images that do not fit, worst first."""
     own = _against(images[(images["exam"] == exam["exam"]) & (images["status"] == JUDGED)], threshold)
     return {**exam, "shown": _records(own.sort_values(["mismatch", "file"], ascending=[False, True]))}
 
 
-def _album(files: Iterable[str], images: pd.DataFrame, pictures: Mapping[str, bytes]) -> dict[str, Any]:
-    """Pictures of the page, until there is no room for more."""
-    words = dict(zip(images["file"], images["predicted"], strict=True))
-    room, kept = MAX_BYTES, []
-    for file in dict.fromkeys(files):
-        picture = pictures.get(file, b"")
-        if picture and len(picture) <= room:
-            room -= len(picture)
-            kept.append([file, f"looks like {words[file]}", base64.b64encode(picture).decode()])
-    return {"images": kept, "cells": {}}
+def _gallery(files: Iterable[str], images: pd.DataFrame, pictures: Mapping[str, bytes]) -> dict[str, Any]:
+    """Pictures of the page, as far as there is room."""
+    predicted = dict(zip(images["file"], images["predicted"], strict=True))
+    words = {file: f"looks like {predicted[file]}" for file in files}
+    return {"images": embedded(words, pictures, MAX_BYTES), "cells": {}}
 
 
 def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
     """Rows as plain values; NaN becomes None."""
-    return table.astype(object).where(table.notna(), None).to_dict("records")
+    return rows_of(table.astype(object).where(table.notna(), None))
 
 
 def _joined(texts: pd.Series) -> str:

@@ -18,9 +18,9 @@ def decide(
 
     Parameters
     ----------
-    probability : array of shape (n, n_classes)
+    probability : array-like of shape (n, n_classes)
         Probabilities of the test part.
-    valid_truth, valid_probability : array of shape (n_valid, n_classes)
+    valid_truth, valid_probability : array-like of shape (n_valid, n_classes)
         Truth (0 or 1) and probabilities of the validation part; used only where `task` is "multilabel".
     task : {"multiclass", "multilabel"}
     at_least_one : bool
@@ -28,7 +28,7 @@ def decide(
 
     Returns
     -------
-    array of bool, shape (n, n_classes)
+    ndarray of shape (n, n_classes), bool
     """
     return apply_threshold(
         probability, learn_threshold(valid_truth, valid_probability, task, at_least_one), at_least_one
@@ -40,7 +40,7 @@ def learn_threshold(truth: ArrayLike, probability: ArrayLike, task: str, at_leas
 
     Parameters
     ----------
-    truth, probability : array of shape (n, n_classes)
+    truth, probability : array-like of shape (n, n_classes)
     task : {"multiclass", "multilabel"}
     at_least_one : bool
         Whether every image is known to have a label.
@@ -58,15 +58,15 @@ def apply_threshold(probability: ArrayLike, threshold: float | FloatArray | None
 
     Parameters
     ----------
-    probability : array of shape (n, n_classes)
-    threshold : float, array of shape (n_classes,) or None
+    probability : array-like of shape (n, n_classes)
+    threshold : float, ndarray of shape (n_classes,) or None
         As `learn_threshold` returns it; None decides the most probable class.
     at_least_one : bool
         Whether every image is known to have a label.
 
     Returns
     -------
-    array of bool, shape (n, n_classes)
+    ndarray of shape (n, n_classes), bool
     """
     return most_probable(probability) if threshold is None else at_threshold(probability, threshold, at_least_one)
 
@@ -94,7 +94,7 @@ def best_threshold(truth: ArrayLike, probability: ArrayLike, at_least_one: bool)
 
     Parameters
     ----------
-    truth, probability : array of shape (n, n_classes)
+    truth, probability : array-like of shape (n, n_classes)
 
     Returns
     -------
@@ -121,11 +121,11 @@ def class_thresholds(truth: ArrayLike, probability: ArrayLike) -> FloatArray:
 
     Parameters
     ----------
-    truth, probability : array of shape (n, n_classes)
+    truth, probability : array-like of shape (n, n_classes)
 
     Returns
     -------
-    array, shape (n_classes,)
+    ndarray of shape (n_classes,)
         Midpoints between neighbouring probabilities, of equally good ones the nearest to 0.5; NaN for a class without a positive.
     """
     truth, probability = np.asarray(truth, dtype=bool), np.asarray(probability, dtype=float)

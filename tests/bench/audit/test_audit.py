@@ -75,8 +75,8 @@ def test_pseudonyms_keep_names_and_texts_out_of_every_file(tree: Path, tmp_path:
 def test_the_page_has_the_pictures_of_the_evidence(tree: Path, tmp_path: Path) -> None:
     audit(Stub(), tree, tmp_path / "out")
     page = (tmp_path / "out/audit.html").read_text("utf-8")
-    album = json.loads(page.split("ALBUM = ")[1].split(";")[0])
-    assert [entry[0] for entry in album["images"]] == ["a/1.dcm", "a/2.dcm", "b/1", "c/1.dcm", "c/2.dcm"]
+    gallery = json.loads(page.split("GALLERY = ")[1].split(";")[0])
+    assert [entry[0] for entry in gallery["images"]] == ["a/1.dcm", "a/2.dcm", "b/1", "c/1.dcm", "c/2.dcm"]
 
 
 @pytest.mark.parametrize("block", [1, 2, 256])

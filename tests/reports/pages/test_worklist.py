@@ -165,8 +165,8 @@ def test_hostile_names_stay_text(images: pd.DataFrame) -> None:
 def test_pictures_end_where_there_is_no_room(images: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worklist, "MAX_BYTES", 2 * len(picture()) + 10)
     page = html(rank_exams(images, 0.5), images, {file: picture() for file in images["file"]}, FACTS)
-    album = json.loads(re.search(r"ALBUM = (\{.*?\});", page)[1])
-    assert [entry[0] for entry in album["images"]] == ["b1", "a1"]
+    gallery = json.loads(re.search(r"GALLERY = (\{.*?\});", page)[1])
+    assert [entry[0] for entry in gallery["images"]] == ["b1", "a1"]
 
 
 def test_long_lists_end_and_say_how_many_are_left(monkeypatch: pytest.MonkeyPatch) -> None:
