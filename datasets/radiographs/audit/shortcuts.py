@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 FOLDS = 5
 NEIGHBOURS = 15
@@ -69,7 +69,7 @@ def shortcut_accuracies(
 def _vote(points: np.ndarray, label: np.ndarray, wanted: np.ndarray, n_labels: int) -> np.ndarray:
     """Commonest label among the `NEIGHBOURS` nearest points, (n_wanted,)."""
     k = min(NEIGHBOURS, len(points))
-    _, near = cKDTree(points).query(wanted, k=k)
+    _, near = KDTree(points).query(wanted, k=k)
     votes = label[np.reshape(near, (len(wanted), k))]  # (n_wanted, k)
     counts = np.zeros((len(wanted), n_labels), dtype=np.int16)
     np.add.at(counts, (np.arange(len(wanted))[:, None], votes), 1)

@@ -1,7 +1,7 @@
 """Anatomy as data: the tables beside this module are read into one body of clipped quadrics on a tree of segments.
 
 Body coordinates are millimetres in the standing anatomical position: x to the left, y up, z to the front, origin between the hip joints.
-A table in `anatomy/*.toml` holds
+A table in ``anatomy/*.toml`` holds::
 
     segments      name -> parent and pivot: what moves together, and where it turns
     [[thing]]     name, segment, shapes; things of one name are one union, so that overlaps count once
