@@ -77,9 +77,9 @@ def sorted_by_class(labels: Sequence[str | None], headers: Sequence[Header]) -> 
 
     Parameters
     ----------
-    labels
+    labels : sequence of str or None
         Folder of each file, as `radiographs.class_folders` finds it.
-    headers
+    headers : sequence of Header
         Of the same files.
     """
     held = [

@@ -46,7 +46,7 @@ def kaggle(root: Path, card: Card, hints: Hints) -> Listing:
         )
     patients = _patients(root / "metadata.csv")
     if not patients.empty:
-        items = items.assign(**{name: uids.map(values) for name, values in patients.items()})
+        items = items.assign(**{str(name): uids.map(values) for name, values in patients.items()})
     items = with_headers(root, items, hints)
     notes = [*table_notes(table), *passed_over(found.notes), *notes]
     if absent.any():
@@ -106,7 +106,7 @@ def paths(root: Path, card: Card, hints: Hints) -> Listing:
 
 
 def table(root: Path, path: Path, card: Card, hints: Hints) -> Listing:
-    """A CSV or TSV with one row per image; files are relative to the table's folder. A column sha256 is compared with the files."""
+    """List a CSV or TSV with one row per image; files are relative to the table's folder. A column sha256 is compared with the files."""
     rows = read_table(path)
     columns = hints.columns(card.columns)
     if rows.empty:
@@ -125,7 +125,7 @@ def table(root: Path, path: Path, card: Card, hints: Hints) -> Listing:
 
 
 def manifest(path: Path, card: Card, hints: Hints) -> Listing:
-    """A manifest.parquet as a run writes it, beside the files it names; their SHA-256 is compared."""
+    """List a manifest.parquet as a run writes it, beside the files it names; their SHA-256 is compared."""
     try:
         rows = pd.read_parquet(path)
     except Exception as error:  # noqa: BLE001 - pyarrow raises what it pleases on damaged files
@@ -139,7 +139,9 @@ def manifest(path: Path, card: Card, hints: Hints) -> Listing:
         refuse_outside(used["file"].astype(str), path, path.parent)
     if used["file"].astype(str).str.fullmatch(PSEUDONYM).all():
         raise SourceError(f"{path}: names no files: it was written without --keep-identifiers")
-    items = used[list(MANIFEST_COLUMNS)].assign(labels=[list(labels) for labels in used["labels"]])
+    items = used[list(MANIFEST_COLUMNS)].assign(
+        labels=pd.Series([list(labels) for labels in used["labels"]], index=used.index, dtype=object)
+    )
     items["expected"] = used["sha256"].fillna("") if "sha256" in used else ""
     items["frame"] = used.get("frame", 0)
     left = len(rows) - len(used)
@@ -174,7 +176,7 @@ def with_headers(
     ----------
     items : DataFrame
         image_id, file, and group where a table names the patients.
-    headers
+    headers : sequence of Header, optional
         Of each item's file, where they were read already.
     """
     each = hints.frames == "each"

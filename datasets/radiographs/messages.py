@@ -50,7 +50,9 @@ def send(stream: BinaryIO, value: object) -> None:
     header = json.dumps({"value": plain, "buffers": [_description(buffer) for buffer in buffers]}).encode()
     stream.write(_MAGIC + struct.pack(">Q", len(header)) + header)
     for buffer in buffers:
-        stream.write(buffer if isinstance(buffer, bytes) else memoryview(np.ascontiguousarray(buffer)).cast("B"))
+        stream.write(
+            buffer if isinstance(buffer, bytes) else np.ascontiguousarray(buffer).reshape(-1).view(np.uint8).data
+        )
     stream.flush()
 
 
@@ -170,7 +172,7 @@ class Message:
         return tuple(items) if kind is tuple else items
 
     def _object(self, value: Any, kind: Any) -> Any:
-        """A dataclass or pydantic model from its fields."""
+        """Make a dataclass or pydantic model from its fields."""
         _must(isinstance(value, dict) and isinstance(kind, type))
         if issubclass(kind, BaseModel):
             try:
@@ -181,7 +183,8 @@ class Message:
             raise TypeError(f"{kind.__name__} cannot be received: make it a dataclass")
         _must({*value} == {field.name for field in fields(kind)})
         hints = typing.get_type_hints(kind)
-        return kind(**{name: self._decoded(item, hints[name]) for name, item in value.items()})
+        make: Any = kind
+        return make(**{name: self._decoded(item, hints[name]) for name, item in value.items()})
 
     def _untyped(self, value: Any) -> Any:
         if isinstance(value, dict):
@@ -192,7 +195,7 @@ class Message:
 
 
 def _plain(value: Any, buffers: _Buffers) -> Any:
-    """A value as JSON has it; bytes and arrays go into `buffers`."""
+    """Return a value as JSON has it; bytes and arrays go into `buffers`."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, np.generic):
@@ -223,11 +226,11 @@ def _description(buffer: bytes | np.ndarray) -> dict[str, Any]:
 
 def _size(description: Any) -> tuple[np.dtype | None, tuple[int, ...], int]:
     """Type, shape and number of bytes of a buffer, checked."""
-    shape = tuple(description["shape"])
+    shape: tuple[int, ...] = tuple(description["shape"])
     _must(len(shape) <= 8 and all(type(n) is int and n >= 0 for n in shape))
     if description["dtype"] is None:
         _must(len(shape) == 1)
-        return None, shape, shape[0]
+        return None, shape, math.prod(shape)
     _must(isinstance(description["dtype"], str))
     dtype = np.dtype(description["dtype"])
     _must(dtype.kind in _KINDS)

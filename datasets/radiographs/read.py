@@ -69,13 +69,13 @@ def read_picture(path: Path, name: str | None = None, *, frame: int = 0, max_pix
 
     Parameters
     ----------
-    path
+    path : Path
         The file to open. Anything but a regular file (or a link to one) is refused unopened.
-    name
+    name : str, optional
         What to call the file in errors; by default `path`.
-    frame
+    frame : int, default 0
         Of a file with several frames or pages, from 0.
-    max_pixels
+    max_pixels : int, default MAX_PIXELS
         Of all frames of a DICOM file together, or of one page, above which nothing is decoded.
 
     Raises
@@ -166,7 +166,7 @@ def _unknown_jpeg(data: bytes, name: str, size: tuple[int, int], max_pixels: int
     if not is_whole(data):
         raise UnreadableImageError(f"{name}: damaged or truncated (it has no end)")
     try:
-        from libjpeg import decode
+        from libjpeg.utils import decode
 
         values = decode(data)
     except ModuleNotFoundError:

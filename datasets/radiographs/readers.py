@@ -43,7 +43,7 @@ class Readers:
 
     Parameters
     ----------
-    started
+    started : int, default 0
         How many to start now, so that they load their libraries while something else is done.
     """
 
@@ -99,7 +99,7 @@ _shared: dict[int, Readers] = {}  # by process, for a forked one must not use it
 
 
 def readers(started: int = 0) -> Readers:
-    """The processes that all of this process's work is given to; so many are started if there are none yet."""
+    """Return the processes that all of this process's work is given to; so many are started if there are none yet."""
     pid = os.getpid()
     if pid not in _shared:
         _shared[pid] = Readers(started)
@@ -221,7 +221,7 @@ def _answer(questions: BinaryIO, answers: BinaryIO) -> None:
 
 
 def _call(work: Callable[..., Any], arguments: Message) -> Any:
-    """What the function returns; nothing where it is only to be loaded."""
+    """Return what the function returns; nothing where it is only to be loaded."""
     values = arguments.as_type(list[Any] | None)
     if values is None:
         return None
@@ -263,7 +263,7 @@ class _Failure:
 
 
 def _answer_of(message: Message, module: str, expected: Any) -> tuple[Any, Exception | None]:
-    """What a function returned, of the type that is expected, or its error."""
+    """Return what a function returned, of the type that is expected, or its error."""
     failure: _Failure | None = message.at("error").as_type(_Failure | None)
     if failure is not None:
         return None, failure.as_error(module)

@@ -30,9 +30,9 @@ def with_body_part(data: bytes, term: str) -> bytes:
 
     Parameters
     ----------
-    data
+    data : bytes
         The whole file.
-    term
+    term : str
         A code string (CS): at most 16 capitals, figures, blanks and underscores.
 
     Raises

@@ -77,9 +77,11 @@ def _by_folders(tree: Tree, card: Card, hints: Hints, strays: Sequence[str]) -> 
     loose = sum(label is None for label in tree.folders.labels)
     if not rows:
         raise _no_classes(tree, loose)
-    labels = [tree.folders.labels[k] for k in rows]
+    labels = [label for label in (tree.folders.labels[k] for k in rows) if label is not None]
     items = pd.DataFrame({"file": [tree.names[k] for k in rows], "part": [tree.folders.parts[k] for k in rows]})
-    items = items.assign(image_id=items["file"], labels=[[card.classes.get(label, label)] for label in labels])
+    items = items.assign(
+        image_id=items["file"], labels=pd.Series([[card.classes.get(label, label)] for label in labels], dtype=object)
+    )
     items = with_headers(tree.root, items, hints, [tree.headers[k] for k in rows])
     notes = [*tree.folders.notes, *tree.notes, *_empty_folders(tree)]
     if any(header.is_dicom for header in tree.headers):

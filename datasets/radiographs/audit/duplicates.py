@@ -64,8 +64,8 @@ def near_duplicates(images: np.ndarray, *, seed: int = 0, workers: int = 1) -> l
 
     Parameters
     ----------
-    images : array, shape (n, side, side)
-        uint8, preprocessed: of one brightness range, cropped to the exposed field.
+    images : ndarray of shape (n, side, side), uint8
+        Preprocessed: of one brightness range, cropped to the exposed field.
     seed : int
         Draws the sets of bits.
     workers : int
@@ -74,7 +74,7 @@ def near_duplicates(images: np.ndarray, *, seed: int = 0, workers: int = 1) -> l
     Returns
     -------
     list of Pair
-        a < b, in order. Images of one grey level have no likeness and are left out.
+        With a < b, in order. Images of one grey level have no likeness and are left out.
     """
     if workers < 1:
         raise ValueError(f"{workers} workers cannot look at anything: give 1 or more")

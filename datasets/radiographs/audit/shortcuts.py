@@ -15,7 +15,7 @@ _APART = 1e6  # between two values of a fact that is no number: they are never n
 
 
 def facts(manifest: pd.DataFrame) -> dict[str, np.ndarray]:
-    """What is known of each file that has nothing to do with anatomy, as points (n, d); texts are numbered, far apart."""
+    """Return what is known of each file that has nothing to do with anatomy, as points (n, d); texts are numbered, far apart."""
     width, height = (manifest[name].to_numpy(float) for name in ("width", "height"))
     known = {
         "size": np.stack([width, height], axis=1),

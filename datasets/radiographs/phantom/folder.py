@@ -50,26 +50,26 @@ class Recipe:
 
     Parameters
     ----------
-    n, seed
+    n, seed : int
         Number of images, and what they follow from.
-    side
+    side : int, default 512
         Longer side of an image in pixels.
-    parts
+    parts : tuple of str, optional
         Names of body parts; empty for all.
-    difficulty
+    difficulty : str, default 'standard'
         "easy", "standard" or "hard".
-    layout
+    layout : str, default 'unifesp'
         "unifesp" (Kaggle, 8-bit PNG), "png" (a table of 16-bit PNGs) or "dicom" (a tree of 8-, 12- and 16-bit DICOM files).
-    frequencies
+    frequencies : str, default 'balanced'
         "balanced" or "unifesp": how often patients come for each part.
-    wrong_labels
+    wrong_labels : float, default 0.0
         Share of images registered under another part.
-    near_duplicates
+    near_duplicates : float, default 0.0
         Share of images that repeat an earlier one, cropped, resized and of other brightness, under another patient.
-    shortcut
+    shortcut : float, default 0.0
         Strength in [0, 1] of a leak: the chance that a device has burnt into the image the name that belongs to the part; otherwise it is
         that of any device. 0 means that devices write nothing.
-    masks
+    masks : bool, default False
         Whether masks/UID.npz says which pixels each bone covers.
     """
 
@@ -117,11 +117,11 @@ def write_folder(out: Path, recipe: Recipe, *, workers: int = 0, progress: Calla
 
     Parameters
     ----------
-    out
+    out : Path
         Folder to make; it is written beside its place and renamed when it is whole.
-    workers
+    workers : int, default 0
         Threads; 0 means one per core.
-    progress
+    progress : callable, optional
         Called with the number of images done.
 
     Raises
@@ -224,7 +224,7 @@ class _Studio:
         return record
 
     def _draw(self, slot: _Slot) -> tuple[Plate, Picture, str]:
-        """The plate of a slot, its picture, and the name of the device."""
+        """Return the plate of a slot, its picture, and the name of the device."""
         recipe = self.recipe
         rng = np.random.default_rng([recipe.seed, _PICTURES, slot.index])
         plate = self._plate(slot, rng)
@@ -240,7 +240,7 @@ class _Studio:
         )
 
     def _plate(self, slot: _Slot, rng: np.random.Generator) -> Plate:
-        """The kind of plate that an image is: of the patient's complaint, or later of some other part."""
+        """Return the kind of plate that an image is: of the patient's complaint, or later of some other part."""
         part = slot.complaint
         if not slot.first and rng.random() > _SAME_PART:
             part = str(rng.choice(self.parts, p=self.weights))
@@ -272,7 +272,7 @@ def _patient(rng: np.random.Generator, nuisance: float) -> Patient:
 
 
 def _nearly(picture: Picture, rng: np.random.Generator) -> Picture:
-    """The same picture, sent a second time: a little cropped, smaller, and of other brightness."""
+    """Return the same picture, sent a second time: a little cropped, smaller, and of other brightness."""
     height, width = picture.grey.shape
     margin = (rng.uniform(0, 0.04, 4) * (height, height, width, width)).astype(int)
     rows, columns = slice(margin[0], height - margin[1]), slice(margin[2], width - margin[3])
@@ -292,6 +292,6 @@ def _nearly(picture: Picture, rng: np.random.Generator) -> Picture:
 
 
 def _uid(*what: object) -> str:
-    """A DICOM UID of the form 2.25.<128-bit integer> that follows from what it names (ISO/IEC 9834-8)."""
+    """Return a DICOM UID of the form 2.25.<128-bit integer> that follows from what it names (ISO/IEC 9834-8)."""
     digest = hashlib.sha256(" ".join(map(str, ("xraybench phantom", *what))).encode()).digest()
     return f"2.25.{int.from_bytes(digest[:16], 'big')}"

@@ -22,31 +22,32 @@ _kernel = njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
 
 
 @_kernel
-def integrate(
-    numbers, outlines, boxes, starts, members, weights, layers, windows, x, y, out, lengths
-):  # pragma: no cover - compiled
+def integrate(pieces, unions, layers, rays, out, lengths):  # pragma: no cover - compiled
     """Add every union to `out`, row by row and `LANES` rays at a time, with those of its pieces that these rays may meet.
 
     Parameters
     ----------
-    numbers, outlines
-        (n, `NUMBERS`) float32 and (n, 6) float64 of each piece: see `radiographs.phantom.rays`.
-    boxes
-        (n, 4) int64 [top, bottom, left, right) that each piece's shadow lies in.
-    starts, members, weights
-        Union k consists of the pieces ``members[starts[k]:starts[k + 1]]`` and adds ``weights[k]`` for each millimetre.
-    layers
-        (n_unions,) number of the layer to which a union adds its bare length, with the sign of its weight; -1: none.
-    windows
-        (n_layers, 5) int64 [top, bottom, left, right) of each layer, left and right multiples of `LANES`, and where it begins in
-        `lengths`.
-    x, y
-        (columns,) and (rows,) float32, millimetres; the number of columns is a multiple of `LANES`.
-    out
-        (rows, columns) float32, added to.
-    lengths
-        Float32, the layers one after the other, added to.
+    pieces : tuple of 3 ndarray
+        Numbers (n, `NUMBERS`) float32 and outlines (n, 6) float64: see `radiographs.phantom.rays`; boxes (n, 4) int64
+        [top, bottom, left, right) that each piece's shadow lies in.
+    unions : tuple of 3 ndarray
+        Starts, members, weights: union k consists of the pieces ``members[starts[k]:starts[k + 1]]`` and adds ``weights[k]`` for
+        each millimetre.
+    layers : tuple of 2 ndarray
+        The layer (n_unions,) to which a union adds its bare length, with the sign of its weight, or -1; and the windows
+        (n_layers, 5) int64 [top, bottom, left, right) of the layers, left and right multiples of `LANES`, and where each begins
+        in `lengths`.
+    rays : tuple of 2 ndarray
+        x (columns,) and y (rows,) float32, millimetres; the number of columns is a multiple of `LANES`.
+    out : ndarray of shape (rows, columns), float32
+        Added to.
+    lengths : ndarray of shape (n,), float32
+        The layers one after the other, added to.
     """
+    numbers, outlines, boxes = pieces
+    starts, members, weights = unions
+    layer_of, windows = layers
+    x, y = rays
     most = 0
     for union in range(len(weights)):
         most = max(most, starts[union + 1] - starts[union])
@@ -55,7 +56,7 @@ def integrate(
     lefts, rights = np.empty(most, np.int64), np.empty(most, np.int64)
     for union in range(len(weights)):
         group = members[starts[union] : starts[union + 1]]
-        weight, layer = weights[union], layers[union]
+        weight, layer = weights[union], layer_of[union]
         top, bottom = len(y), 0
         for m in group:
             top, bottom = min(top, boxes[m, 0]), max(bottom, boxes[m, 1])
@@ -129,7 +130,7 @@ def _meet(numbers, m, x, y, met, low, high):  # pragma: no cover - compiled
     b1, b2, b3 = piece[10] + y * piece[16], piece[11] + y * piece[17], piece[12] + y * piece[18]
     twice = _runs_along(numbers, m, x[0], x[LANES - 1], y)
     if twice:
-        _cut_along(piece, x, a1, a2, a3, b1, b2, b3, low[met], high[met], low[met + 1], high[met + 1])
+        _cut_along(piece, x, a1, a2, a3, b1, b2, b3, (low[met], high[met]), (low[met + 1], high[met + 1]))
     else:
         _cut_across(piece, x, a1, a2, a3, b1, b2, b3, low[met], high[met])
     o, ox, d, dx = _plane(piece, 22, a1, a2, a3, b1, b2, b3)
@@ -137,9 +138,8 @@ def _meet(numbers, m, x, y, met, low, high):  # pragma: no cover - compiled
     side = _side(d, dx, x)
     more_side = _side(more_d, more_dx, x)
     if not twice and piece[33] == _FAR and side != 0 and more_side != 0:
-        total = _cut_two(
-            x, o, ox, d, dx, side > 0, more_o, more_ox, more_d, more_dx, more_side > 0, piece[0], low[met], high[met]
-        )
+        first, second = (o, ox, d, dx, side > 0), (more_o, more_ox, more_d, more_dx, more_side > 0)
+        total = _cut_two(x, first, second, piece[0], low[met], high[met])
         return 1 if total > _ZERO else 0
     for plane in range(22, NUMBERS, 4):
         if piece[plane + 3] != _FAR:
@@ -156,7 +156,7 @@ def _meet(numbers, m, x, y, met, low, high):  # pragma: no cover - compiled
 
 @_kernel
 def _plane(piece, k, a1, a2, a3, b1, b2, b3):  # pragma: no cover - compiled
-    """The plane at number k as (o + ox x) + (d + dx x) z >= 0; one that cuts nothing as if it were far below."""
+    """Return the plane at number k as (o + ox x) + (d + dx x) z >= 0; one that cuts nothing as if it were far below."""
     n1, n2, n3, h = piece[k], piece[k + 1], piece[k + 2], piece[k + 3]
     if h == _FAR:
         return _FAR, _ZERO, np.float32(1), _ZERO
@@ -176,10 +176,10 @@ def _side(d, dx, x):  # pragma: no cover - compiled
 
 
 @_kernel
-def _cut_two(
-    x, o, ox, d, dx, enters, more_o, more_ox, more_d, more_dx, more_enters, depth, low, high
-):  # pragma: no cover - compiled
+def _cut_two(x, first, second, depth, low, high):  # pragma: no cover - compiled
     """Keep what lies in two half-spaces that all rays run into (`enters`) or out of, and settle; return the sum of the lengths."""
+    o, ox, d, dx, enters = first
+    more_o, more_ox, more_d, more_dx, more_enters = second
     total = _ZERO
     for i in range(LANES):
         cut = -(o + ox * x[i]) / (d + dx * x[i])
@@ -240,8 +240,9 @@ def _cut_across(piece, x, a1, a2, a3, b1, b2, b3, low, high):  # pragma: no cove
 
 
 @_kernel
-def _cut_along(piece, x, a1, a2, a3, b1, b2, b3, low, high, more_low, more_high):  # pragma: no cover - compiled
-    """The same for hollow shapes, twice: a ray along the inside (a < 0) is in the shape before and beyond the roots."""
+def _cut_along(piece, x, a1, a2, a3, b1, b2, b3, before, beyond):  # pragma: no cover - compiled
+    """Do the same for hollow shapes, twice: a ray along the inside (a < 0) is in the shape before and beyond the roots."""
+    (low, high), (more_low, more_high) = before, beyond
     q, s = piece[20], piece[21]
     for i in range(LANES):
         o1, o2, o3 = a1 + x[i] * piece[4], a2 + x[i] * piece[5], a3 + x[i] * piece[6]

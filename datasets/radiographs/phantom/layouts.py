@@ -43,17 +43,17 @@ class Record:
 
     Parameters
     ----------
-    index
+    index : int
         Place in the data set.
-    uid, study, patient
+    uid, study, patient : str
         Identifiers: two DICOM UIDs, and P000017.
-    registered, shown
+    registered, shown : tuple of int
         Numbers of the parts of the label, and of what is really to be seen.
-    views, laterality, age, extras, fracture, device, inverted
+    views, laterality, age, extras, fracture, device, inverted : str, and bool for the last
         How and of whom it was made.
-    twin_of
+    twin_of : str
         uid of the image that this one nearly repeats ("": none).
-    monochrome, bits
+    monochrome, bits : int
         For DICOM: 1 or 2, and bits per pixel.
     """
 
@@ -193,16 +193,17 @@ separator = ";"
 def _dicom(record: Record, grey: np.ndarray) -> bytes:
     """One DX object, explicit little endian, its pixels as they come from the detector's side: MONOCHROME1 or 2."""
     from pydicom.dataset import Dataset, FileMetaDataset
+    from pydicom.uid import UID
 
     bits = record.bits
     share = np.clip(grey if record.monochrome == 2 else 1 - grey, 0, 1)
     pixels = np.rint(share * (2**bits - 1)).astype("<u1" if bits == 8 else "<u2")
     data = Dataset()
     data.file_meta = FileMetaDataset()
-    data.file_meta.MediaStorageSOPClassUID = _DX
-    data.file_meta.MediaStorageSOPInstanceUID = record.uid
-    data.file_meta.TransferSyntaxUID = _LITTLE_ENDIAN
-    data.file_meta.ImplementationClassUID = _ROOT
+    data.file_meta.MediaStorageSOPClassUID = UID(_DX)
+    data.file_meta.MediaStorageSOPInstanceUID = UID(record.uid)
+    data.file_meta.TransferSyntaxUID = UID(_LITTLE_ENDIAN)
+    data.file_meta.ImplementationClassUID = UID(_ROOT)
     data.SOPClassUID = _DX
     data.SOPInstanceUID = record.uid
     data.StudyInstanceUID = record.study
