@@ -135,13 +135,13 @@ def write_folder(out: Path, recipe: Recipe, *, workers: int = 0, progress: Calla
         raise FileExistsError(f"{out}: is there already")
     if recipe.layout == "dicom":
         __import__("pydicom")
-    studio = _Studio(recipe)
+    simulator = _Simulator(recipe)
     records: list[Record] = []
-    slots = islice(studio.slots(), recipe.n)
+    slots = islice(simulator.slots(), recipe.n)
     with fresh_folder(out) as fresh:
         with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
             while block := list(islice(slots, _BLOCK)):
-                for record in pool.map(lambda slot: studio.write(slot, fresh), block):
+                for record in pool.map(lambda slot: simulator.write(slot, fresh), block):
                     records.append(record)
                     if progress:
                         progress(len(records))
@@ -149,7 +149,7 @@ def write_folder(out: Path, recipe: Recipe, *, workers: int = 0, progress: Calla
         (fresh / "SYNTHETIC.txt").write_text(notice(asdict(recipe)), encoding="utf-8")
 
 
-class _Studio:
+class _Simulator:
     """Draws the images of a recipe."""
 
     def __init__(self, recipe: Recipe) -> None:
@@ -188,7 +188,7 @@ class _Studio:
         plate, picture, device = self._draw(slot.repeats or slot)
         error = np.random.default_rng([recipe.seed, _ERRORS, slot.index, 1])
         if slot.repeats:
-            picture = _nearly(picture, error)
+            picture = _near_duplicate(picture, error)
         shown = tuple(PARTS.index(part) for part in plate.parts)
         registered = shown
         if error.random() < recipe.wrong_labels:
@@ -209,7 +209,7 @@ class _Studio:
             fracture=shot.fracture,
             device=device,
             inverted=picture.inverted,
-            twin_of=_uid("image", recipe.seed, slot.repeats.index) if slot.repeats else "",
+            duplicate_of=_uid("image", recipe.seed, slot.repeats.index) if slot.repeats else "",
             monochrome=monochrome,
             bits=bits,
             rows=picture.grey.shape[0],
@@ -271,7 +271,7 @@ def _patient(rng: np.random.Generator, nuisance: float) -> Patient:
     )
 
 
-def _nearly(picture: Picture, rng: np.random.Generator) -> Picture:
+def _near_duplicate(picture: Picture, rng: np.random.Generator) -> Picture:
     """Return the same picture, sent a second time: a little cropped, smaller, and of other brightness."""
     height, width = picture.grey.shape
     margin = (rng.uniform(0, 0.04, 4) * (height, height, width, width)).astype(int)

@@ -51,7 +51,7 @@ class Record:
         Numbers of the parts of the label, and of what is really to be seen.
     views, laterality, age, extras, fracture, device, inverted : str, and bool for the last
         How and of whom it was made.
-    twin_of : str
+    duplicate_of : str
         uid of the image that this one nearly repeats ("": none).
     monochrome, bits : int
         For DICOM: 1 or 2, and bits per pixel.
@@ -70,7 +70,7 @@ class Record:
     fracture: str
     device: str
     inverted: bool
-    twin_of: str
+    duplicate_of: str
     monochrome: int
     bits: int
     rows: int
@@ -159,7 +159,7 @@ def write_tables(folder: Path, layout: str, records: list[Record]) -> None:
             "shown": ["; ".join(PARTS[part] for part in r.shown) for r in records],
             "registered": ["; ".join(PARTS[part] for part in r.registered) for r in records],
             "wrong_label": [int(r.shown != r.registered) for r in records],
-            "twin_of": [r.twin_of for r in records],
+            "duplicate_of": [r.duplicate_of for r in records],
             "patient": table["PatientID"],
             "views": [r.views for r in records],
             "laterality": [r.laterality for r in records],

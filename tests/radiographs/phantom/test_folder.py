@@ -158,7 +158,7 @@ def test_wrong_labels_are_known_to_the_truth_alone(flawed: Path) -> None:
 def test_near_duplicates_show_what_their_twin_shows_under_another_patient(flawed: Path) -> None:
     truth = pd.read_csv(flawed / "truth.csv", keep_default_na=False)
     truth["uid"] = truth["file"].str.extract(r"([\d.]+)-c\.png", expand=False)
-    twins = truth[truth["twin_of"] != ""].merge(truth, left_on="twin_of", right_on="uid", suffixes=("", "_of"))
+    twins = truth[truth["duplicate_of"] != ""].merge(truth, left_on="duplicate_of", right_on="uid", suffixes=("", "_of"))
     assert 5 <= len(twins) <= 30
     assert (twins["patient"] != twins["patient_of"]).all()
     assert (twins["views"] == twins["views_of"]).all()
