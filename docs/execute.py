@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from itertools import pairwise
 from pathlib import Path
 
 _BLOCK = re.compile(r"(?<=^```console\n).*?(?=^```$)", re.DOTALL | re.MULTILINE)
@@ -48,7 +49,7 @@ def _output(command: str, folder: Path) -> str:
     if result.returncode:
         raise RuntimeError(f"{command}: exit code {result.returncode}\n{result.stdout}")
     lines = [line.rstrip() for line in result.stdout.replace(str(folder), "").splitlines()]
-    lines = [line for line, after in zip(lines, [*lines[1:], ""], strict=True) if not _same_progress(line, after)]
+    lines = [line for line, after in pairwise([*lines, ""]) if not _same_progress(line, after)]
     return "\n".join(lines).strip("\n") + "\n" if any(lines) else ""
 
 

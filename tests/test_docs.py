@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import re
 import sys
@@ -151,3 +152,48 @@ def test_the_built_site_loads_nothing_from_elsewhere() -> None:
     assert len(files) > 30
     assert {str(path.relative_to(site)) for path in files if loads.search(path.read_text(encoding="utf-8"))} == set()
     assert (site / "searchindex.js").is_file()
+
+
+def test_every_test_that_a_page_names_is_there() -> None:
+    tests = {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in ROOT.glob("tests/**/*.py")}
+    defined = {name for text in tests.values() for name in re.findall(r"^\s*def (test_\w+)", text, re.MULTILINE)}
+    for page in WRITTEN:
+        text = page.read_text(encoding="utf-8")
+        named = re.findall(r"`(?:[\w/.]+::)?(test_[a-z0-9]+(?:_[a-z0-9]+){3,})`", text)
+        assert {name for name in named if name not in defined} == set(), page.name
+        files = re.findall(r"`((?:[\w/]+/)?test_\w+\.py)\b", text)
+        assert {file for file in files if not any(f"/{path}".endswith(f"/{file}") for path in tests)} == set(), (
+            page.name
+        )
+
+
+# Rooms in which every parameter and attribute that a docstring lists has its type.
+TYPED = (
+    "datasets/radiographs",
+    "deep/addresses.py",
+    "deep/backbones.py",
+    "deep/pretrain.py",
+    "deep/published.py",
+    "deep/weights.py",
+)
+
+
+@pytest.mark.parametrize("room", TYPED)
+def test_every_parameter_that_a_docstring_lists_has_a_type(room: str) -> None:
+    untyped = []
+    for file in sorted((ROOT / room).rglob("*.py")) or [ROOT / room]:
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                untyped += [f"{file.name}:{node.name}: {name}" for name in _untyped(ast.get_docstring(node) or "")]
+    assert untyped == []
+
+
+def _untyped(docstring: str) -> list[str]:
+    """Entries of a numpydoc docstring's lists without a type."""
+    sections = re.split(r"^(\w[\w ]*)\n-{3,}$", docstring, flags=re.MULTILINE)
+    lists = [
+        text
+        for title, text in zip(sections[1::2], sections[2::2], strict=True)
+        if title in ("Parameters", "Attributes")
+    ]
+    return [line for text in lists for line in text.splitlines() if re.match(r"[*\w]", line) and " : " not in line]

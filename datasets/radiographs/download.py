@@ -55,7 +55,7 @@ def fetch(url: str, target: Path, checksum: str, progress: Callable[[int, int], 
     ) as error:  # ValueError: of an answer that is no HTTP, such as a length that is no number
         reason = getattr(error, "reason", None) or error
         said = " ".join(str(reason).split())[:150] or type(error).__name__
-        raise SourceError(f"{url}: the download failed ({said}); the same command goes on where it stopped") from None
+        raise SourceError(f"{url}: the download failed ({said}); the same command resumes it") from None
     found = _hash(part, kind)
     if not found.startswith(wanted):
         part.unlink()
@@ -129,7 +129,7 @@ def _receive(url: str, part: Path, progress: Callable[[int, int], object]) -> No
             have += len(chunk)
             progress(have, total)
     if total and have < total:
-        raise OSError(f"{have:,} of {total:,} bytes came")
+        raise OSError(f"received {have:,} of {total:,} bytes")
 
 
 def _hash(path: Path, kind: str) -> str:

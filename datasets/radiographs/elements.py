@@ -67,7 +67,7 @@ def outline(data: bytes) -> tuple[list[Element], list[Element], Encoding]:
         If the file is none, is truncated or damaged, or is written in a way that cannot be walked over.
     """
     if not has_preamble(data):
-        raise DicomError("is no DICOM file with a preamble")
+        raise DicomError("is not a DICOM file with a preamble")
     meta = []
     place = PREAMBLE + 4
     while data[place : place + 2] == b"\x02\0":

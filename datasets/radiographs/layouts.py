@@ -54,7 +54,7 @@ def kaggle(root: Path, card: Card, hints: Hints) -> Listing:
         notes.append(f"D002: {absent.sum()} images of train.csv have no file (such as {uids[absent].iloc[0]}-c.png)")
     unlabelled = sum(len(files) for uid, files in by_uid.items() if uid not in chosen)
     if unlabelled:
-        notes.append(f"D002: {unlabelled} image files are not in train.csv and are left alone")
+        notes.append(f"D002: {unlabelled} image files are not in train.csv and are ignored")
     return finish(root, card, "kaggle", items, notes, hints)
 
 
@@ -101,7 +101,7 @@ def paths(root: Path, card: Card, hints: Hints) -> Listing:
     items = with_headers(root, items.assign(image_id=items["file"], part=folders.parts), hints)
     left = len(matches) - len(rows)
     notes = [*(folders.notes if any(folders.parts) else ()), *passed_over(found.notes)]
-    notes += [f"D002: {left} images have another kind of path and are left alone"] if left else []
+    notes += [f"D002: {left} images have another kind of path and are ignored"] if left else []
     return finish(root, card, "paths", items, notes, hints)
 
 
@@ -145,7 +145,7 @@ def manifest(path: Path, card: Card, hints: Hints) -> Listing:
     items["expected"] = used["sha256"].fillna("") if "sha256" in used else ""
     items["frame"] = used.get("frame", 0)
     left = len(rows) - len(used)
-    notes = [f"D002: {left} rows of the manifest were excluded when it was written, and are left alone"] if left else []
+    notes = [f"D002: {left} rows of the manifest were excluded when it was written, and are ignored"] if left else []
     if hints.frames == "each":
         notes.append("D005: the manifest says which frames are images, not --frames")
     return finish(path.parent, card, "manifest", items, notes, hints)

@@ -140,7 +140,7 @@ class _Process:
             with contextlib.suppress(CutOffError):
                 self._exchange(work, None, _PATIENCE)
             if not self.alive:
-                raise RuntimeError(f"no process can be started to read files in (exit code {self._process.returncode})")
+                raise RuntimeError(f"cannot start a process to read files in (exit code {self._process.returncode})")
             self._loaded.add(work.__module__)
         return self._exchange(work, arguments, seconds)
 

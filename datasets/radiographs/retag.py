@@ -41,7 +41,7 @@ def with_body_part(data: bytes, term: str) -> bytes:
         If it cannot be done safely; the message says why and holds nothing of the header.
     """
     if not (term and len(term) <= 16 and all(c in "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 _" for c in term)):
-        raise DicomError("the term is no code string of 16 characters (PS3.5, 6.2)")
+        raise DicomError("the term is not a code string of up to 16 characters (PS3.5, 6.2)")
     meta, elements, encoding = outline(data)
     _refuse_fragile([element.tag for element in elements])
     instance = only(elements, SOP_INSTANCE)
@@ -86,7 +86,7 @@ def _body_part(data: bytes, elements: list[Element], value: bytes, encoding: Enc
     present = next((element for element in elements if element.tag == BODY_PART), None)
     if present is not None:
         if present.vr not in (b"", b"CS"):
-            raise DicomError("has a BodyPartExamined that is no code string")
+            raise DicomError("has a BodyPartExamined that is not a code string")
         return _replaced(present, value, encoding)
     place = next((element.start for element in elements if element.tag > BODY_PART), len(data))
     tag = b"".join(part.to_bytes(2, encoding.order) for part in BODY_PART)

@@ -37,7 +37,7 @@ def read_table(path: Path) -> pd.DataFrame:
             how = {"dtype": str, "keep_default_na": False, "index_col": False, "skiprows": 1 if stated else 0}
             table = pd.read_csv(path, sep=separator, encoding=encoding, **how)
     except UnicodeDecodeError:
-        raise SourceError(f"{path}: is no text in {encoding}: save it as UTF-8") from None
+        raise SourceError(f"{path}: is not {encoding} text: save it as UTF-8") from None
     except pd.errors.ParserWarning:
         raise SourceError(f"{path}: has rows with more fields than its header") from None
     except (OSError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
@@ -90,7 +90,7 @@ def refuse_repeats(names: pd.Series, path: Path) -> None:
     """Refuse a table in which a name stands twice."""
     repeated = names.duplicated()
     if repeated.any():
-        raise SourceError(f"{path}: row {cast('int', repeated.idxmax()) + 2}: names what an earlier row names too")
+        raise SourceError(f"{path}: row {cast('int', repeated.idxmax()) + 2}: names the same image as an earlier row")
 
 
 def refuse_outside(names: pd.Series, path: Path, root: Path) -> None:

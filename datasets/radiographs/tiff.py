@@ -132,7 +132,7 @@ def _values(data: bytes, page: Any, number: int, max_pixels: int) -> np.ndarray:
     if page.imagewidth * page.imagelength > max_pixels:
         raise TiffError(f"{page.imagewidth} x {page.imagelength} is over the limit of {max_pixels:,} pixels")
     if page.samplesperpixel > 5 or page.imagedepth > 1:
-        raise TiffError(f"has {page.samplesperpixel} values per pixel: no plain picture")
+        raise TiffError(f"has {page.samplesperpixel} values per pixel: not a plain picture")
     _check_inflation(data, page)
     try:
         values = page.asarray()
@@ -180,7 +180,7 @@ def _colours(values: np.ndarray, page: Any) -> np.ndarray:
 
 def _as_grey(values: np.ndarray, page: Any) -> np.ndarray:
     if values.ndim not in (2, 3) or values.size == 0 or not np.isfinite(values).all():
-        raise TiffError("has NaN or infinite values, or is no plain picture")
+        raise TiffError("has NaN or infinite values, or is not a plain picture")
     if int(page.photometric) == _WHITE_IS_ZERO:
         values = turned(values)
     if values.ndim == 2:

@@ -92,10 +92,10 @@ def _by_folders(tree: Tree, card: Card, hints: Hints, strays: Sequence[str]) -> 
     if strays:
         left = sum(label in strays for label in tree.folders.labels)
         notes.append(
-            f"D002: {left} images that are no DICOM, in folders of their own, are left alone: {_shown(strays)}; if these are classes: --layout folders"
+            f"D002: {left} images that are not DICOM, in folders of their own, are ignored: {_shown(strays)}; if these are classes: --layout folders"
         )
     if loose:
-        notes.append(f"D002: {loose} images lie in no class folder and are left alone")
+        notes.append(f"D002: {loose} images are in no class folder and are ignored")
     return finish(tree.root, card, "folders", items, notes, hints)
 
 
@@ -172,9 +172,9 @@ def _by_headers(tree: Tree, card: Card, hints: Hints) -> Listing:
     if len(tree.folders.names) > 1:
         notes.insert(0, "D005: labels come from BodyPartExamined, not from the folders; otherwise: --layout folders")
     if unlabelled:
-        notes.append(f"D002: {unlabelled} DICOM files have no BodyPartExamined and are left alone")
+        notes.append(f"D002: {unlabelled} DICOM files have no BodyPartExamined and are ignored")
     if others:
-        notes.append(f"D002: {others} pictures that are no DICOM have no label and are left alone")
+        notes.append(f"D002: {others} pictures that are not DICOM have no label and are ignored")
     items = pd.DataFrame(rows, columns=["image_id", "file", "labels", "part", "refused"])
     return finish(tree.root, card, "dicom", with_headers(tree.root, items, hints, kept), notes, hints)
 

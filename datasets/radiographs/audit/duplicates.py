@@ -77,7 +77,7 @@ def near_duplicates(images: np.ndarray, *, seed: int = 0, workers: int = 1) -> l
         With a < b, in order. Images of one grey level have no likeness and are left out.
     """
     if workers < 1:
-        raise ValueError(f"{workers} workers cannot look at anything: give 1 or more")
+        raise ValueError(f"workers {workers}: give 1 or more")
     found = sorted(candidates(fingerprints(images, workers=workers), seed=seed))
     coarse = _Details(images, *COARSE)
     fine = _Details(images, *FINE)

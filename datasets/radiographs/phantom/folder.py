@@ -132,7 +132,7 @@ def write_folder(out: Path, recipe: Recipe, *, workers: int = 0, progress: Calla
         If DICOM is asked for and pydicom is not installed.
     """
     if out.exists():
-        raise FileExistsError(f"{out}: is there already")
+        raise FileExistsError(f"{out}: already exists")
     if recipe.layout == "dicom":
         __import__("pydicom")
     simulator = _Simulator(recipe)
