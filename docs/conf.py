@@ -39,11 +39,13 @@ autodoc_default_options = {
     "ignore-module-all": True,
 }
 autodoc_typehints_format = "short"
+autodoc_type_aliases = {name: name for name in ("ArrayLike", "NDArray", "Tensor")}  # else written out in a line each
 add_module_names = False
 default_role = "py:obj"  # a name in single backticks is a link where there is such an object, and code elsewhere
 suppress_warnings = ["ref.python"]  # short names in types that several rooms have
 python_maximum_signature_line_length = 100
 napoleon_google_docstring = False
+napoleon_use_param = False  # types are text: "shape (n, d)" is no link to whatever is called shape
 napoleon_use_rtype = False
 napoleon_use_ivar = True
 toc_object_entries = False
