@@ -26,7 +26,7 @@ from radiographs import tiff
 from radiographs.codestreams import is_whole, size_of, too_many_scans
 from radiographs.colours import luma, share_coloured, turned, upright
 from radiographs.dicom import DicomError, is_dicom, read_dicom
-from radiographs.heard import listening
+from radiographs.library_warnings import listening
 
 FORMATS = ("PNG", "JPEG", "TIFF")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
-from radiographs.heard import listening
+from radiographs.library_warnings import listening
 from radiographs.read import UnreadableImageError, read_bytes
 
 from tests.radiographs.test_deep_colours import png
