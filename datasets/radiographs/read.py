@@ -26,7 +26,7 @@ from radiographs import tiff
 from radiographs.codestreams import is_whole, size_of, too_many_scans
 from radiographs.colours import luma, share_coloured, turned, upright
 from radiographs.dicom import DicomError, is_dicom, read_dicom
-from radiographs.library_warnings import listening
+from radiographs.library_warnings import captured_warnings
 
 FORMATS = ("PNG", "JPEG", "TIFF")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
@@ -93,7 +93,7 @@ def read_picture(path: Path, name: str | None = None, *, frame: int = 0, max_pix
 def frames_of(path: Path) -> int:
     """How many frames or pages `read_picture` can give of a file that is no DICOM file, without decoding any; 1 where it cannot be told."""
     try:
-        with listening(), Image.open(path, formats=FORMATS) as image:
+        with captured_warnings(), Image.open(path, formats=FORMATS) as image:
             return len(_pages_of(image))
     except Exception:  # noqa: BLE001 - reading it says what is wrong with it
         return 1
@@ -109,7 +109,7 @@ def read_bytes(data: bytes, name: str, *, frame: int = 0, max_pixels: int = MAX_
     """
     if not data:
         raise UnreadableImageError(f"{name}: empty file (0 bytes)")
-    with listening() as heard, np.errstate(all="ignore"):  # what is not finite in the end is refused
+    with captured_warnings() as heard, np.errstate(all="ignore"):  # what is not finite in the end is refused
         read = _dicom_picture if is_dicom(data) else _other_picture
         picture = read(data, name, frame, max_pixels)
     return replace(picture, remarks=(*picture.remarks, *heard))
