@@ -13,14 +13,12 @@ from distributed import Client
 from bench import environment
 from bench.errors import UserError
 
-_CORE = ("cell", "encodings", "model", "side_by_side", "store", "suite")
+_ROOMS = ("store", "recipes", "data", "cells", "executors", "cluster", "inference")
 _COMPUTES = (
     "baselines",
     "deep",
     "datasets/radiographs",
-    "bench/cluster",
-    "bench/deploy",
-    *(f"bench/{name}.py" for name in _CORE),
+    *(f"bench/{name}" for name in _ROOMS),
 )  # what a cell, or a picture, goes through
 _PACKAGES = (*environment.PACKAGES, "dask", "distributed", "threadpoolctl", "safetensors")
 _CODE = "the code of xraybench"
@@ -75,7 +73,7 @@ def _code_digest() -> str:
     digest = hashlib.sha256()
     root, reading = Path(__file__).parents[2], Path(str(radiographs.__file__)).parent
     places = [(root / name, root) for name in _COMPUTES] + [(reading, reading.parent)]
-    files = [(path, above) for place, above in places for path in (place.rglob("*.py") if place.is_dir() else [place])]
+    files = [(path, above) for place, above in places for path in place.rglob("*.py")]
     for path, above in sorted(files):
         digest.update(path.relative_to(above).as_posix().encode())
         digest.update(path.read_bytes())

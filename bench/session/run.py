@@ -88,7 +88,7 @@ def run_session(request: Request, console: Console) -> int:
     if (request.holdout is not None) + (request.test is not None) + (request.splits is not None) > 1:
         raise UserError("--holdout, --test, --splits: give one of them; a published splits file decides on all images")
     if request.mlflow and not request.mlflow_answered:
-        from bench.session.run import tracking
+        from bench.session import tracking
 
         tracking.connect(request.mlflow)  # before anything is computed
     device = _device(request, plan, gpu=gpu is not None)

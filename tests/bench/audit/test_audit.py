@@ -15,8 +15,8 @@ from radiographs.preprocess import Preprocessing
 from radiographs.registration import Registration
 from typer.testing import CliRunner
 
+from bench.audit import images as audit_images
 from bench.audit.audit import AuditOutcome, audit
-from bench.audit.audit import images as audit_images
 from bench.audit.mismatch import judge
 from bench.commands import audit as audit_command
 from bench.errors import UserError

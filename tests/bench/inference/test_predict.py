@@ -73,7 +73,7 @@ def test_a_killed_prediction_goes_on_where_it_was(classical: Made, tmp_path: Pat
     model, source = classical.model("hog-svm"), tmp_path / "many" / "images"
     script = tmp_path / "predict.py"
     script.write_text(
-        "import sys, time\nfrom bench.deploy import predict\n"
+        "import sys, time\nfrom bench.inference import predict\n"
         "answer = predict.answer\n"
         "def slowly(*a):\n    time.sleep(float(sys.argv.pop()))\n    sys.argv.append('0.3')\n    return answer(*a)\n"
         "if sys.argv[-1] == '0.3':\n    predict.answer = slowly\n"

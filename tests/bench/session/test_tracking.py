@@ -136,8 +136,8 @@ def test_a_server_that_goes_leaves_the_run_whole_and_nothing_that_seems_to_run(
 def test_a_server_that_is_gone_when_the_run_is_done_costs_no_result(
     phantom_folder: Path, bench_command: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from bench.session.run import run as session
-    from bench.session.run import tracking
+    from bench.session import run as session
+    from bench.session import tracking
 
     asked = []
 
