@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -18,7 +19,10 @@ _FAR = np.float32(1e6)  # mm; beyond every ray
 _TINY = np.float32(1e-12)
 _ZERO = np.float32(0)
 
-_kernel = njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+_OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "fastmath": True, "error_model": "numpy"}
+_kernel = njit(**_OPTIONS)
+# Always inlined: the process that compiles would else call another, differently rounded version than those that find the code in the cache.
+_part = njit(**_OPTIONS, forceinline=True)
 
 
 @_kernel
@@ -97,7 +101,7 @@ def span(values, level):  # pragma: no cover - compiled
     return top, bottom, left, right
 
 
-@_kernel
+@_part
 def _extent(numbers, outlines, boxes, m, r, x, y):  # pragma: no cover - compiled
     """First and last column of a row whose rays may meet piece m: those of its box, and of its outline where that is closed.
 
@@ -122,7 +126,7 @@ def _extent(numbers, outlines, boxes, m, r, x, y):  # pragma: no cover - compile
     return left, right
 
 
-@_kernel
+@_part
 def _meet(numbers, m, x, y, met, low, high):  # pragma: no cover - compiled
     """Write the interval of each ray inside piece m, and, of a hollow one, the second; return how many there are: 0, 1 or 2."""
     piece = numbers[m]
@@ -154,7 +158,7 @@ def _meet(numbers, m, x, y, met, low, high):  # pragma: no cover - compiled
     return 1 if total > _ZERO else 0
 
 
-@_kernel
+@_part
 def _plane(piece, k, a1, a2, a3, b1, b2, b3):  # pragma: no cover - compiled
     """Return the plane at number k as (o + ox x) + (d + dx x) z >= 0; one that cuts nothing as if it were far below."""
     n1, n2, n3, h = piece[k], piece[k + 1], piece[k + 2], piece[k + 3]
@@ -168,14 +172,14 @@ def _plane(piece, k, a1, a2, a3, b1, b2, b3):  # pragma: no cover - compiled
     )
 
 
-@_kernel
+@_part
 def _side(d, dx, x):  # pragma: no cover - compiled
     """1 if all rays run into a half-space, -1 if all run out of it, 0 if they differ."""
     first, last = d + dx * x[0], d + dx * x[LANES - 1]
     return 1 if min(first, last) > _TINY else -1 if max(first, last) < -_TINY else 0
 
 
-@_kernel
+@_part
 def _cut_two(x, first, second, depth, low, high):  # pragma: no cover - compiled
     """Keep what lies in two half-spaces that all rays run into (`enters`) or out of, and settle; return the sum of the lengths."""
     o, ox, d, dx, enters = first
@@ -200,7 +204,7 @@ def _cut_two(x, first, second, depth, low, high):  # pragma: no cover - compiled
     return total
 
 
-@_kernel
+@_part
 def _runs_along(numbers, m, left, right, y):  # pragma: no cover - compiled
     """Whether some ray runs along the inside of a cone or waist, where a = d1² + d2² - s d3² is not positive."""
     s = numbers[m, 21]
@@ -221,7 +225,7 @@ def _runs_along(numbers, m, left, right, y):  # pragma: no cover - compiled
     return level + least < _TINY
 
 
-@_kernel
+@_part
 def _cut_across(piece, x, a1, a2, a3, b1, b2, b3, low, high):  # pragma: no cover - compiled
     """Interval of z between the roots of a z² + 2 b z + c; where there are none it has no length."""
     u1, u2, u3, v1, v2, v3 = piece[4], piece[5], piece[6], piece[13], piece[14], piece[15]
@@ -239,7 +243,7 @@ def _cut_across(piece, x, a1, a2, a3, b1, b2, b3, low, high):  # pragma: no cove
         low[i], high[i] = (-b - root) * inverse, (root - b) * inverse
 
 
-@_kernel
+@_part
 def _cut_along(piece, x, a1, a2, a3, b1, b2, b3, before, beyond):  # pragma: no cover - compiled
     """Do the same for hollow shapes, twice: a ray along the inside (a < 0) is in the shape before and beyond the roots."""
     (low, high), (more_low, more_high) = before, beyond
@@ -269,7 +273,7 @@ def _cut_along(piece, x, a1, a2, a3, b1, b2, b3, before, beyond):  # pragma: no 
             low[i], high[i], more_low[i], more_high[i] = -_FAR, _FAR, _FAR, _FAR
 
 
-@_kernel
+@_part
 def _cut_plane(x, o, ox, d, dx, low, high):  # pragma: no cover - compiled
     """Keep what lies in the half-space (o + ox x) + (d + dx x) z >= 0: after the cut where the ray runs into it, else before."""
     first, last = d + dx * x[0], d + dx * x[LANES - 1]
@@ -289,7 +293,7 @@ def _cut_plane(x, o, ox, d, dx, low, high):  # pragma: no cover - compiled
             high[i] = high[i] if across > _ZERO else min(high[i], cut)
 
 
-@_kernel
+@_part
 def _settle(low, high, depth):  # pragma: no cover - compiled
     """Measure z from the origin, and leave no interval of negative length; return the sum of the lengths."""
     total = _ZERO
@@ -301,7 +305,7 @@ def _settle(low, high, depth):  # pragma: no cover - compiled
     return total
 
 
-@_kernel
+@_part
 def _sort(low, high, met):  # pragma: no cover - compiled
     """Order the intervals of each ray by where they begin; soon done where they nearly are."""
     for last in range(met - 1, 0, -1):
@@ -320,7 +324,7 @@ def _sort(low, high, met):  # pragma: no cover - compiled
             return
 
 
-@_kernel
+@_part
 def _sweep(low, high, met):  # pragma: no cover - compiled
     """Leave in the first row of `low` the length that sorted intervals cover; uses up the first row of `high`."""
     for i in range(LANES):

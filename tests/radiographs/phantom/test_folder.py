@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -236,3 +239,18 @@ def test_children_are_smaller_and_half_of_the_elderly_have_narrow_joints() -> No
     assert max(p.size[1] for p in by_age["child"]) < np.mean([p.size[1] for p in by_age["adult"]])
     assert 0.2 < np.mean([p.narrow > 0.2 for p in by_age["elderly"]]) < 0.6
     assert max(p.narrow for p in by_age["adult"]) <= 0.2
+
+
+@pytest.mark.slow
+def test_the_process_that_compiles_draws_the_bytes_of_those_that_find_compiled_code(tmp_path: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from radiographs.phantom import Recipe, write_folder\n"
+        "write_folder(Path(sys.argv[1]), Recipe(12, 5, side=300, difficulty='hard'))"
+    )
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "compiled")}
+    for name in ("first", "second"):
+        subprocess.run([sys.executable, "-c", program, str(tmp_path / name)], env=environment, check=True)
+    first, second = (
+        {path.name: path.read_bytes() for path in (tmp_path / name).rglob("*.png")} for name in ("first", "second")
+    )
+    assert first == second
