@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from radiographs.dicom import DicomError, quiet_pydicom
-from radiographs.elements import LONG, META, PIXELS, Element, Encoding, only, outline, value_of
+from radiographs.elements import LONG, META, PIXELS, Element, TransferSyntax, only, outline, value_of
 
 SOP_INSTANCE, BODY_PART, META_INSTANCE = (0x0008, 0x0018), (0x0018, 0x0015), (0x0002, 0x0003)
 _BODY_PART = 0x00180015  # as pydicom has it
@@ -81,7 +81,7 @@ class _Change:
     new: bytes
 
 
-def _body_part(data: bytes, elements: list[Element], value: bytes, encoding: Encoding) -> _Change:
+def _body_part(data: bytes, elements: list[Element], value: bytes, encoding: TransferSyntax) -> _Change:
     """Replace BodyPartExamined, or put it where it belongs."""
     present = next((element for element in elements if element.tag == BODY_PART), None)
     if present is not None:
@@ -94,14 +94,14 @@ def _body_part(data: bytes, elements: list[Element], value: bytes, encoding: Enc
     return _Change(BODY_PART[0], place, place, tag + vr + len(value).to_bytes(size, encoding.order) + value)
 
 
-def _replaced(element: Element, value: bytes, encoding: Encoding) -> _Change:
+def _replaced(element: Element, value: bytes, encoding: TransferSyntax) -> _Change:
     """Give an element another value: its length field and what follows."""
     size = 4 if encoding.implicit or element.vr in LONG else 2
     length = len(value).to_bytes(size, encoding.order)
     return _Change(element.tag[0], element.value - size, element.end, length + value)
 
 
-def _group_lengths(elements: list[Element], changes: list[_Change], encoding: Encoding) -> list[_Change]:
+def _group_lengths(elements: list[Element], changes: list[_Change], encoding: TransferSyntax) -> list[_Change]:
     """Group lengths, required in the file meta information and retired elsewhere, of the groups that change."""
     corrected = []
     for group in {change.group for change in changes}:

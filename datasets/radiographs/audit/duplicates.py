@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from radiographs.audit.kept import kept
+from radiographs.audit.cache import cached
 
 VERSION = 1  # of what follows: results are kept under it
 BLOCKS = 8
@@ -95,7 +95,7 @@ def near_duplicates(images: np.ndarray, *, seed: int = 0, workers: int = 1) -> l
 def known_near_duplicates(images: np.ndarray, digest: str, cache: Path, *, workers: int) -> list[Pair]:
     """Near-duplicates of the pixels with this SHA-256, from the cache if they are there."""
     path = cache / "near" / f"v{VERSION}-{digest}.json"
-    found = kept(path, lambda: [[p.a, p.b, p.likeness] for p in near_duplicates(images, workers=workers)])
+    found = cached(path, lambda: [[p.a, p.b, p.likeness] for p in near_duplicates(images, workers=workers)])
     return [Pair(int(a), int(b), float(likeness)) for a, b, likeness in found]
 
 

@@ -30,7 +30,7 @@ from radiographs.phantom.layouts import (
     write_masks,
     write_tables,
 )
-from radiographs.phantom.picture import DIFFICULTIES, Difficulty, Picture, draw
+from radiographs.phantom.picture import DIFFICULTIES, Difficulty, Simulated, draw
 from radiographs.phantom.pose import Patient
 from radiographs.phantom.regions import cut_out
 from radiographs.phantom.views import PARTS, Plate, plates
@@ -223,7 +223,7 @@ class _Simulator:
             write_masks(folder / "masks" / f"{record.uid}.npz", picture.bones, picture.grey.shape)
         return record
 
-    def _draw(self, slot: _Slot) -> tuple[Plate, Picture, str]:
+    def _draw(self, slot: _Slot) -> tuple[Plate, Simulated, str]:
         """Return the plate of a slot, its picture, and the name of the device."""
         recipe = self.recipe
         rng = np.random.default_rng([recipe.seed, _PICTURES, slot.index])
@@ -271,7 +271,7 @@ def _patient(rng: np.random.Generator, nuisance: float) -> Patient:
     )
 
 
-def _near_duplicate(picture: Picture, rng: np.random.Generator) -> Picture:
+def _near_duplicate(picture: Simulated, rng: np.random.Generator) -> Simulated:
     """Return the same picture, sent a second time: a little cropped, smaller, and of other brightness."""
     height, width = picture.grey.shape
     margin = (rng.uniform(0, 0.04, 4) * (height, height, width, width)).astype(int)
@@ -288,7 +288,7 @@ def _near_duplicate(picture: Picture, rng: np.random.Generator) -> Picture:
     for name, bone in picture.bones.items():
         if region := cut_out(resized(bone.whole((height, width)).astype(np.uint8)) > 0):
             bones[name] = region
-    return Picture(np.clip(resized(picture.grey), 0, 1) ** gamma, bones, picture.inverted)
+    return Simulated(np.clip(resized(picture.grey), 0, 1) ** gamma, bones, picture.inverted)
 
 
 def _uid(*what: object) -> str:

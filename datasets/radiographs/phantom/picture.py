@@ -64,7 +64,7 @@ DIFFICULTIES = {
 
 
 @dataclass(frozen=True)
-class Picture:
+class Simulated:
     """A plate as it was developed.
 
     Parameters
@@ -111,7 +111,7 @@ def draw(
     *,
     bones: bool = False,
     device: str = "",
-) -> Picture:
+) -> Simulated:
     """Simulate one radiograph.
 
     Parameters
@@ -144,7 +144,7 @@ def draw(
     image = np.ascontiguousarray(image)
     if device:
         _write(image, device, (0.015, 0.04), 0.4 * side / _REFERENCE, 0.9)
-    return Picture(image, {name: bone.turned(turns, (height, width)) for name, bone in seen.items()}, inverted)
+    return Simulated(image, {name: bone.turned(turns, (height, width)) for name, bone in seen.items()}, inverted)
 
 
 def _plate_size(plate: Plate, side: int, rng: np.random.Generator) -> tuple[int, int]:
