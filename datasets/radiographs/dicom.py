@@ -102,7 +102,7 @@ def read_dicom(data: bytes, *, max_pixels: int, frame: int = 0) -> DicomImage:
     Raises
     ------
     DicomError
-        If the file is damaged, is no image, is larger than the limit, or needs a decoder that is not there.
+        If the file is damaged, is not an image, is larger than the limit, or needs a decoder that is not there.
     ModuleNotFoundError
         If pydicom is not installed.
     """
@@ -125,7 +125,7 @@ def read_dicom(data: bytes, *, max_pixels: int, frame: int = 0) -> DicomImage:
 def read_tags(stream: BinaryIO) -> tuple[dict[str, str], int] | None:
     """Read `TAGS` and the number of frames of an open file, no further than its pixels; None if it is not DICOM.
 
-    There are 0 frames in what is no picture by its own word: presentation states, structured reports, key objects and their like.
+    There are 0 frames in what is not a picture by its own word: presentation states, structured reports, key objects and their like.
 
     Raises
     ------
@@ -151,7 +151,7 @@ def _is_no_picture(dataset: Dataset) -> bool:
 
 
 def kept_tags(dataset: Dataset) -> dict[str, str]:
-    """Return the entries of `TAGS` as text; empty where they are no code string, or too long for an identifier."""
+    """Return the entries of `TAGS` as text; empty where they are not code strings, or too long for an identifier."""
     texts = {name: text(dataset, keyword) for name, keyword in TAGS.items()}
     texts |= {name: texts[name] or text(dataset, keyword) for name, keyword in _OTHER_NAMES.items()}
     codes = {
@@ -280,7 +280,7 @@ def _guarded(decode: Callable[[], Any], what: str) -> Any:
         return decode()
     except (DicomError, MemoryError, KeyboardInterrupt, SystemExit):
         raise
-    except BaseException as error:  # noqa: BLE001 - decoders raise what they please; one in Rust panics, which is no Exception
+    except BaseException as error:  # noqa: BLE001 - decoders raise what they please; one in Rust panics, which is not an Exception
         words = " ".join(str(error).split())
         if "missing dependencies" in words:
             raise DicomError("needs a decoder that is not installed: pip install 'xraybench[dicom]'") from None

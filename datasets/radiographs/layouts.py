@@ -59,7 +59,7 @@ def kaggle(root: Path, card: Card, hints: Hints) -> Listing:
 
 
 def _uid(file: Path) -> str:
-    """SOPInstanceUID in the name of a file; the last part of one without ending is no ending."""
+    """SOPInstanceUID in the name of a file; the last part of one without ending is not an ending."""
     known = file.suffix.lower() in (*SUFFIXES, *DICOM_SUFFIXES)
     return (file.stem if known else file.name).removesuffix("-c")
 

@@ -27,7 +27,7 @@ _Buffers = list[bytes | np.ndarray]
 
 
 class MessageError(ValueError):
-    """Bytes that are no message, or a message that is not of the expected type."""
+    """Bytes that are not a message, or a message that is not of the expected type."""
 
 
 def send(stream: BinaryIO, value: object) -> None:
@@ -76,7 +76,7 @@ def receive(stream: BinaryIO, limit: int | None = None) -> Message:
     EOFError
         If nothing comes any more.
     MessageError
-        If it is no message, or a larger one.
+        If it is not a message, or a larger one.
     """
     start = stream.read(len(_MAGIC) + 8)
     if not start:

@@ -34,7 +34,7 @@ DICOM_SUFFIXES = (".dcm", ".dicom", ".dic", ".ima", "")  # in hospital trees oft
 MAX_PIXELS = 100_000_000
 
 _GREY_16 = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
-_BYTES_PER_PIXEL, _BYTES_BESIDE = 8, 1 << 26  # that a file may have: four samples of 16 bits, and what is no pixel
+_BYTES_PER_PIXEL, _BYTES_BESIDE = 8, 1 << 26  # that a file may have: four samples of 16 bits, and what is not a pixel
 _PNG_DEPTH, _PNG_COLOURS = 24, 25  # bytes of a PNG file
 _ORIENTATION = 274  # EXIF
 _JPEG = b"\xff\xd8\xff"
@@ -91,7 +91,7 @@ def read_picture(path: Path, name: str | None = None, *, frame: int = 0, max_pix
 
 
 def frames_of(path: Path) -> int:
-    """How many frames or pages `read_picture` can give of a file that is no DICOM file, without decoding any; 1 where it cannot be told."""
+    """How many frames or pages `read_picture` can give of a file that is not a DICOM file, without decoding any; 1 where it cannot be told."""
     try:
         with captured_warnings(), Image.open(path, formats=FORMATS) as image:
             return len(_pages_of(image))

@@ -199,7 +199,7 @@ def serve() -> None:
     """Life of a process: work, and answer, until the pipe is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is told, and ends us
     questions, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what libraries print is no answer
+    os.dup2(2, 1)  # what libraries print is not an answer
     _load()
     with contextlib.suppress(EOFError, OSError):
         while True:

@@ -229,7 +229,7 @@ def published_parts(
     Raises
     ------
     SplitsError
-        If the folders are no such split, or an image is in none of them.
+        If the folders are not such a split, or an image is in none of them.
     """
     part = np.asarray(parts, dtype=object).copy()
     if not (part != "").any():

@@ -17,7 +17,7 @@ from radiographs.listing import Hints, Listing, SourceError, finish
 from radiographs.read import DICOM_SUFFIXES, SUFFIXES
 from radiographs.walk import find_pictures, is_side_folder, output_of
 
-_PER_CLASS = 5  # images in a folder, on average, below which folders called like patients are no classes
+_PER_CLASS = 5  # images in a folder, on average, below which folders called like patients are not classes
 _WAY_OUT = "give a .csv as --data, or sort the images into one folder per class"
 _SHOWN = 12  # names in a note
 

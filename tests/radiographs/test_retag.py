@@ -177,7 +177,7 @@ def test_the_new_uid_is_the_standards_and_the_same_every_time() -> None:
     ("data", "reason"),
     [
         (radiograph(DEFLATED), "is deflated"),
-        (b"\x89PNG" + b"\0" * 200, "no DICOM file with a preamble"),
+        (b"\x89PNG" + b"\0" * 200, "not a DICOM file with a preamble"),
         (radiograph()[:-3], "is truncated"),
         (radiograph()[:401], "is truncated"),
         (radiograph() + b"\0\0\0", "is truncated"),

@@ -89,7 +89,7 @@ def test_class_folders_of_dicom_files_are_the_labels_unless_told_otherwise(sorte
 def test_pictures_of_a_viewer_beside_dicom_files_are_left_alone_and_counted(sorted_files: Path) -> None:
     picture(sorted_files / "VIEWER" / "icons" / "logo.png")
     assert set(labels(named(sorted_files)).values()) == {"fracture", "normal"}
-    assert any("1 images that are no DICOM" in note and "VIEWER" in note for note in named(sorted_files).notes)
+    assert any("1 images that are not DICOM" in note and "VIEWER" in note for note in named(sorted_files).notes)
     listing = named(sorted_files, layout="dicom")
     assert set(labels(listing).values()) == {"HAND", "KNEE"}
     assert "D002: 1 pictures that are not DICOM have no label and are ignored" in listing.notes

@@ -11,7 +11,7 @@ from scipy.spatial import KDTree
 FOLDS = 5
 NEIGHBOURS = 15
 EXCESS = 0.05  # accuracy above always saying the commonest label from which a fact gives the label away
-_APART = 1e6  # between two values of a fact that is no number: they are never neighbours before all of one value are
+_APART = 1e6  # between two values of a fact that is not a number: they are never neighbours before all of one value are
 
 
 def facts(manifest: pd.DataFrame) -> dict[str, np.ndarray]:
