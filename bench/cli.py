@@ -36,7 +36,7 @@ from bench.commands.options import (
 from bench.commands.serve import serve
 from bench.commands.study import study
 from bench.commands.tune import tune
-from bench.terminal.console import Said, err, nobody_reads, open_streams, out, say_error
+from bench.terminal.console import WarningHandler, err, open_streams, out, say_error, silence_broken_pipe
 
 app = typer.Typer(
     name="bench",
@@ -263,12 +263,12 @@ def main() -> NoReturn:
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), _interrupt)
     open_streams()
-    logging.basicConfig(handlers=[Said()], level=logging.WARNING)
+    logging.basicConfig(handlers=[WarningHandler()], level=logging.WARNING)
     code = invoke(sys.argv[1:])
     try:
         sys.stdout.flush()
     except BrokenPipeError:
-        nobody_reads()
+        silence_broken_pipe()
     sys.exit(code)
 
 
@@ -282,7 +282,7 @@ def invoke(arguments: list[str]) -> int:
         err.print("interrupted")
         return 130
     except BrokenPipeError:
-        nobody_reads()
+        silence_broken_pipe()
         return 1
     except Exception as error:
         if isinstance(error, _usage_error()):

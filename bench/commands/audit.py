@@ -37,7 +37,7 @@ def audit(
     from bench.audit.audit import audit as find_misfits
     from bench.environment import threads
     from bench.inference.model import load_model
-    from bench.terminal.progress import View
+    from bench.terminal.progress import Progress
 
     outcome = find_misfits(
         load_model(model),
@@ -49,7 +49,7 @@ def audit(
         pseudonyms=pseudonyms,
         workers=threads(),
         seconds=max_seconds,
-        counting=View(console).counting,
+        counting=Progress(console).counting,
     )
     _print(outcome, write_tags)
 

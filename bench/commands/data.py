@@ -51,7 +51,7 @@ def phantom(
     from radiographs.phantom import Recipe, write_folder
 
     from bench.environment import threads
-    from bench.terminal.progress import View
+    from bench.terminal.progress import Progress
 
     try:
         recipe = Recipe(
@@ -67,7 +67,7 @@ def phantom(
             shortcut,
             masks,
         )
-        with View(out).counting("simulating radiographs (synthetic)", n) as progress:
+        with Progress(out).counting("simulating radiographs (synthetic)", n) as progress:
             write_folder(folder, recipe, workers=workers or threads(), progress=progress)
     except ModuleNotFoundError as error:
         raise UserError(

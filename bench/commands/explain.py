@@ -56,7 +56,7 @@ def explain(
     from bench.explaining.explain import check_place
     from bench.explaining.explain import explain as write
     from bench.explaining.subject import Subject
-    from bench.terminal.progress import View
+    from bench.terminal.progress import Progress
 
     run = Path(paths[0]) if len(paths) == 1 and (Path(paths[0]) / "run.json").is_file() else None
     folders, rest = (_tested(run), []) if run else _sorted(paths)
@@ -64,7 +64,7 @@ def explain(
     check_place(place)
     subjects = [Subject(folder, method.value, device) for folder in folders]
     images = _samples(run, subjects) if run else _read(rest, subjects, environment.threads(), named=keep_identifiers)
-    with View(out).counting("explaining images", len(images)) as progress:
+    with Progress(out).counting("explaining images", len(images)) as progress:
         record = write(subjects, images, place, class_=class_, seed=seed, run=_run_id(run), progress=progress)
     _print(record, place)
 

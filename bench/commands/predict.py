@@ -146,12 +146,12 @@ def _write(
 
     from bench.cluster.config import ClusterLostError
     from bench.inference.predict import parts_folder, predict_to
-    from bench.terminal.progress import View
+    from bench.terminal.progress import Progress
 
     begun = time.perf_counter()
     again = shlex.join(["bench", *sys.argv[1:]])
     try:
-        with View(out).counting_open("looking at files") as progress:
+        with Progress(out).counting_open("looking at files") as progress:
             tally = predict_to(output, model, items, settings, progress=progress, compute=compute, overwrite=overwrite)
     except KeyboardInterrupt:
         out.print(escape(f"\ninterrupted: what was answered is kept in {parts_folder(output)}; go on with:\n  {again}"))

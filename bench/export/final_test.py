@@ -1,7 +1,7 @@
 """The last test: every model fitted once more to all training images, and scored once on images that no fold saw.
 
 RUN/holdout/MODEL/holdout.json, predictions.parquet, model/    model/ is the very model that was tested, as bench export gives it
-RUN/holdout/looks.json                                         each time that the held-out images were looked at, and for which models
+RUN/holdout/test_access.json                                   every access to the held-out images: when, and for which models
 """
 
 from __future__ import annotations
@@ -9,13 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from radiographs.disk import damage, fresh_folder, sha256, write_whole
+from radiographs.disk import damage, fresh_folder, sha256
 
 from bench.cells.encodings import Encodings
 from bench.data.dataset import Data, HeldOut
@@ -142,13 +141,7 @@ def _kept(folder: RunFolder, name: str) -> str | None:
 
 def _log_access(folder: RunFolder, models: list[str], note: Callable[[str], None]) -> None:
     """Write down that the held-out images are looked at, before they are."""
-    path = folder.root / "holdout" / "looks.json"
-    try:
-        before = json.loads(path.read_text(encoding="utf-8"))
-        looks = before["looks"] if is_sealed(before) else []
-    except (OSError, ValueError, KeyError, TypeError):
-        looks = []
-    if looks:
-        note(f"the held-out images were looked at before: this is look {len(looks) + 1}, and the run says so")
-    look = {"when": datetime.now(UTC).isoformat(timespec="seconds"), "models": models}
-    write_whole(path, json.dumps(sealed({"schema": SCHEMA, "looks": [*looks, look]}), indent=1))
+    n_before = len(folder.read_test_accesses())
+    if n_before:
+        note(f"the test set was used before: this is access {n_before + 1}, and the report says so")
+    folder.log_test_access(models)

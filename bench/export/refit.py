@@ -14,7 +14,7 @@ import pandas as pd
 
 from bench.cells import clock
 from bench.cells.encodings import Encodings
-from bench.cells.runner import Runner
+from bench.cells.experiment import Experiment
 from bench.data.dataset import Data
 from bench.inference.package import PackageError
 from bench.recipes.build import Resources, build
@@ -71,18 +71,19 @@ def refit(
         If the model's head cannot be fitted without a validation part.
     """
     spec = typical(spec)
-    runner = Runner(Cell(name, 0, 0), spec, _all_train(data), encodings, resources, seed)
+    experiment = Experiment({name: spec}, _all_train(data), encodings, resources, seed)
     head = build(spec.head, resources, "head")
     if not isinstance(head, RefittableHead):
         raise PackageError(f"{name}: {spec.head.class_} has no refit(X, y, folds, seed): it cannot be exported")
-    train, *_ = runner.part_inputs(head)
-    X, y = train.joined(data.y[runner.train])
+    inputs = experiment.runner(Cell(name, 0, 0)).inputs(head)
+    rows = inputs.parts.train
+    X, y = inputs.train.joined(data.y[rows])
     with clock.measured() as cost:
         head.refit(X, y, folds, seed)
     references = None
     if isinstance(head, PrunableHead):
-        references = runner.train[: X.shape[2]][head.prune_to_support()]
-    return Refitted(spec, head, runner.train, references, cost.seconds)
+        references = rows[: X.shape[2]][head.prune_to_support()]
+    return Refitted(spec, head, rows, references, cost.seconds)
 
 
 def choices(folder: RunFolder, model: str) -> list[Facts]:

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from radiographs.pixels import cached_images
 
 from bench.cells.encodings import Encodings
-from bench.data.dataset import Data
+from bench.data.dataset import Data, label_matrix
 from bench.inference.package import PackageError
 from bench.recipes.build import Resources
 from bench.recipes.suite import ModelSpec
@@ -58,10 +57,7 @@ def open_run_inputs(root: Path, cache: Path, resources: Resources) -> RunInputs:
         raise PackageError(
             f"{root}: its preprocessed images are no longer in the cache ({cache}): give the same `bench run` again, which brings them back"
         )
-    position = {name: k for k, name in enumerate(results.classes)}
-    y = np.zeros((len(usable), len(position)), np.int8)
-    for row, labels in enumerate(usable["labels"]):
-        y[row, [position[label] for label in labels]] = 1
+    y = label_matrix(usable["labels"], results.classes)
     data = Data(
         image_ids=np.array(usable["image_id"], str),
         images=images,

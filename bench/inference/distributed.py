@@ -22,12 +22,12 @@ from distributed import Client, Future, KilledWorker, WorkerPlugin, get_worker, 
 from distributed.comm import CommClosedError
 
 from bench import environment
+from bench.cells.threads import using_threads
 from bench.cluster import versions
 from bench.cluster.config import ClusterLostError, Plan
 from bench.cluster.connect import connected
 from bench.cluster.jobs import Jobs
 from bench.errors import UserError
-from bench.executors.processes import using_threads
 from bench.inference.model import Model, load_model
 from bench.inference.predict import Part, Settings, answers
 
@@ -97,12 +97,12 @@ class Predicting:
         while not client.nthreads():
             with suppress(TimeoutError):
                 client.wait_for_workers(1, timeout=_LOOK)
-            self.jobs.look()
+            self.jobs.check()
             if self.plan.queue is None and time.monotonic() - begun > _PATIENCE:
                 raise UserError("--scheduler, --cluster: there is no worker: start one with: dask worker ADDRESS")
             if time.monotonic() - told > _PATIENCE:
                 told = time.monotonic()
-                self.note(f"no worker is there: {self.jobs.explained()} (Ctrl-C ends; the same command goes on)")
+                self.note(f"no worker is there: {self.jobs.why_waiting()} (Ctrl-C ends; the same command goes on)")
 
     def _answered(self, client: Client, first: Part, parts: Iterator[Part]) -> Iterator[tuple[Part, pd.DataFrame]]:
         again: list[Part] = [first]
@@ -159,10 +159,10 @@ class Predicting:
             except TimeoutError:
                 if client.status != "running":
                     raise ClusterLostError(_GONE) from None
-                self.jobs.look()
+                self.jobs.check()
                 alone = not told and time.monotonic() - begun > _PATIENCE and not client.nthreads()
             if alone:
-                self.note(f"no worker is there: {self.jobs.explained()} (Ctrl-C keeps what was answered)")
+                self.note(f"no worker is there: {self.jobs.why_waiting()} (Ctrl-C keeps what was answered)")
                 told = True
 
 

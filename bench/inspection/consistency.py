@@ -16,6 +16,7 @@ from radiographs.disk import damage
 from bench.data.held_out import facts_of
 from bench.session.record import data_digest, suite_digest
 from bench.store.run_folder import Cell, RunFolder
+from reports.runs.format import OLD_TEST_ACCESS, TEST_ACCESS
 from reports.runs.results import Results
 
 _PARTS = ("train", "valid", "test")
@@ -180,11 +181,11 @@ def _held_out(results: Results) -> Iterator[str]:
     for model in _inside(root):
         if model.is_dir() and model.name not in results.held_out:
             yield f"holdout/{model.name}: is of no model of run.json, or run.json says nothing of a last test"
-    for model in {model for look in results.looks for model in look["models"]} - set(results.models):
-        yield f"holdout/looks.json: names {model}, which is not in run.json"
+    for model in {model for look in results.test_accesses for model in look["models"]} - set(results.models):
+        yield f"holdout/test_access.json: names {model}, which is not in run.json"
     if said is None:
         return
-    looked = {model for look in results.looks for model in look["models"]}
+    looked = {model for look in results.test_accesses for model in look["models"]}
     if said["kind"] == "share":
         used = _used(results)
         own = used[~used["image_id"].isin(set(results.splits["image_id"]))]
@@ -192,7 +193,7 @@ def _held_out(results: Results) -> Iterator[str]:
     for model, (record, table) in results.held_out.items():
         where = f"holdout/{model}"
         if model not in looked:
-            yield f"{where}: holdout/looks.json says nothing of a look with this model"
+            yield f"{where}: holdout/test_access.json says nothing of a look with this model"
         if table is None:
             continue
         truth = table[[f"truth/{name}" for name in results.classes]].to_numpy(bool)
@@ -241,7 +242,11 @@ def _in_folds(results: Results) -> pd.DataFrame:
 
 def _inside(folder: Path) -> list[Path]:
     found = folder.iterdir() if folder.is_dir() else ()
-    return sorted(path for path in found if path.name != "looks.json" and not path.name.startswith(_KEPT_BESIDE))
+    return sorted(
+        path
+        for path in found
+        if path.name not in (TEST_ACCESS, OLD_TEST_ACCESS) and not path.name.startswith(_KEPT_BESIDE)
+    )
 
 
 def _name(cell: dict[str, Any]) -> str:

@@ -81,11 +81,11 @@ def looks_in_words(results: Results) -> str:
         if facts["kind"] == "folder"
         else f"{facts['share']:.0%} of the {noun}s"
     )
-    n = len(results.looks)
+    n = len(results.test_accesses)
     often = (
         "looked at once"
         if n == 1
-        else f"looked at {n} times ({', '.join(look['when'][:10] for look in results.looks)}): what was changed after the first look may fit these images by choice"
+        else f"looked at {n} times ({', '.join(look['when'][:10] for look in results.test_accesses)}): what was changed after the first look may fit these images by choice"
     )
     return f"{facts['n_images']} images of {facts['n_groups']} {noun}s, {what}, that no fold saw; {often}"
 

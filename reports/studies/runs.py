@@ -12,7 +12,8 @@ from pathlib import Path
 import pandas as pd
 
 from reports.comparison.across import Across, across
-from reports.runs.results import Results, ResultsError, load, seal
+from reports.runs.format import seal
+from reports.runs.results import Results, ResultsError, load
 from reports.scores.evaluation import Evaluation, evaluate
 from reports.scores.ranking import primary_metric
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from bench.cells.runner import recipe_digest
 from bench.errors import UserError
 from bench.recipes.build import with_search_spaces
 from bench.recipes.suite import load_suite
 from bench.recipes.toml import suite_as_toml
 from bench.tuning.journal import open_journal
+from reports.runs.format import model_digest
 
 Command = Callable[..., Any]
 
@@ -68,7 +68,7 @@ def test_a_search_space_changes_no_digest_and_survives_a_file(tmp_path: Path) ->
         update={"models": {k: v.model_copy(update={"search": {}}) for k, v in suite.models.items()}}
     )
     assert bare.digest == suite.digest
-    assert recipe_digest(bare.models["hog-svm"]) == recipe_digest(suite.models["hog-svm"])
+    assert model_digest(bare.models["hog-svm"].as_dict()) == model_digest(suite.models["hog-svm"].as_dict())
     assert "search" not in suite.models["hog-svm"].as_dict()
     assert "tuned" not in suite.models["hog-svm"].as_dict()
     (tmp_path / "copy.toml").write_text(suite_as_toml(suite), encoding="utf-8")

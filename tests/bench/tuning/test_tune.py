@@ -20,7 +20,7 @@ import pytest
 from baselines.selection import best_f1_samples
 from bench.recipes.suite import load_suite
 from bench.store.run_folder import Cell
-from bench.tuning.study import Budget, Study, Trial
+from bench.tuning.study import Budget, FoldStudy, Trial
 from reports.runs.results import load
 from reports.runs.tuning import tuning_in_words
 
@@ -177,7 +177,7 @@ def test_an_interrupt_says_how_to_go_on_and_a_larger_budget_goes_on(
     done = command("tune", "means", "--trials", TRIALS - 2, "--out", "out")
     (place / "interrupt").unlink()
     assert done.returncode == 130
-    assert "finished trials are kept in out; go on with:" in done.stdout
+    assert "finished trials are kept in out; resume with:" in done.stdout
     assert not (tmp_path / "out/lock").exists()
     assert command("tune", "means", "--trials", TRIALS - 2, "--out", "out").returncode == 0
     assert len(trials(tmp_path / "out")) == 2 * (TRIALS - 2)
@@ -198,7 +198,7 @@ def test_seconds_are_a_budget_too() -> None:
     assert Budget(seconds=5).is_spent(made[:2])
     assert not Budget(seconds=9).is_spent(made[:2])
     assert Budget(trials=2).within(made) == made[:2]
-    assert Study(Cell("m", 0, 0), (made[0], made[1], replace(made[2], score=0.5))).best == made[0]
+    assert FoldStudy(Cell("m", 0, 0), (made[0], made[1], replace(made[2], score=0.5))).best == made[0]
 
 
 def test_every_model_spends_its_seconds_and_begins_no_trial_after_them(command: Command, tmp_path: Path) -> None:

@@ -9,14 +9,14 @@ from bench.recipes.build import Resources
 from bench.recipes.suite import Part
 
 
-class Elsewhere(Encodings):
+class HostEncodings(Encodings):
     """Encodings by this machine's means, with the resources of the workers: a cell's key names the kind of device that its head learns on.
 
     Parameters
     ----------
-    own
+    own : Encodings
         What encodes here.
-    resources
+    resources : Resources
         As the heads get them.
     """
 
@@ -25,13 +25,13 @@ class Elsewhere(Encodings):
         self.own = own
 
     def key(self, part: Part, *, mirrored: bool = False) -> str:
-        """Content key."""
+        """Return the content key."""
         return self.own.key(part, mirrored=mirrored)
 
     def get(self, part: Part, *, mirrored: bool = False) -> Encoding:
-        """Encoding of all images, or of their mirror images."""
+        """Return the encoding of all images, or of their mirror images."""
         return self.own.get(part, mirrored=mirrored)
 
     def distances(self, part: Part, *, mirror: bool, landmarks: np.ndarray | None = None) -> Encoding:
-        """Squared distances between all images, or to landmarks."""
+        """Return the squared distances between all images, or to landmarks."""
         return self.own.distances(part, mirror=mirror, landmarks=landmarks)
