@@ -26,8 +26,9 @@ class XGBoost:
         At most so many rounds, of one tree per class each.
     stop_after : int
         Rounds without a lower validation loss after which fitting ends.
+    learning_rate : float
     max_depth, max_bin : int
-    learning_rate, min_child_weight, subsample, colsample_bynode : float
+    min_child_weight, subsample, colsample_bynode : float
         As in XGBoost. Few bins and few columns per node are what makes ten thousand HOG columns quick.
     rows, rounds_per_chunk : int
         More training rows than `rows` are dealt at random into parts of at most that many, which take turns of `rounds_per_chunk` rounds each:

@@ -37,11 +37,11 @@ class SVM:
     ----------
     C, gamma : sequence of float
         Candidates; the pair with the best F1 over samples on the validation part is kept.
-    task : str
-        "multilabel" or "multiclass": decides how scores become probabilities.
     exact_up_to, landmarks : int
         With more training images than `exact_up_to` the machine is an approximation: Nyström's, on the kernel to `landmarks` of them
         (see `baselines.nystroem`). It says so in what it chose.
+    task : str
+        "multilabel" or "multiclass": decides how scores become probabilities.
     threads : int
         Classes fitted side by side (libsvm releases the interpreter).
     """

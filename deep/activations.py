@@ -38,10 +38,11 @@ class Activations:
     versions : int
     augmentation : dict, optional
         How many augmented versions of each image, and ranges for `deep.augment.Augmentation`.
-    start, device : str
+    start : str
     weights : str, optional
     weights_dir : Path, optional
     offline : bool
+    device : str
         As for `deep.frozen.Frozen`.
     """
 

@@ -48,10 +48,11 @@ class LastStages:
     pool : sequence of int
     dropout : float
         Grids of the average pooling, and drop-out rate before the linear layer.
-    start, device : str
+    start : str
     weights : str, optional
     weights_dir : Path, optional
     offline : bool
+    device : str
         As for `deep.frozen.Frozen`.
     task : str
         "multilabel" or "multiclass".
