@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from radiographs.pixels import cached_images
 
 from bench.cells.encodings import Encodings
