@@ -23,7 +23,9 @@ from bench.explaining.overlay import legend, picture
 from bench.explaining.scores import RANDOM_MAPS, STEPS, faithfulness, likeness
 from bench.explaining.subject import HEAD, WHOLE, Subject
 from bench.store.run_folder import sealed
-from reports.pages.explanations import EXPLANATIONS, SCHEMA, Explanations, html, scores_csv
+from reports.pages.explanations import html
+from reports.runs.explanations import EXPLANATIONS, SCHEMA, Explanations
+from reports.tables.explanations import scores_csv
 
 
 @dataclass(frozen=True)

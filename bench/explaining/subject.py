@@ -54,7 +54,7 @@ class Subject:
 
     def score(self, label: int) -> Score:
         """Probability of a class."""
-        return lambda images: self.native.look(images)[0][:, label]
+        return lambda images: self.native.predict(images)[0][:, label]
 
     def random_heat(self, image: np.ndarray, label: int, part: str, seed: int) -> np.ndarray | None:
         """As `heat`, by the same model with weights that know nothing; None where it cannot be had."""
@@ -64,19 +64,19 @@ class Subject:
             return None
         native = copy.copy(self.native)
         native.head = self.native.head.randomise_weights(seed)
-        return occlusion(lambda images: native.look(images)[0][:, label], image)
+        return occlusion(lambda images: native.predict(images)[0][:, label], image)
 
 
-class _NoView:
-    """Describes nothing: whether an image is strange is not asked here, and describing costs a network."""
+class _NoDescriptor:
+    """Describes nothing: the OOD score is not needed here, and describing costs a network."""
 
-    def describe(self, images: np.ndarray, encoded: object) -> np.ndarray:  # noqa: ARG002 - a view's signature
+    def describe(self, images: np.ndarray, encoded: object) -> np.ndarray:  # noqa: ARG002 - a descriptor's signature
         return np.zeros((len(images), 1), np.float32)
 
 
 def _without_descriptions(engine: Any) -> Any:
     native = copy.copy(engine)
-    native.view = _NoView()
+    native.descriptor = _NoDescriptor()
     return native
 
 

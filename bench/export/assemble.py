@@ -13,9 +13,9 @@ from radiographs.disk import write_checksums
 from bench.cells.encodings import Encodings
 from bench.data.dataset import Data
 from bench.export.refit import Refitted
-from bench.inference.descriptor import View, pooled, write_watch
+from bench.inference.descriptor import CLASSICAL, Descriptor, choose_descriptor, write_descriptor_network
 from bench.inference.native import Native
-from bench.inference.novelty import MOST, Strangeness, fit_strangeness
+from bench.inference.novelty import MAX_REFERENCES, OodDetector, fit_ood_detector
 from bench.inference.package import ONNX, encoder_file, head_folder, write_arrays, write_facts
 from bench.recipes import contract
 from bench.recipes.build import Resources, build, family, resolve
@@ -48,11 +48,12 @@ def assemble(
     parts = [_write_encoder(folder, k, part, resources) for k, part in enumerate(refitted.spec.encoders)]
     refitted.head.save(head_folder(folder))
     _write_references(folder, refitted, encodings)
-    view = View(parts, refitted.head, resources)
-    watch = write_watch(folder, resources) if view.kind == "classical" else None
-    view = View(parts, refitted.head, resources, watch)
-    usual = _usual(view, refitted, data, encodings, seed)
-    usual.save(folder)
+    descriptor = choose_descriptor(refitted.spec.encoders, refitted.head, resources)
+    network = write_descriptor_network(folder, resources) if descriptor.kind == CLASSICAL else None
+    if network:
+        descriptor = choose_descriptor(refitted.spec.encoders, refitted.head, resources, network)
+    detector = _ood_detector(descriptor, refitted, data, encodings, seed)
+    detector.save(folder)
     facts = {
         "name": name,
         "family": family(refitted.spec),
@@ -61,8 +62,8 @@ def assemble(
         "mirror": refitted.spec.mirror,
         "encoders": [_plain(part) for part in parts],
         "head": _plain(refitted.spec.head),
-        "view": view.kind,
-        "watch": _plain(watch) if watch else None,
+        "descriptor": descriptor.kind,
+        "descriptor_network": _plain(network) if network else None,
         "trained_on": {
             "n_images": len(refitted.rows),
             "n_groups": len(set(data.groups[refitted.rows])),
@@ -107,17 +108,13 @@ def _write_references(folder: Path, refitted: Refitted, encodings: Encodings) ->
     write_arrays(folder / "references.safetensors", arrays)
 
 
-def _usual(view: View, refitted: Refitted, data: Data, encodings: Encodings, seed: int) -> Strangeness:
-    """Learn what training images look like, from encodings that are there already."""
-    rows = np.random.default_rng(seed).permutation(refitted.rows)[:MOST]
-    rows = np.sort(rows)
-    if view.position is not None:
-        seen = pooled(encodings.get(refitted.spec.encoders[view.position]).values[rows])
-    elif view.head is not None:
-        seen = view.head.describe(data.images[rows])
-    else:
-        seen = np.concatenate([encodings.get(part).values[rows] for part in view.parts], axis=1)
-    return fit_strangeness(seen, data.groups[rows], whitened=view.kind == "classical")
+def _ood_detector(
+    descriptor: Descriptor, refitted: Refitted, data: Data, encodings: Encodings, seed: int
+) -> OodDetector:
+    """Fit the detector to training images, from encodings that are there already."""
+    rows = np.sort(np.random.default_rng(seed).permutation(refitted.rows)[:MAX_REFERENCES])
+    described = descriptor.describe_cached(lambda: data.images[rows], lambda part: encodings.get(part).values[rows])
+    return fit_ood_detector(described, data.groups[rows], whitened=descriptor.kind == CLASSICAL)
 
 
 def _write_graph(folder: Path, facts: dict[str, Any], images: np.ndarray) -> dict[str, Any] | None:

@@ -124,7 +124,7 @@ def tests_of(results: Any, name: str) -> dict[str, Any]:
     """Metrics of a model over the folds of its run, with intervals over draws of patients."""
     from reports.comparison.bootstrap import bootstrap
     from reports.scores.evaluation import evaluate
-    from reports.scores.naming import SHOWN, title
+    from reports.scores.naming import VISIBLE_METRICS, title
     from reports.tables.summary import summary
 
     alone = replace(results, predictions={key: table for key, table in results.predictions.items() if key[0] == name})
@@ -133,20 +133,20 @@ def tests_of(results: Any, name: str) -> dict[str, Any]:
     numbers = ("mean", "sd", "low", "high")
     return {
         title(metric, results): {kind: _number(row[f"{metric}_{kind}"]) for kind in numbers}
-        for metric in SHOWN
+        for metric in VISIBLE_METRICS
         if not pd.isna(row[f"{metric}_mean"])
     }
 
 
 def _chosen(results: Any, model: str) -> str:
-    from reports.figures.comparison import ranked
     from reports.scores.evaluation import evaluate
+    from reports.scores.ranking import best_model
 
     if model == BEST:
-        found = ranked(evaluate(results))
-        if not found:
+        found = best_model(evaluate(results))
+        if found is None:
             raise PackageError(f"{results.path}: no model is finished: run it first")
-        return found[0]
+        return found
     if model not in results.models:
         raise PackageError(f"--model {model}: is not in {results.path}; it has {', '.join(results.models)}")
     return model

@@ -96,7 +96,7 @@ def _predicted(package: Path, held: HeldOut, data: Data, resources: Resources) -
     """Truth and probabilities, with the model as it stands in its folder."""
     model = load_model(package, "native", resources.device, trusted=True)
     places = [np.arange(len(held.y))[begin : begin + _BLOCK] for begin in range(0, len(held.y), _BLOCK)]
-    probability = np.concatenate([model.look(np.array(held.images[place])).probability for place in places])
+    probability = np.concatenate([model.predict(np.array(held.images[place])).probability for place in places])
     columns: dict[str, Any] = {"image_id": held.image_ids, "group": held.groups, "part": "holdout"}
     columns |= {f"truth/{name}": held.y[:, k] for k, name in enumerate(data.classes)}
     columns |= {f"probability/{name}": probability[:, k] for k, name in enumerate(data.classes)}

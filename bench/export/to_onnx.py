@@ -36,7 +36,7 @@ def largest_difference(graph: InferenceGraph, native: Native, images: np.ndarray
     found = session.run(["probability"], {"images": images})[0]
     with torch.inference_mode():
         expected = graph(torch.from_numpy(images))[0].numpy()
-    probability, _ = native.look(images)
+    probability, _ = native.predict(images)
     return {
         "onnx_to_torch": float(np.abs(found - expected).max()),
         "onnx_to_native": float(np.abs(found - probability).max()),

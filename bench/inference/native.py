@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.inference.descriptor import View, watch_of
+from bench.inference.descriptor import choose_descriptor, descriptor_network
 from bench.inference.package import PackageError, encoder_file, head_folder, read_arrays
 from bench.recipes import contract
 from bench.recipes.build import Resources, build, install_hint, resolve
@@ -38,7 +38,7 @@ class Native:
     trusted : bool
         Whether classes from outside of xraybench may be imported and called: such a class can do anything.
     compiled : bool
-        Whether OpenVINO runs the frozen networks among the encoders, and the one that watches over a classical model.
+        Whether OpenVINO runs the frozen networks among the encoders, and the one that describes images for a classical model.
     """
 
     def __init__(
@@ -53,18 +53,18 @@ class Native:
         self.name = "openvino" if compiled else "native"
         self.mirror = bool(facts["mirror"])
         self.parts = [Part.model_validate(part) for part in facts["encoders"]]
-        watch = watch_of(folder, facts)
+        network = descriptor_network(folder, facts)
         if compiled:
-            _see_that_it_can_be_compiled(folder, [*self.parts, *([watch] if watch else [])])
-            self.parts, watch = [_compiled(part) for part in self.parts], _compiled(watch) if watch else None
+            _see_that_it_can_be_compiled(folder, [*self.parts, *([network] if network else [])])
+            self.parts, network = [_compiled(part) for part in self.parts], _compiled(network) if network else None
         self.encoders = [_encoder(folder, k, part, resources) for k, part in enumerate(self.parts)]
         self.head = load_head(facts["head"]["class"], head_folder(folder), device)
         references = folder / "references.safetensors"
         self.references = read_arrays(references) if references.is_file() else {}
         self.landmarks = self._landmarks()
-        self.view = View(self.parts, self.head, resources, watch)
+        self.descriptor = choose_descriptor(self.parts, self.head, resources, network)
 
-    def look(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def predict(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Probabilities (n, n_classes) float64 of images (n, h, w) uint8, and descriptions (n, d) float32 of what is seen in them."""
         found = [self._block(images[begin : begin + BLOCK]) for begin in range(0, len(images), BLOCK)]
         probability, description = zip(*found, strict=True)
@@ -75,7 +75,7 @@ class Native:
         images = np.concatenate([images, np.repeat(images[-1:], BLOCK - n, axis=0)])
         encoded = [encoder.encode(images) for encoder in self.encoders]
         probability = predict(self.head, self._inputs(images, encoded))
-        return probability[:n], self.view.describe(images, encoded)[:n]
+        return probability[:n], self.descriptor.describe(images, encoded)[:n]
 
     def _inputs(self, images: np.ndarray, encoded: list[np.ndarray]) -> Inputs:
         if not encoded:

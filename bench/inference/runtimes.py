@@ -27,8 +27,8 @@ class OnnxGraph:
         providers = [name for name in ("CUDAExecutionProvider", "CPUExecutionProvider") if name in known]
         self.session = onnxruntime.InferenceSession(str(file), providers=providers)
 
-    def look(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """As `bench.inference.native.Native.look`."""
+    def predict(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """As `bench.inference.native.Native.predict`."""
         return _in_blocks(images, lambda block: self.session.run(list(OUTPUTS), {"images": block}))
 
 
@@ -42,8 +42,8 @@ class OpenVinoGraph:
         graph.reshape([ROWS, *graph.input("images").partial_shape[1:]])  # of a known size it runs in half the time
         self.model = CompiledModel(graph)
 
-    def look(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """As `bench.inference.native.Native.look`."""
+    def predict(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """As `bench.inference.native.Native.predict`."""
         probability, description = self.model(images)
         return probability.astype(np.float64), description
 

@@ -127,15 +127,14 @@ def _begun(client: MlflowClient, experiment: str, tags: dict[str, str]) -> str:
 
 def _log_headline(client: MlflowClient, parent: str, evaluation: Evaluation) -> None:
     """Log the means of the best model, and every model's score, such as ``f1_samples.hog-svm``."""
-    from reports.comparison.pairwise import best_model
-    from reports.scores.ranking import primary_metric
+    from reports.scores.ranking import best_model, primary_metric
 
     metric = primary_metric(evaluation.results)
     means = {model: _means(model, evaluation) for model in evaluation.finished}
     scores = {
         f"{metric}.{_NO_NAME.sub('_', model)}": found[metric] for model, found in means.items() if metric in found
     }
-    best = best_model(evaluation, metric)
+    best = best_model(evaluation)
     if best:
         client.set_tag(parent, "xraybench.best_model", best)
     _log_metrics(

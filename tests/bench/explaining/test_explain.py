@@ -21,7 +21,8 @@ from bench.explaining.subject import Subject
 from bench.inference.model import load_model
 from bench.recipes.contract import RandomisableHead
 from bench.store.run_folder import RunFolder, is_sealed
-from reports.pages.explanations import explanations_section, load_explanations
+from reports.pages.explanations import explanations_section
+from reports.runs.explanations import load_explanations
 from reports.runs.results import load
 from tests.bench.made import Made
 from tests.reports.pages.test_browser import browser  # noqa: F401 - a fixture
@@ -163,7 +164,7 @@ def test_a_subject_says_what_the_model_says(run: Made) -> None:
 def test_models_and_images_become_a_sealed_folder(run: Made, tmp_path: Path) -> None:
     out = tmp_path / "explanations"
     said = command(run, run.model("hog-xgboost"), run.model("prior"), *images_of(run, 1), out=out)
-    assert "prior: nothing in the images speaks for the class" in said
+    assert "prior: no evidence for the class in any image" in said
     record = json.loads((out / "explanations.json").read_text())
     assert is_sealed(record)
     assert {*record["files"], "explanations.json"} == {path.name for path in out.iterdir()}

@@ -17,11 +17,11 @@ from radiographs.splits import SplitsError, held_out
 from bench.cli import invoke
 from bench.store.run_folder import sealed
 from reports.comparison.final_test import held_out_table
-from reports.comparison.pairwise import Level
+from reports.comparison.pairwise import TestSettings
 from reports.runs.results import ResultsError, load
 from reports.scores.evaluation import evaluate
 from reports.scores.metrics import score
-from reports.tables.tables import all_tables
+from reports.tables.run_tables import all_tables
 from reports.tables.verification import check_table
 from tests.bench.made import Made
 
@@ -78,11 +78,11 @@ def test_the_report_shows_the_last_test_and_verify_checks_it(classical: Made, tm
     assert invoke(["report", str(run), "--html", "--csv"]) == 0
     page = (run / "report" / "report.html").read_text(encoding="utf-8")
     assert 'id="held-out"' in page
-    assert "looked at once" in page
+    assert "tested once" in page
     table = run / "report" / "tables" / "holdout.csv"
-    assert check_table(evaluate(load(run)), table, Level()).wrong == ()
+    assert check_table(evaluate(load(run)), table, TestSettings()).wrong == ()
     table.write_text(table.read_text().replace("hog-svm,classical,", "hog-svm,classical,1"))
-    assert check_table(evaluate(load(run)), table, Level()).wrong
+    assert check_table(evaluate(load(run)), table, TestSettings()).wrong
     assert "holdout" in all_tables(evaluate(load(run)))
 
 

@@ -17,7 +17,7 @@ from bench.inspection.consistency import contradictions, folder_digest
 from bench.inspection.verify import verify
 from bench.session.record import data_digest, suite_digest
 from bench.store.run_folder import sealed
-from reports.comparison.pairwise import Level
+from reports.comparison.pairwise import TestSettings
 from reports.runs.results import ResultsError, load
 
 Forge = Callable[[Path], None]
@@ -297,7 +297,7 @@ def test_a_run_that_is_not_finished_was_not_checked_whole(
     shutil.rmtree(tmp_path / "run/cells/prior/r0-f2")
     done = bench_command("verify", tmp_path / "run")
     assert done.returncode == 1
-    assert "not checked: prior: 1 of 3 cells are not there: not run yet, or removed" in done.stdout
+    assert "not checked: prior: 1 of 3 cells are missing: not run yet, or removed" in done.stdout
 
 
 def test_a_published_digest_tells_a_forged_folder(
@@ -323,4 +323,4 @@ def test_models_that_join_later_are_in_the_digest_of_the_suite(
         assert bench_command("run", model, *run).returncode == 0
         content = json.loads((tmp_path / "run/run.json").read_text())
         assert suite_digest(content["suite"]) == content["suite"]["digest"]
-        assert verify(tmp_path / "run", None, Level(), Console(quiet=True)) == 0
+        assert verify(tmp_path / "run", None, TestSettings(), Console(quiet=True)) == 0

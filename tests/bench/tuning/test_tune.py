@@ -22,7 +22,7 @@ from bench.recipes.suite import load_suite
 from bench.store.run_folder import Cell
 from bench.tuning.study import Budget, FoldStudy, Trial
 from reports.runs.results import load
-from reports.runs.tuning import tuning_in_words
+from reports.runs.tuning import summarise_tuning
 
 Command = Callable[..., Any]
 TRIALS = 6
@@ -86,8 +86,8 @@ def test_a_run_takes_each_folds_values_and_gets_the_scores_they_were_chosen_by(
     again = command("run", "--all", "--no-pictures", "--out", "run", suite=tuned / "tuned.toml")
     assert "0 cells computed, 6 kept" in again.stdout
     sentence = f"Every model but prior was tuned with {TRIALS} trials per fold on the validation part alone."
-    assert tuning_in_words(load(tmp_path / "run")) == sentence
-    assert tuning_in_words(load(tmp_path / "own")) == ""
+    assert summarise_tuning(load(tmp_path / "run")) == sentence
+    assert summarise_tuning(load(tmp_path / "own")) == ""
 
 
 def test_a_cells_key_depends_on_every_folds_values(tuned: Path, command: Command) -> None:
@@ -216,7 +216,7 @@ def test_a_report_says_which_models_were_not_tuned_alike() -> None:
     twenty, fifty, minute = {"trials": 20}, {"trials": 50, "seconds": None}, {"trials": None, "seconds": 60.0}
 
     def said(**models: dict[str, Any] | None) -> str:
-        return tuning_in_words(SimpleNamespace(models={k: {"tuned": v} if v else {} for k, v in models.items()}))
+        return summarise_tuning(SimpleNamespace(models={k: {"tuned": v} if v else {} for k, v in models.items()}))
 
     assert said(a=None) == ""
     assert said(a=twenty, b=twenty) == "Every model was tuned with 20 trials per fold on the validation part alone."

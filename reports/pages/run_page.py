@@ -1,4 +1,4 @@
-"""The page of a run: what its template shows, gathered from the tables."""
+"""The page of a run: what its template displays, gathered from the tables."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,21 +6,21 @@ from typing import Any
 import pandas as pd
 
 from reports.citation.bibliography import bibtex
-from reports.comparison.learning import crossing, crossing_in_words, curves, has_shares
-from reports.comparison.pairwise import Level
-from reports.figures.comparison import ranked
-from reports.figures.gallery import Figure
+from reports.comparison.learning import crossing, curves, has_shares, summarise_crossing
+from reports.comparison.pairwise import TestSettings
+from reports.figures.figure import Figure
 from reports.pages.explanations import explanations_section
 from reports.pages.final_test import held_out_section
 from reports.pages.headline import headline, remarks
 from reports.pages.offline import render
-from reports.pages.pictures import album, png_uri
-from reports.runs.provenance import DIGEST_LENGTH, caption, groups_in_words, pretrained, weights_in_words
+from reports.pages.pictures import gallery, png_uri
+from reports.runs.provenance import DIGEST_LENGTH, caption, count_groups, describe_weights, pretrained
 from reports.runs.results import Results, Sample
+from reports.runs.rows import rows_of
 from reports.scores.calibration import calibration_as_text
 from reports.scores.evaluation import Evaluation
 from reports.scores.naming import title
-from reports.scores.ranking import primary_metric
+from reports.scores.ranking import best_model, primary_metric
 from reports.scores.thresholds import rules_as_text
 from reports.tables.datacard import data_card
 from reports.tables.export import plain
@@ -29,18 +29,20 @@ from reports.tables.summary import as_text, columns
 MAX_SAMPLES, MAX_SUSPECTS, MAX_HARD = 12, 40, 24
 
 
-def html(evaluation: Evaluation, tables: dict[str, pd.DataFrame], figures: Sequence[Figure], level: Level) -> str:
+def html(
+    evaluation: Evaluation, tables: dict[str, pd.DataFrame], figures: Sequence[Figure], settings: TestSettings
+) -> str:
     """Write the report.
 
     Parameters
     ----------
     evaluation : Evaluation
     tables : dict
-        Every table of `reports.tables.tables.all_tables`.
+        Every table of `reports.tables.run_tables.all_tables`.
     figures : sequence of Figure
-        Those of `reports.figures.gallery.gallery`.
-    level : Level
-        That they were made with.
+        Those of `reports.figures.run_figures.all_figures`.
+    settings : TestSettings
+        With which they were made.
 
     Returns
     -------
@@ -50,7 +52,7 @@ def html(evaluation: Evaluation, tables: dict[str, pd.DataFrame], figures: Seque
     results = evaluation.results
     suspected, hard = tables["suspects"], tables["hardest"]
     shown_suspects, shown_hard = suspected.head(MAX_SUSPECTS), hard[~hard["suspect"].astype(bool)].head(MAX_HARD)
-    pictures = album(evaluation, [*shown_suspects["image_id"], *shown_hard["image_id"]])
+    pictures = gallery(evaluation, [*shown_suspects["image_id"], *shown_hard["image_id"]])
     return render(
         "report.html.j2",
         figures,
@@ -59,10 +61,10 @@ def html(evaluation: Evaluation, tables: dict[str, pd.DataFrame], figures: Seque
         run=results.run,
         data=results.data,
         caption=caption(results),
-        groups=groups_in_words(results),
-        headline=headline(tables, results, level),
-        remarks=_learned(evaluation, level) + remarks(tables["summary"], results),
-        held_out=held_out_section(results, level.alpha) if results.held_out else None,
+        groups=count_groups(results),
+        headline=headline(evaluation, tables, settings),
+        remarks=_crossing_remark(evaluation, settings) + remarks(tables["summary"], results),
+        held_out=held_out_section(results, settings.alpha) if results.held_out else None,
         explained=explanations_section(results),
         columns=columns(results),
         summary=_rows(tables["summary"], results),
@@ -76,21 +78,21 @@ def html(evaluation: Evaluation, tables: dict[str, pd.DataFrame], figures: Seque
         calibration=_grid(calibration_as_text(tables["calibration"])) if len(tables["calibration"]) else None,
         rules=_grid(rules_as_text(tables["decision_rules"])) if len(tables["decision_rules"]) else None,
         card=data_card(results),
-        weights=[weights_in_words(each) for each in pretrained(results)],
+        weights=[describe_weights(each) for each in pretrained(results)],
         bibtex=bibtex(results),
         failures=_records(results.cells[results.cells["traceback"].notna()]),
-        best=next(iter(ranked(evaluation)), ""),
+        best=best_model(evaluation) or "",
         per_class=_texts(tables["per_class"]),
         samples=[_sample(sample) for sample in results.samples[:MAX_SAMPLES]],
         digest_length=DIGEST_LENGTH,
     )
 
 
-def _learned(evaluation: Evaluation, level: Level) -> list[str]:
-    """At how many training patients deep overtakes classical, where the run has models on shares of them."""
+def _crossing_remark(evaluation: Evaluation, settings: TestSettings) -> list[str]:
+    """State at how many training patients deep overtakes classical, where the run has models on shares of them."""
     results = evaluation.results
-    found = crossing(curves(evaluation), level.alpha) if has_shares(results) else None
-    return [crossing_in_words(found, title(primary_metric(results), results), level.alpha)] if found else []
+    found = crossing(curves(evaluation), settings.alpha) if has_shares(results) else None
+    return [summarise_crossing(found, title(primary_metric(results), results), settings.alpha)] if found else []
 
 
 def _rows(table: pd.DataFrame, results: Results) -> list[dict[str, Any]]:
@@ -110,7 +112,7 @@ def _sort_value(value: Any) -> str:
 
 
 def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    return table.to_dict("records")
+    return rows_of(table)
 
 
 def _texts(table: pd.DataFrame) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Tables of `bench report` read back from CSV, Markdown and LaTeX, as they may come from an editor: every row, and what stands beside them."""
+"""Tables of `bench report` read back from CSV, Markdown and LaTeX, possibly edited: every row, and the text around the table."""
 
 import csv
 import io
@@ -39,7 +39,7 @@ _LAYOUT = re.compile(
 
 @dataclass(frozen=True)
 class Grid:
-    """A table as it stands in a file.
+    """A table as it is in a file.
 
     Attributes
     ----------
@@ -56,12 +56,12 @@ class Grid:
 
 
 def from_csv(text: str, path: Path) -> Grid:
-    """Read a CSV file; blank lines are passed over.
+    """Read a CSV file; blank lines are skipped.
 
     Raises
     ------
     ResultsError
-        If it is none.
+        If it is not CSV.
     """
     try:
         rows = [row for row in csv.reader(io.StringIO(text), strict=True) if row]
