@@ -38,7 +38,8 @@ def run(
     source: SourceOptions,
 ) -> None:
     """Train and test models on identical, leak-free folds. The same command again resumes: it computes only what is missing."""
-    from bench.session.run import Request, run_session
+    from bench.session.request import Request
+    from bench.session.run import run_session
 
     if not models and not all_:
         raise UserError("name models to run, or give --all; see: bench list models")

@@ -22,7 +22,7 @@ def study(
     execution: ExecutionOptions,
 ) -> None:
     """Run several data sets, suites, variants and seeds as one plan, with one report. The same command again resumes."""
-    from bench.session.run import Request
+    from bench.session.request import Request
     from bench.study.plan import read_study
     from bench.study.session import run_study
     from reports.studies.report import write_study

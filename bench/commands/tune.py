@@ -49,7 +49,7 @@ def tune(
         raise UserError("give --trials N or --seconds S: the budget of every model in every fold")
     if find_spec("optuna") is None:
         raise UserError("bench tune needs the package optuna: pip install 'xraybench[tune]'")
-    from bench.session.run import Request
+    from bench.session.request import Request
     from bench.tuning.session import tune_session
     from bench.tuning.study import Budget
 

@@ -109,11 +109,7 @@ def prepare(
     """
     if limit is not None:
         listing = limited(listing, limit, seed)
-    with progress.counting("decoding and preprocessing", len(listing.items)) as advance:
-        pixels = load_pixels(listing, suite.preprocessing, cache, workers=environment.threads(), progress=advance)
-    if len(pixels.images) > MANY:
-        progress.note(f"looking for near-duplicates among {len(pixels.images)} images")
-    near = known_near_duplicates(pixels.images, pixels.digest, cache, workers=environment.threads())
+    pixels, near = _decode(listing, suite, cache, progress)
     manifest, duplicates = merge_duplicates(pixels.manifest, near)
     usable = manifest[manifest["status"] == "ok"].reset_index(drop=True)
     same = usable["pixels_sha256"]
@@ -144,12 +140,17 @@ def prepare(
         held_out=held,
     )
     notes = (*listing.notes, *held_notes, *_notes(listing, manifest, duplicates, changed, classes, y, groups, table))
-    leaks = _leaking(near, image_ids.tolist(), table)
-    if leaks:
-        notes += (
-            f"D025: {counted(leaks, 'pair')} of near-duplicates {'stands' if leaks == 1 else 'stand'} in two parts of these splits: scores may be too good",
-        )
+    notes += _leaks(near, image_ids.tolist(), table)
     return Prepared(data, pixels, manifest, listing, notes, published=splits_file is not None)
+
+
+def _decode(listing: Listing, suite: Suite, cache: Path, progress: Progress) -> tuple[Pixels, list[Pair]]:
+    """Decode and preprocess all images, and find near-duplicates among them."""
+    with progress.counting("decoding and preprocessing", len(listing.items)) as advance:
+        pixels = load_pixels(listing, suite.preprocessing, cache, workers=environment.threads(), progress=advance)
+    if len(pixels.images) > MANY:
+        progress.note(f"looking for near-duplicates among {len(pixels.images)} images")
+    return pixels, known_near_duplicates(pixels.images, pixels.digest, cache, workers=environment.threads())
 
 
 def refusal(
@@ -214,6 +215,15 @@ def _leaking(near: list[Pair], ids: list[str], splits: pd.DataFrame) -> int:
     parts = splits.pivot(index="image_id", columns=["repeat", "fold"], values="part").reindex(ids)
     parts = parts.fillna("held out").to_numpy()  # (n, cells)
     return sum(bool((parts[pair.a] != parts[pair.b]).any()) for pair in near)
+
+
+def _leaks(near: list[Pair], ids: list[str], splits: pd.DataFrame) -> tuple[str, ...]:
+    """Return a note on near-duplicates that stand in two parts of a fold, if there are any."""
+    leaks = _leaking(near, ids, splits)
+    if not leaks:
+        return ()
+    stand = "stands" if leaks == 1 else "stand"
+    return (f"D025: {counted(leaks, 'pair')} of near-duplicates {stand} in two parts of these splits: scores may be too good",)  # fmt: skip
 
 
 def _labels(listing: Listing, usable: pd.DataFrame) -> tuple[tuple[str, ...], np.ndarray, str]:

@@ -22,9 +22,9 @@ from bench.errors import UserError
 from bench.explaining.overlay import legend, picture
 from bench.explaining.scores import RANDOM_MAPS, STEPS, faithfulness, likeness
 from bench.explaining.subject import HEAD, WHOLE, Subject
-from bench.store.run_folder import sealed
 from reports.pages.explanations import html
 from reports.runs.explanations import EXPLANATIONS, SCHEMA, Explanations
+from reports.runs.format import sealed
 from reports.tables.explanations import scores_csv
 
 

@@ -24,7 +24,8 @@ from bench.export.run_inputs import RunInputs
 from bench.inference.model import load_model
 from bench.inference.package import CARD, PackageError
 from bench.recipes.build import Resources
-from bench.store.run_folder import SCHEMA, RunFolder, is_sealed, sealed
+from bench.store.run_folder import RunFolder
+from reports.runs.format import SCHEMA, is_sealed, sealed
 
 TARGET = 0.95  # share of the sure answers that must be right on validation data
 _BLOCK = 512

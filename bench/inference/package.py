@@ -28,7 +28,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from bench.errors import UserError
-from bench.store.run_folder import is_sealed, sealed
+from reports.runs.format import is_sealed, sealed
 
 SCHEMA = 2
 FACTS, CARD, ONNX = "model.json", "README.md", "model.onnx"

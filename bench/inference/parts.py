@@ -24,7 +24,7 @@ from radiographs.disk import write_whole
 from bench.errors import UserError
 from bench.inference.decision import OUT_OF_DISTRIBUTION
 from bench.inference.inputs import Item
-from bench.store.run_folder import is_sealed, sealed
+from reports.runs.format import is_sealed, sealed
 
 _PLAN, _SUCCESS = "_plan.json", "_SUCCESS"
 _COLUMNS = "columns"  # key of the plan: version of the table's columns

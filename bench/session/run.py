@@ -36,7 +36,7 @@ from bench.store.run_folder import RunFolder
 from bench.terminal.progress import Progress, clock_face
 from bench.terminal.tables import plain_table
 
-__all__ = ["DONE", "INTERRUPTED", "SOME_FAILED", "Request", "prepare_data", "report_skipped", "run_session"]
+__all__ = ["DONE", "INTERRUPTED", "SOME_FAILED", "prepare_data", "report_skipped", "run_session"]
 
 DONE, SOME_FAILED, INTERRUPTED = 0, 1, 130
 GPU_NOTE = (

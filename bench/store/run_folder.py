@@ -21,8 +21,6 @@ from bench.errors import UserError, one_line
 from reports.runs import format as layout
 from reports.runs.format import SCHEMA, TABLES, is_sealed, sealed
 
-__all__ = ["SCHEMA", "TABLES", "Cell", "ModelNotSavedError", "RunFolder", "StoreError", "is_sealed", "save_into", "sealed"]  # fmt: skip
-
 _NAMES = {
     *TABLES,
     layout.CELLS,

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reports.runs.results import ResultsError, seal
+from reports.runs.format import seal
+from reports.runs.results import ResultsError
 
 EXPLANATIONS, SCHEMA = "explanations.json", 1
 EXPLAIN_AGAIN = "give `bench explain` again"

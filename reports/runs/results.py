@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from reports.runs import format as layout
-from reports.runs.format import CELL, MANIFEST, PICTURES, PREDICTIONS, RUN, SPLITS, THUMBNAILS, seal
+from reports.runs.format import CELL, MANIFEST, PICTURES, PREDICTIONS, RUN, SPLITS, THUMBNAILS
 from reports.runs.reader import (
     RECOMPUTE,
     ResultsError,
@@ -26,7 +26,7 @@ from reports.runs.reader import (
     require,
 )
 
-__all__ = ["RECOMPUTE", "Results", "ResultsError", "Sample", "load", "seal", "thumbnails"]
+__all__ = ["RECOMPUTE", "Results", "ResultsError", "Sample", "load", "thumbnails"]
 
 CellKey = tuple[str, int, int]  # model, repeat, fold
 

@@ -20,9 +20,10 @@ from bench.explaining.scores import faithfulness, likeness
 from bench.explaining.subject import Subject
 from bench.inference.model import load_model
 from bench.recipes.contract import RandomisableHead
-from bench.store.run_folder import RunFolder, is_sealed
+from bench.store.run_folder import RunFolder
 from reports.pages.explanations import explanations_section
 from reports.runs.explanations import load_explanations
+from reports.runs.format import is_sealed
 from reports.runs.results import load
 from tests.bench.made import Made
 from tests.reports.pages.test_browser import browser  # noqa: F401 - a fixture

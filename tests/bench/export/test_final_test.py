@@ -15,9 +15,9 @@ from radiographs.phantom import Recipe, write_folder
 from radiographs.splits import SplitsError, held_out
 
 from bench.cli import invoke
-from bench.store.run_folder import sealed
 from reports.comparison.final_test import held_out_table
 from reports.comparison.pairwise import TestSettings
+from reports.runs.format import sealed
 from reports.runs.results import ResultsError, load
 from reports.scores.evaluation import evaluate
 from reports.scores.metrics import score

@@ -18,7 +18,7 @@ from bench.inference.inputs import Item
 from bench.inference.model import Prediction, load_model
 from bench.inference.package import SCHEMA, PackageError, read_facts
 from bench.inference.predict import Settings, predict_to
-from bench.store.run_folder import sealed
+from reports.runs.format import sealed
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 

@@ -16,8 +16,8 @@ from rich.console import Console
 from bench.inspection.consistency import contradictions, folder_digest
 from bench.inspection.verify import verify
 from bench.session.record import data_digest, suite_digest
-from bench.store.run_folder import sealed
 from reports.comparison.pairwise import TestSettings
+from reports.runs.format import sealed
 from reports.runs.results import ResultsError, load
 
 Forge = Callable[[Path], None]
@@ -25,7 +25,8 @@ Forge = Callable[[Path], None]
 
 @pytest.fixture(scope="module")
 def finished(phantom_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from bench.session.run import Request, run_session
+    from bench.session.request import Request
+    from bench.session.run import run_session
 
     root = tmp_path_factory.mktemp("verified")
     with pytest.MonkeyPatch.context() as patch:
