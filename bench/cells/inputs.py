@@ -11,7 +11,8 @@ from radiographs.splits import nested_share
 
 from bench.cells.encodings import Encodings
 from bench.data.dataset import Data
-from bench.recipes.build import Inputs, Rows
+from bench.recipes import contract
+from bench.recipes.inputs import Inputs, Rows
 from bench.recipes.suite import ModelSpec
 
 
@@ -91,9 +92,9 @@ class InputMaker:
         """Return what this head gets of these parts."""
         if not self.spec.encoders:
             return _by_part(parts, lambda rows: Inputs(self.data.images[rows]))
-        if getattr(head, "pairwise", False):
+        if contract.is_pairwise(head):
             return self._distances(head, parts)
-        if getattr(head, "by_rows", False):
+        if contract.is_rowwise(head):
             values = self.encodings.get(self.spec.encoders[0]).values
             return _by_part(parts, lambda rows: Inputs(Rows(values, rows)))
         return _by_part(parts, self._features)
@@ -103,15 +104,15 @@ class InputMaker:
 
         They are drawn from all images, once for all folds, so that the distances are shared.
         """
-        if not getattr(head, "pairwise", False):
+        if not contract.is_pairwise(head):
             return None
         n_train = self._n_train()
-        wanted = head.columns(n_train) if hasattr(head, "columns") else None
+        wanted = contract.n_landmarks(head, n_train)
         return None if wanted is None else draw_landmarks(len(self.data.images), wanted / n_train, self.seed)
 
     def cache(self, head: Any) -> None:
         """Compute everything the cell shares with others that the cache lacks."""
-        if getattr(head, "pairwise", False):
+        if contract.is_pairwise(head):
             landmarks = self.landmarks(head)
             for part in self.spec.encoders:
                 self.encodings.distances(part, mirror=self.spec.mirror, landmarks=landmarks)

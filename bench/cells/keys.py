@@ -18,7 +18,8 @@ from radiographs.disk import write_whole
 from bench import environment
 from bench.cells.encodings import Encodings
 from bench.data.dataset import Data
-from bench.recipes.build import Resources, build, version
+from bench.recipes import contract
+from bench.recipes.build import Resources, build
 from bench.recipes.plugins import ROOMS, origin
 from bench.recipes.suite import ModelSpec
 from reports.runs.format import is_sealed, parse_fold, recipe, sealed
@@ -31,9 +32,17 @@ def cell_key(spec: ModelSpec, encodings: Encodings, data: Data, seed: int) -> st
         keys = [cell_key(spec.of_fold(*place), encodings, data, seed) for place in places]
         return hashlib.sha256(json.dumps([places, keys]).encode()).hexdigest()
     head = build(spec.head, encodings.resources, "head")
-    start = head.fingerprint() if hasattr(head, "fingerprint") else ""
+    start = contract.fingerprint(head)
     encoders = [encodings.key(part) for part in spec.encoders]
-    facts = [recipe(spec.as_dict()), encoders, start, version(spec.head), encodings.digest, data.splits_digest, seed]
+    facts = [
+        recipe(spec.as_dict()),
+        encoders,
+        start,
+        contract.version(spec.head.class_),
+        encodings.digest,
+        data.splits_digest,
+        seed,
+    ]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
