@@ -241,9 +241,7 @@ def test_a_changed_file_is_refused_whatever_became_of_the_checksums(
     content[-3] ^= 0x40
     arrays.write_bytes(content)
     spoil(copy / "SHA256SUMS")
-    with pytest.raises(
-        PackageError, match=r"is not there, or is no list of checksums|is not as it was|is not named in"
-    ):
+    with pytest.raises(PackageError, match=r"is missing, or not a list of checksums|is not as it was|is not named in"):
         load_model(copy)
 
 
@@ -300,7 +298,7 @@ def test_a_tested_model_that_was_damaged_is_made_again_by_its_run(classical: Mad
     (tmp_path / "run/holdout/prior/model/SHA256SUMS").write_text("")
     done = classical.bench("export", tmp_path / "run", "--out", tmp_path / "model")
     assert done.returncode == 2
-    assert "SHA256SUMS: is not there, or is no list of checksums" in done.stderr
+    assert "SHA256SUMS: is missing, or not a list of checksums" in done.stderr
     assert classical.bench(*command).returncode == 0
     assert classical.bench("export", tmp_path / "run", "--out", tmp_path / "model").returncode == 0
 

@@ -18,23 +18,23 @@ from PIL import Image
 _MODULES = r"(PIL|tifffile|numpy|radiographs)(\.|$)"
 _LOGGERS = ("PIL", "tifffile")
 _LONGEST = 160
-_here = threading.local()  # `heard`: the list of the file that this thread reads
+_here = threading.local()  # `collected`: the list of the file that this thread reads
 _before: Any = None  # what showed warnings
 
 
 @contextmanager
-def listening() -> Iterator[list[str]]:
+def captured_warnings() -> Iterator[list[str]]:
     """Collect what is warned of in this thread; other threads' warnings go where they went."""
     _install()
-    _here.heard = []
+    _here.collected = []
     try:
-        yield _here.heard
+        yield _here.collected
     finally:
-        _here.heard = None
+        _here.collected = None
 
 
 def _install() -> None:
-    """Put our ear before what shows warnings, which `warnings.catch_warnings` of anybody takes away again."""
+    """Put a hook before what shows warnings; anybody's `warnings.catch_warnings` takes it away again."""
     global _before
     _quiet_c_libraries()
     if warnings.showwarning is not _show:
@@ -44,14 +44,14 @@ def _install() -> None:
         warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # readers have their own limit
         for name in _LOGGERS:
             logger = logging.getLogger(name)
-            if not any(isinstance(handler, _Ear) for handler in logger.handlers):
-                logger.addHandler(_Ear(logging.WARNING))
+            if not any(isinstance(handler, _WarningHandler) for handler in logger.handlers):
+                logger.addHandler(_WarningHandler(logging.WARNING))
                 logger.propagate = False
 
 
 @cache
 def _quiet_c_libraries() -> None:
-    """Take from libtiff and OpenCV the habit of writing to the terminal by themselves; what they fail at, their callers raise."""
+    """Keep libtiff and OpenCV from writing to the terminal; what they fail at, their callers raise."""
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     with contextlib.suppress(
         OSError, AttributeError
@@ -62,21 +62,21 @@ def _quiet_c_libraries() -> None:
 
 
 def _show(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:
-    if getattr(_here, "heard", None) is None:
+    if getattr(_here, "collected", None) is None:
         _before(message, category, *rest, **more)
     else:
-        _keep(str(message))
+        _collect(str(message))
 
 
-class _Ear(logging.Handler):
-    """Takes what a library logs; what holds values of the file (tifffile's do) is told by its logger alone."""
+class _WarningHandler(logging.Handler):
+    """Collects what a library logs; of messages that hold values of the file (tifffile's do) the name of the logger alone."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        if getattr(_here, "heard", None) is not None:
-            _keep(f"{record.name.partition('.')[0]} finds damage in its structure")
+        if getattr(_here, "collected", None) is not None:
+            _collect(f"{record.name.partition('.')[0]} finds damage in its structure")
 
 
-def _keep(words: str) -> None:
+def _collect(words: str) -> None:
     words = " ".join(words.split())[:_LONGEST].rstrip(". ")
-    if words and words not in _here.heard:
-        _here.heard.append(words)
+    if words and words not in _here.collected:
+        _here.collected.append(words)

@@ -13,7 +13,7 @@ from radiographs.disk import write_whole
 _log = logging.getLogger(__name__)
 
 
-def kept(path: Path, make: Callable[[], list]) -> list:
+def cached(path: Path, make: Callable[[], list]) -> list:
     """Return the list in a file; where there is none, or a damaged one, what `make` gives, which is then written there."""
     try:
         digest, _, text = path.read_text(encoding="utf-8").partition("\n")

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
-from radiographs.heard import listening
+from radiographs.library_warnings import captured_warnings
 from radiographs.read import UnreadableImageError, read_bytes
 
 from tests.radiographs.test_deep_colours import png
@@ -83,7 +83,7 @@ def test_each_thread_hears_its_own_file() -> None:
     both = threading.Barrier(4)
 
     def read(k: int) -> None:
-        with listening() as words:
+        with captured_warnings() as words:
             both.wait()
             for _ in range(50):
                 warnings.warn_explicit(f"file {k}", UserWarning, "x.py", 1, module="PIL.x")
@@ -99,7 +99,7 @@ def test_each_thread_hears_its_own_file() -> None:
 
 
 def test_warnings_of_others_go_where_they_went() -> None:
-    with listening():
+    with captured_warnings():
         pass
     with pytest.warns(UserWarning, match="ours"):
         warnings.warn("ours", stacklevel=1)
