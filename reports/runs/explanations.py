@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from reports.runs.format import seal
+from reports.runs.format import is_sealed
 from reports.runs.results import ResultsError
 
 EXPLANATIONS, SCHEMA = "explanations.json", 1
@@ -52,7 +52,7 @@ def _record(content: bytes, path: Path) -> dict[str, Any]:
         raise ResultsError(f"{path} is damaged; {EXPLAIN_AGAIN}") from None
     if schema > SCHEMA:
         raise ResultsError(f"{path} has schema {schema}; this xraybench reads up to {SCHEMA}: update it")
-    if record.get("seal") != seal(record):
+    if not is_sealed(record):
         raise ResultsError(f"{path} does not fit its seal: it was changed or damaged; {EXPLAIN_AGAIN}")
     missing = [name for name in _FIELDS if name not in record]
     if missing:

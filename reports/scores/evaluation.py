@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from reports.runs.format import probability_columns, truth_columns
 from reports.runs.results import CellKey, Results
 from reports.scores.decision import BoolArray, FloatArray, apply_threshold, learn_threshold
 from reports.scores.metrics import METRICS, RESTS_ON_CLASSES, score
@@ -107,5 +108,5 @@ def matrices(predictions: pd.DataFrame, part: str, classes: list[str]) -> tuple[
 
 def class_columns(table: pd.DataFrame, classes: list[str]) -> tuple[BoolArray, FloatArray]:
     """Truth and probability of every row of a table of predictions, both of shape (n, n_classes)."""
-    truth = table[[f"truth/{label}" for label in classes]].to_numpy(dtype=bool)
-    return truth, table[[f"probability/{label}" for label in classes]].to_numpy(dtype=float)
+    truth, probability = table[truth_columns(classes)], table[probability_columns(classes)]
+    return truth.to_numpy(dtype=bool), probability.to_numpy(dtype=float)

@@ -206,7 +206,7 @@ def test_a_run_is_explained_on_its_samples_without_the_floor(run_with_sample: Ma
     assert [(image["name"], image["labels"]) for image in found.record["images"]] == [("one", ["Hand"])]
     shown = explanations_section(load(run.run))
     assert shown is not None
-    assert not any("fitted again" in line for line in shown["words"])
+    assert not any("refitted" in line for line in shown["words"])
 
 
 @pytest.mark.parametrize(

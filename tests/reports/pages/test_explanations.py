@@ -86,7 +86,7 @@ def test_models_that_were_fitted_again_are_named(run: Path) -> None:
     (model / "model.json").write_text(json.dumps({"seal": "a"}))
     found = explanations_section(load(run))
     assert found is not None
-    again = [line for line in found["words"] if "fitted again" in line]
+    again = [line for line in found["words"] if "was refitted or removed" in line]
     assert len(again) == 1
     assert again[0].startswith("net ")
 
