@@ -54,7 +54,7 @@ class Weights:
 
 
 @dataclass(frozen=True)
-class Start:
+class PretrainedWeights:
     """What a backbone starts from: published weights, those of ``bench pretrain``, or random numbers. Fields as for `find_weights`."""
 
     backbone: str
@@ -77,6 +77,13 @@ class Start:
     def facts(self) -> dict[str, str | list[str]] | None:
         """Return what is known of the weights, or None where the start is random."""
         return None if self.start == RANDOM else self.weights.facts()
+
+    def portable_file(self) -> tuple[str, Path] | None:
+        """Return the file, and a name by which it is found in a weights folder; None where the start is random or the path is given."""
+        if self.start == RANDOM or self.path is not None:
+            return None
+        file = self.weights.file
+        return f"{self.backbone}-{self.start}{file.suffix}", file
 
     def fingerprint(self, device: torch.device) -> str:
         """SHA-256 of the weights ("random" without) and the kind of device: what a result depends on beside the parameters."""
