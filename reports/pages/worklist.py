@@ -3,7 +3,7 @@
 The frame of images has a row for each file: `file`, `exam`, `status` (of `STATUSES`), `reason` (why a file was not read), `registered` (the parts that
 its registration names), `contradicted` (the entries that it does not fit), `predicted`, `confidence`, `mismatch` (0 to 1, or NaN where nothing can
 be said), `ood_score`, `requested_parts` (parts that the exam's description asks for), and `visible_parts` (which of them may be on this image). Lists are joined by
-``; ``. A file whose header could not be read has no exam. The mismatch of an exam is the largest of its judged images: images of which the model is not sure, or which are not like those
+semicolons. A file whose header could not be read has no exam. The mismatch of an exam is the largest of its judged images: images of which the model is not sure, or which are not like those
 that it was trained on, accuse nobody and are listed apart.
 """
 
