@@ -9,7 +9,7 @@ from radiographs.sources import Hints
 
 from bench.errors import UserError
 from bench.recipes.build import check_families
-from bench.recipes.plugins import find_beside
+from bench.recipes.plugins import add_suite_folder
 from bench.recipes.suite import Suite, load_suite, parse_setting, with_epochs
 from bench.terminal.progress import Progress
 
@@ -91,7 +91,7 @@ def requested_suite(request: Request, progress: Progress, *, gpu: bool) -> Suite
     name = request.suite or _default_suite(request.models, progress, gpu=gpu)
     suite = load_suite(name, dict(parse_setting(text) for text in request.settings))
     if name.endswith(".toml"):
-        find_beside(Path(name), suite)
+        add_suite_folder(Path(name), suite)
     changes = {key: value for key in ("folds", "repeats") if (value := getattr(request, key)) is not None}
     if request.splits and changes:
         raise UserError("--splits: the file decides folds and repeats; leave out --folds and --repeats")
