@@ -35,7 +35,7 @@ def blocks(page: str) -> dict[str, str]:
 
 
 def _indented(lines: list[str]) -> str:
-    """The indented lines at the top, after blank ones, without their indentation."""
+    """Return the indented lines at the top, after blank ones, without their indentation."""
     block: list[str] = []
     for line in lines:
         if line.strip() and not line.startswith("    "):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -129,12 +130,12 @@ def tests_of(results: Any, name: str) -> dict[str, Any]:
 
     alone = replace(results, predictions={key: table for key, table in results.predictions.items() if key[0] == name})
     evaluation = evaluate(alone)
-    row = summary(evaluation, bootstrap(evaluation)).set_index("model").loc[name]
+    row = summary(evaluation, bootstrap(evaluation)).set_index("model").to_dict("index")[name]
     numbers = ("mean", "sd", "low", "high")
     return {
         title(metric, results): {kind: _number(row[f"{metric}_{kind}"]) for kind in numbers}
         for metric in VISIBLE_METRICS
-        if not pd.isna(row[f"{metric}_mean"])
+        if not math.isnan(row[f"{metric}_mean"])
     }
 
 

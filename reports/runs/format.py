@@ -1,4 +1,6 @@
-"""The format of a run folder: every name in it, its schemas, its seals. `bench.store` writes by this page, `reports.runs.results` reads by it.
+"""The format of a run folder: every name in it, its schemas, its seals.
+
+`bench.store` writes by this page, `reports.runs.results` reads by it::
 
     run.json                                 facts of the run, with the SHA-256 of the two tables
     manifest.parquet, splits.parquet
