@@ -38,7 +38,7 @@ def explain(
     device: WithDevice = Device.auto,
     keep_identifiers: KeepIdentifiers = False,
 ) -> None:
-    """Show what models look at on the same images: heat maps side by side, tested against random maps and random weights."""
+    """Show which parts of an image matter to each model: heat maps side by side, tested against random maps and random weights."""
     from bench.explaining.session import ExplainRequest, explain_session
 
     request = ExplainRequest(

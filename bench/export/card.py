@@ -1,4 +1,4 @@
-"""The model card (Mitchell et al. 2019): what a model is, what it was trained on, how well it did, and what it is not for."""
+"""The model card (Mitchell et al. 2019): what a model is, its training data, its performance, and its limits."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def card(facts: dict[str, Any]) -> str:
 
 
 def licences(run: dict[str, Any], facts: dict[str, Any], weights: Sequence[dict[str, Any]]) -> dict[str, str]:
-    """Licence of the data, and of the weights that the model started from; `weights` is what its cells say of them."""
+    """Licence of the data, and of the weights that the model started from; `weights` are the entries of its cells."""
     if weights:
         from reports.runs.provenance import describe_weights
 
@@ -28,5 +28,5 @@ def licences(run: dict[str, Any], facts: dict[str, Any], weights: Sequence[dict[
         return {"data": run["data"]["licence"], "weights": f"{said}; {_IMAGENET}"}
     deep = [part for part in [*facts["encoders"], facts["head"]] if part["class"].startswith("deep.")]
     backbones = sorted({part["backbone"] for part in deep if "backbone" in part})
-    said = f"{', '.join(backbones)}: weights {_IMAGENET}" if backbones else "none: it started from nothing"
+    said = f"{', '.join(backbones)}: weights {_IMAGENET}" if backbones else "none: no pretrained weights"
     return {"data": run["data"]["licence"], "weights": said}

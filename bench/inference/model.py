@@ -18,7 +18,7 @@ ENGINES = ("auto", "native", "onnx", "openvino")
 
 
 class Engine(Protocol):
-    """What computes."""
+    """Computes probabilities and descriptions."""
 
     name: str
 
@@ -57,11 +57,11 @@ class Model:
     facts : dict
         Content of model.json.
     engine : Engine
-        What computes probabilities.
+        Computes probabilities.
     rule : Rule
-        What turns them into answers.
+        Turns them into decisions.
     ood_detector : OodDetector
-        What scores how unlike the training images an image is.
+        Scores how unlike the training images an image is.
     """
 
     folder: Path
@@ -82,11 +82,11 @@ class Model:
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """What turns grey levels of any size into the (side, side) uint8 that the model takes."""
+        """Preprocessing from grey levels of any size to the (side, side) uint8 that the model takes."""
         return Preprocessing.model_validate(self.facts["preprocessing"])
 
     def predict(self, images: np.ndarray) -> Prediction:
-        """Predict preprocessed images (n, side, side) uint8, each of which is computed once."""
+        """Predict preprocessed images (n, side, side) uint8."""
         if not len(images):
             empty = np.empty((0, len(self.classes)))
             return Prediction(empty, Decision(empty > 0, np.empty(0), np.empty(0, bool)), np.empty(0))
@@ -111,7 +111,7 @@ def load_model(folder: Path, engine: str = "auto", device: str = "auto", *, trus
         Made by ``bench export``.
     engine : {"auto", "native", "onnx", "openvino"}
         "native": the classes it was trained with, the same numbers as in the run. "onnx" and "openvino": its graph, for models that are
-        networks from end to end; OpenVINO also runs the networks alone of others. "auto": native where its packages are installed, else onnx.
+        networks from end to end; OpenVINO also runs just the networks of other models. "auto": native where its packages are installed, else onnx.
     device : {"auto", "cpu", "cuda"}
         Where networks compute.
     trusted : bool
@@ -133,7 +133,7 @@ def load_model(folder: Path, engine: str = "auto", device: str = "auto", *, trus
         rule = Rule(**facts["decision"])
     except (KeyError, TypeError):
         raise PackageError(
-            f"{folder}: its decision rule is of another version of xraybench: export the model again"
+            f"{folder}: its decision rule is from another version of xraybench: export the model again"
         ) from None
     return Model(folder, facts, _engine(folder, facts, engine, device, trusted=trusted), rule, OodDetector.load(folder))
 

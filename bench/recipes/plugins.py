@@ -1,4 +1,4 @@
-"""A user's own encoders and heads: modules that stand beside the suite that names them."""
+"""A user's own encoders and heads: modules beside the suite that names them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROOMS = ("bench", "baselines", "deep")
 
 
 def origin(module: str) -> Path | None:
-    """File of a module, which is not loaded for the question; None where there is none."""
+    """File of a module, found without loading it; None if there is none."""
     try:
         spec = importlib.util.find_spec(module)
     except (ImportError, ValueError):
@@ -25,12 +25,12 @@ def origin(module: str) -> Path | None:
 
 
 def add_suite_folder(file: Path, suite: Suite) -> None:
-    """Let the classes that a suite names be found in the folder of its file.
+    """Make the classes that a suite names importable from the folder of its file.
 
     Raises
     ------
     UserError
-        If a module of the same name comes before the one in that folder, so that other classes would be used, unnoticed.
+        If a module of the same name takes precedence over the one in that folder, so that other classes would be used unnoticed.
     """
     folder = file.resolve().parent
     if str(folder) not in sys.path:
@@ -42,12 +42,12 @@ def add_suite_folder(file: Path, suite: Suite) -> None:
             found = origin(module)
             if mine and module not in ROOMS and found and found.read_bytes() != mine[0].read_bytes():
                 raise UserError(
-                    f"{file}: model {name!r} names {part.class_}, which is {found} before it is {mine[0]}: give one of the two another name"
+                    f"{file}: model {name!r} names {part.class_}, which is found in {found} before {mine[0]}: rename one of the two"
                 )
 
 
 def own_modules(models: Mapping[str, ModelSpec]) -> dict[str, str]:
-    """Single files that hold a user's own encoders and heads: name and text. Packages must be installed on the workers."""
+    """Single files with a user's own encoders and heads: name and text. Packages must be installed on the workers."""
     found = {}
     for spec in models.values():
         for part in (*spec.encoders, spec.head):

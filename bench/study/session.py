@@ -1,6 +1,6 @@
 """``bench study``: every run of a study, one after another, in one folder, and one report of them all.
 
-STUDY/study.toml, study.json    the plan as it was given, and the list of runs
+STUDY/study.toml, study.json    the plan as given, and the list of runs
       suites/RUN.toml           the suite of each run, as `bench run --suite` reads it
       runs/RUN/                 run folders
       report/
@@ -36,7 +36,7 @@ from bench.terminal.tables import plain_table
 from reports.runs.format import STUDY, STUDY_SCHEMA, sealed
 from reports.runs.results import ResultsError
 
-WRONG = 2  # exit code of a run that was refused
+WRONG = 2  # exit code of a refused run
 
 
 def run_study(path: Path, out: Path | None, base: Request, console: Console, *, dry: bool) -> int:
@@ -49,10 +49,10 @@ def run_study(path: Path, out: Path | None, base: Request, console: Console, *, 
     out : Path or None
         Folder of the study; None for ``studies/NAME``.
     base : Request
-        What holds for every run: device, weights, jobs, cluster.
+        Settings of every run: device, weights, jobs, cluster.
     console : Console
     dry : bool
-        Print the plan and leave it at that.
+        Print the plan only.
 
     Returns
     -------
@@ -93,7 +93,7 @@ def run_study(path: Path, out: Path | None, base: Request, console: Console, *, 
         except DiskError:
             raise
         except (UserError, SourceError, SplitsError, ResultsError) as error:
-            say_error(f"{run.name}: {one_line(error)}")  # the others are run
+            say_error(f"{run.name}: {one_line(error)}")  # continue with the others
             code = WRONG
         if code == INTERRUPTED:
             return code
@@ -102,7 +102,7 @@ def run_study(path: Path, out: Path | None, base: Request, console: Console, *, 
 
 
 def _refuse_other(folder: Path, runs: list[dict[str, Any]]) -> None:
-    """See that a folder does not hold runs of the same names on other data: two projects may both have a study.toml."""
+    """Check that a folder does not hold runs of the same names on other data: two projects may both have a study.toml."""
     try:
         before = json.loads((folder / STUDY).read_text(encoding="utf-8"))["runs"]
         known = {each["name"]: each["source"] for each in before}
@@ -110,7 +110,7 @@ def _refuse_other(folder: Path, runs: list[dict[str, Any]]) -> None:
         return
     for run in runs:
         if known.get(run["name"], run["source"]) != run["source"]:
-            raise UserError(f"{folder}: is another study's: {run['name']} has other data there: give another --out")
+            raise UserError(f"{folder}: belongs to another study: {run['name']} has other data there: give another --out")
 
 
 def _request(base: Request, run: Planned, folder: Path, cache: Path) -> Request:

@@ -87,7 +87,7 @@ def read_picture(path: Path, name: str | None = None, *, frame: int = 0, max_pix
     try:
         return read_bytes(_bytes_of(path, name, max_pixels), name, frame=frame, max_pixels=max_pixels)
     except MemoryError:
-        raise UnreadableImageError(f"{name}: needs more memory than there is") from None
+        raise UnreadableImageError(f"{name}: needs more memory than is available") from None
 
 
 def frames_of(path: Path) -> int:

@@ -19,11 +19,11 @@ def cached(path: Path, make: Callable[[], list]) -> list:
         digest, _, text = path.read_text(encoding="utf-8").partition("\n")
         if digest == _digest(text):
             return json.loads(text)
-        _log.warning("cache: %s is damaged: it is made again", path.name[:16])
+        _log.warning("cache: %s is damaged: recomputing it", path.name[:16])
     except FileNotFoundError:
         pass
     except (OSError, ValueError):
-        _log.warning("cache: %s is damaged: it is made again", path.name[:16])
+        _log.warning("cache: %s is damaged: recomputing it", path.name[:16])
     text = json.dumps(make())
     write_whole(path, f"{_digest(text)}\n{text}")
     return json.loads(text)

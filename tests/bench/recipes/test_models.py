@@ -174,7 +174,7 @@ def test_export_refuses_what_would_be_another_model(
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "no weights for squeezenet1_0" in done.stderr
-    assert "give the --weights-dir that the run was given" in done.stderr
+    assert "give the --weights-dir of the run" in done.stderr
     done = bench_command("export", "run", "--out", "model", "--weights-dir", "others")
     assert done.returncode == 2
     assert (
