@@ -98,7 +98,9 @@ def parse_plan(scheduler: str | None, cluster: str | None, *, jobs: int, cores: 
 
 def _scheduler(address: str) -> Plan:
     if not _ADDRESS.match(address):
-        raise UserError(f"--scheduler {address}: is not an address: give one such as tcp://HOST:8786 or tls://HOST:8786")
+        raise UserError(
+            f"--scheduler {address}: is not an address: give one such as tcp://HOST:8786 or tls://HOST:8786"
+        )
     return Plan(address=address)
 
 

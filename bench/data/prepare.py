@@ -273,9 +273,7 @@ def _notes(
         notes.append(f"D013: {shown(name)}: none of its {n} images can be used")
     notes += [f"{code}: {words}" for code, words in odd_labels(dict(zip(classes, y.sum(axis=0).tolist(), strict=True)))]
     if duplicates:
-        notes.append(
-            f"D020: {counted(duplicates, 'image')} with the same pixels as another; such images share a group"
-        )
+        notes.append(f"D020: {counted(duplicates, 'image')} with the same pixels as another; such images share a group")
     if near:
         notes.append(
             f"D022: near-duplicates: {counted(near, 'pair')} of images that share a group; bench data check shows them"

@@ -146,9 +146,7 @@ def _samples(run: Path, subjects: Sequence[Subject]) -> list[Shown]:
     for sample in load(run).samples[:_SAMPLES]:
         pixels = cv2.imdecode(np.frombuffer(sample.after.read_bytes(), np.uint8), cv2.IMREAD_GRAYSCALE)
         if pixels is None or pixels.shape != (side, side):
-            raise UserError(
-                f"{sample.after}: is not a picture of {side} x {side} pixels: repeat the same bench run"
-            )
+            raise UserError(f"{sample.after}: is not a picture of {side} x {side} pixels: repeat the same bench run")
         shown.append(Shown(sample.image_id, (pixels,) * len(subjects), sample.labels))
     if not shown:
         raise UserError(f"{run}: holds no sample pictures: give bench explain its models and images instead")

@@ -81,7 +81,10 @@ def check_encoder(encoder: Any, *, side: int = 64) -> None:
     _demand(same, name, "encode gives other values for the same images", "learn nothing, and pass a fixed seed")
     few = encoder.encode(images[:3])
     _demand(
-        _near(few, values[:3]), name, "encode lets the images of a batch influence each other", "describe each image by itself"
+        _near(few, values[:3]),
+        name,
+        "encode lets the images of a batch influence each other",
+        "describe each image by itself",
     )
     if isinstance(encoder, contract.SavableEncoder):
         _check_saved_encoder(encoder, images, values, name)
@@ -143,7 +146,12 @@ def _check_task(unfitted: Any, data: _Data, name: str, task: str) -> None:
         "draw from np.random.default_rng(seed), never from a global generator",
     )
     few = head.predict_proba(_some_rows(data.X_valid, slice(0, 3), head))
-    _demand(_near(few, probability[:3]), name, "predicts an image differently in a smaller batch", "predict each row by itself")
+    _demand(
+        _near(few, probability[:3]),
+        name,
+        "predicts an image differently in a smaller batch",
+        "predict each row by itself",
+    )
     if isinstance(head, contract.RandomisableHead):
         head.randomise_weights(0).predict_proba(data.X_valid)
         same = np.array_equal(head.predict_proba(data.X_valid), probability)

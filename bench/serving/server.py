@@ -50,7 +50,9 @@ def serve(
     readers(started=1)  # loads its libraries while the models are opened
     models = disambiguate([load_model(folder, engine, device) for folder in folders])
     if not _is_loopback(host):
-        warning = f"warning: {host} is open to other machines, without password or encryption: put a proxy with both in front"
+        warning = (
+            f"warning: {host} is open to other machines, without password or encryption: put a proxy with both in front"
+        )
         console.print(escape(warning))
     names = ", ".join(model.name for model in models)
     address = f"[{host}]" if ":" in host else host

@@ -49,9 +49,7 @@ class Lock:
                 threading.Thread(target=self._beat, daemon=True).start()
                 return self
             self._take_over()
-        raise StoreError(
-            f"{self.path.parent}: several runs want this folder at once: try again, or give another --out"
-        )
+        raise StoreError(f"{self.path.parent}: several runs want this folder at once: try again, or give another --out")
 
     def __exit__(self, *_: object) -> None:
         """Release the lock."""
@@ -68,9 +66,7 @@ class Lock:
             If it does not: this process slept so long that it was presumed dead.
         """
         if not self.path.exists():
-            raise StoreError(
-                f"{self.path}: is gone, perhaps with the folder: stopping; run the same command again"
-            )
+            raise StoreError(f"{self.path}: is gone, perhaps with the folder: stopping; run the same command again")
         if not self.is_mine():
             raise StoreError(
                 f"{self.path.parent}: another run took over this folder: stopping, nothing more is written"

@@ -79,7 +79,9 @@ def expand(study: Study, folder: Path) -> list[Planned]:
     known = {model for variants in suites.values() for model in variants[BASE].models}
     for model in study.models:
         if model not in known:
-            raise UserError(f"models: {model!r} is not in any of the suites {', '.join(study.suites)}: bench list models")
+            raise UserError(
+                f"models: {model!r} is not in any of the suites {', '.join(study.suites)}: bench list models"
+            )
     for variant, changes in study.variants.items():
         for model in filter(None, map(_model_of, changes)):
             if model not in known:

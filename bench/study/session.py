@@ -110,7 +110,9 @@ def _refuse_other(folder: Path, runs: list[dict[str, Any]]) -> None:
         return
     for run in runs:
         if known.get(run["name"], run["source"]) != run["source"]:
-            raise UserError(f"{folder}: belongs to another study: {run['name']} has other data there: give another --out")
+            raise UserError(
+                f"{folder}: belongs to another study: {run['name']} has other data there: give another --out"
+            )
 
 
 def _request(base: Request, run: Planned, folder: Path, cache: Path) -> Request:

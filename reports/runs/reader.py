@@ -91,7 +91,7 @@ def parse_table(content: bytes, name: str, columns: Iterable[str]) -> pd.DataFra
     """Return the table in a Parquet file, which must have these columns."""
     try:
         frame = pd.read_parquet(io.BytesIO(content))
-    except Exception as error:  # noqa: BLE001 - pyarrow raises what it pleases on damaged files
+    except Exception as error:  # noqa: BLE001 - pyarrow raises anything on damaged files
         raise ResultsError(f"{name} cannot be read ({one_line(error)}); copy the run folder again") from None
     require(dict.fromkeys(frame.columns), columns, name)
     return frame
