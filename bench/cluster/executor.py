@@ -204,7 +204,7 @@ class _Run:
         return next(k for k in range(1, len(taken) + 2) if k not in taken)
 
     def _n_workers(self) -> int:
-        """Number of connected workers; at least the largest number among them."""
+        """Return the number of connected workers; at least the largest number among them."""
         return max([len(self.dispatcher.alive), *(s.number for s in self.supervisors.values() if s.is_alive())])
 
     def _check_patience(self, alive: frozenset[str]) -> None:

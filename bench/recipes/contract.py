@@ -238,7 +238,7 @@ def is_rowwise(head: object) -> bool:
 
 
 def n_landmarks(head: object, n_train: int) -> int | None:
-    """Number of training images to which a pairwise head wants distances; None for all."""
+    """Return the number of training images to which a pairwise head wants distances; None for all."""
     return head.n_landmarks(n_train) if isinstance(head, LandmarkHead) else None
 
 

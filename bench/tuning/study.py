@@ -51,7 +51,7 @@ class Budget:
     seconds: float | None = None
 
     def within(self, trials: list[Trial]) -> list[Trial]:
-        """Number of trials in the budget; the last one may exceed the seconds."""
+        """Return the number of trials in the budget; the last one may exceed the seconds."""
         if self.seconds is None:
             return trials[: self.trials]
         begins = np.cumsum([0.0, *(trial.seconds for trial in trials)])

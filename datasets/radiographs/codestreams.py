@@ -1,4 +1,4 @@
-"""Checks of a compressed picture by its markers, before decoding: is it whole, of the size in its header, and not built to take hours?
+"""Checks of a compressed picture by its markers, before decoding: whether it is whole, of the size in its header, and not built to take hours.
 
 JPEG (ISO/IEC 10918-1), JPEG-LS (14495-1) and JPEG 2000 (15444-1) begin with FF D8 or FF 4F, name their size in one marker and end in FF D9,
 two bytes that their coded data cannot hold.

@@ -34,7 +34,7 @@ def captured_warnings() -> Iterator[list[str]]:
 
 
 def _install() -> None:
-    """Hook into the display of warnings; any `warnings.catch_warnings` removes the hook again."""
+    """Intercept the display of warnings; any `warnings.catch_warnings` removes the hook again."""
     global _before
     _quiet_c_libraries()
     if warnings.showwarning is not _show:

@@ -167,7 +167,7 @@ def _renamed(items: pd.DataFrame, classes: Mapping[str, str], root: Path) -> tup
 
 
 def _hashes(names: pd.Series) -> pd.Series:
-    """A sort key that is the same everywhere but not alphabetical, which would reveal names."""
+    """Return a sort key that is the same everywhere but not alphabetical, which would reveal names."""
     return names.map(lambda name: hashlib.sha256(str(name).encode()).hexdigest())
 
 

@@ -91,7 +91,7 @@ def read_picture(path: Path, name: str | None = None, *, frame: int = 0, max_pix
 
 
 def frames_of(path: Path) -> int:
-    """Number of frames or pages that `read_picture` can give of a file other than DICOM, without decoding any; 1 if unknown."""
+    """Return the number of frames or pages that `read_picture` can give of a file other than DICOM, without decoding any; 1 if unknown."""
     try:
         with captured_warnings(), Image.open(path, formats=FORMATS) as image:
             return len(_pages_of(image))

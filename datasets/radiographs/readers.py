@@ -196,7 +196,7 @@ class _Process:
 
 
 def serve() -> None:
-    """Main loop of a process: work, and reply, until the pipe is closed."""
+    """Work and reply until the pipe is closed: the main loop of a process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles it, and ends us
     questions, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # output of libraries is not a result

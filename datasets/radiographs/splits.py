@@ -93,7 +93,7 @@ class GroupedMultilabelKFold:
 
 
 def _group_counts(y: np.ndarray, member: np.ndarray, n_groups: int, n_splits: int) -> np.ndarray:
-    """Number of images of each label, of each frequent label set, and in total, in every group."""
+    """Count the images of each label, of each frequent label set, and in total, in every group."""
     which, label_sets, sizes = _label_sets(y)
     frequent = np.flatnonzero((sizes >= n_splits) & (label_sets.sum(axis=1) > 1))
     columns = [*y.T, *(which == number for number in frequent), np.ones(len(y))]
