@@ -11,7 +11,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from radiographs.dicom import DicomError
 from radiographs.preprocess import Preprocessing
@@ -20,6 +19,7 @@ from radiographs.readers import SECONDS, CutOffError, in_order, readers
 from radiographs.registration import Registration, read_registration
 
 from bench.audit.mismatch import Answer, judge, not_read
+from bench.data.pictures import thumbnail
 from bench.errors import UserError
 from bench.inference.model import Model
 from reports.pages.worklist import JUDGED, MAX_ROWS, NOT_SURE, OUT_OF_DISTRIBUTION
@@ -246,16 +246,11 @@ class Evidence:
             return
         if status == JUDGED and judgement["contradicted"]:
             self.kept[status] += 1
-            heapq.heappush(self.worst, (mismatch, -self.kept[status], read.file, _small(read.pixels)))
+            heapq.heappush(
+                self.worst, (mismatch, -self.kept[status], read.file, thumbnail(read.pixels, _SIDE, _QUALITY))
+            )
             if len(self.worst) > _PICTURES:
                 heapq.heappop(self.worst)
         elif status in (NOT_SURE, OUT_OF_DISTRIBUTION) and self.kept[status] < MAX_ROWS:
             self.kept[status] += 1
-            self.apart[read.file] = _small(read.pixels)
-
-
-def _small(pixels: np.ndarray) -> bytes:
-    """Return a preprocessed image (side, side) uint8 as a small WebP file."""
-    side = min(_SIDE, *pixels.shape)
-    small = cv2.resize(pixels, (side, side), interpolation=cv2.INTER_AREA)
-    return cv2.imencode(".webp", small, [cv2.IMWRITE_WEBP_QUALITY, _QUALITY])[1].tobytes()
+            self.apart[read.file] = thumbnail(read.pixels, _SIDE, _QUALITY)

@@ -20,7 +20,8 @@ from bench.cells.encodings import Encodings
 from bench.data.dataset import Data
 from bench.recipes import contract
 from bench.recipes.build import Resources, build
-from bench.recipes.plugins import ROOMS, origin
+from bench.recipes.plugins import ROOMS
+from bench.recipes.source import module_file
 from bench.recipes.suite import ModelSpec
 from reports.runs.format import is_sealed, parse_fold, recipe, sealed
 
@@ -86,7 +87,11 @@ class CellKeyCache:
             spec.as_dict(),
             self.provenance,
             self.resources.device,
-            [_files(file.parent) if m.split(".")[0] in ROOMS else _stat(file) for m in modules if (file := origin(m))],
+            [
+                _files(file.parent) if m.split(".")[0] in ROOMS else _stat(file)
+                for m in modules
+                if (file := module_file(m))
+            ],
             [_stat(Path(path)) for path in named],
             [_files(folder) for folder in (self.resources.weights_dir, _torch_cache()) if folder],
             {name: environment.package_version(name) for name in environment.PACKAGES},

@@ -93,11 +93,11 @@ def _write_thumbnails(folder: RunFolder, prepared: Prepared, workers: int) -> No
     folder.write_table(THUMBNAILS, pd.DataFrame({"image_id": prepared.usable["image_id"], "webp": pictures}))
 
 
-def thumbnail(image: np.ndarray) -> bytes:
-    """Return the bytes of a WebP file of a preprocessed image (side, side) uint8."""
-    side = min(_THUMBNAIL_SIDE, *image.shape)
+def thumbnail(image: np.ndarray, side: int = _THUMBNAIL_SIDE, quality: int = _THUMBNAIL_QUALITY) -> bytes:
+    """Return the bytes of a WebP file of at most side x side pixels of a preprocessed image (h, w) uint8."""
+    side = min(side, *image.shape)
     small = cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)
-    return cv2.imencode(".webp", small, [cv2.IMWRITE_WEBP_QUALITY, _THUMBNAIL_QUALITY])[1].tobytes()
+    return cv2.imencode(".webp", small, [cv2.IMWRITE_WEBP_QUALITY, quality])[1].tobytes()
 
 
 def _one_per_label_set(manifest: pd.DataFrame) -> list[int]:

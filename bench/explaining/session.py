@@ -49,6 +49,8 @@ class ExplainRequest:
         Where networks compute.
     keep_identifiers : bool
         Whether images are called by their file names.
+    trusted : bool
+        Whether classes from outside of xraybench may be imported.
     """
 
     paths: tuple[str, ...]
@@ -58,6 +60,7 @@ class ExplainRequest:
     seed: int = 0
     device: str = "auto"
     keep_identifiers: bool = False
+    trusted: bool = False
 
     @property
     def run(self) -> Path | None:
@@ -89,7 +92,7 @@ def explain_session(request: ExplainRequest, listed: Iterable[str], console: Con
     folders, paths = (_tested_models(run), []) if run else _models_and_images(request.paths)
     place = request.out or (run / "explanations" if run else Path("explanations"))
     check_place(place)
-    subjects = [Subject(folder, request.method, request.device) for folder in folders]
+    subjects = [Subject(folder, request.method, request.device, trusted=request.trusted) for folder in folders]
     if run:
         images = _samples(run, subjects)
     else:

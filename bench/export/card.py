@@ -8,6 +8,8 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 
+from bench.recipes.contract import DEEP, declared_family
+
 _IMAGENET = "trained on ImageNet, whose terms allow non-commercial research; see the backbone's own licence"
 
 
@@ -24,9 +26,9 @@ def licences(run: dict[str, Any], facts: dict[str, Any], weights: Sequence[dict[
     if weights:
         from reports.runs.provenance import describe_weights
 
-        said = "; ".join(describe_weights(each) for each in weights)
-        return {"data": run["data"]["licence"], "weights": f"{said}; {_IMAGENET}"}
-    deep = [part for part in [*facts["encoders"], facts["head"]] if part["class"].startswith("deep.")]
-    backbones = sorted({part["backbone"] for part in deep if "backbone" in part})
-    said = f"{', '.join(backbones)}: weights {_IMAGENET}" if backbones else "none: no pretrained weights"
-    return {"data": run["data"]["licence"], "weights": said}
+        described = "; ".join(describe_weights(each) for each in weights)
+        return {"data": run["data"]["licence"], "weights": f"{described}; {_IMAGENET}"}
+    networks = [part for part in [*facts["encoders"], facts["head"]] if declared_family(part["class"]) == DEEP]
+    backbones = sorted({part["backbone"] for part in networks if "backbone" in part})
+    terms = f"{', '.join(backbones)}: weights {_IMAGENET}" if backbones else "none: no pretrained weights"
+    return {"data": run["data"]["licence"], "weights": terms}

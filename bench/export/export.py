@@ -52,7 +52,7 @@ def export(run: Path, model: str, out: Path, cache: Path, resources: Resources, 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise PackageError(f"{out}: already exists: give another --out")
     results = load(run)
-    name = _chosen(results, model)
+    name = chosen_model(results, model)
     resources = replace(resources, task=results.data["task"])
     tested = RunFolder(run).holdout_folder(name) / "model"
     if tested.is_dir():
@@ -139,7 +139,14 @@ def tests_of(results: Any, name: str) -> dict[str, Any]:
     }
 
 
-def _chosen(results: Any, model: str) -> str:
+def chosen_model(results: Any, model: str) -> str:
+    """Return the name of a model of a run, or of its best one.
+
+    Raises
+    ------
+    PackageError
+        If the run has no such model, or none that is finished.
+    """
     from reports.scores.evaluation import evaluate
     from reports.scores.ranking import best_model
 

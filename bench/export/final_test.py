@@ -25,7 +25,7 @@ from bench.inference.model import load_model
 from bench.inference.package import CARD, PackageError
 from bench.recipes.build import Resources
 from bench.store.run_folder import RunFolder
-from reports.runs.format import SCHEMA, is_sealed, sealed
+from reports.runs.format import CELL, SCHEMA, cell_path, is_sealed, sealed
 
 TARGET = 0.95  # share of sure predictions that must be correct on validation data
 _BLOCK = 512
@@ -122,7 +122,7 @@ def _key(folder: RunFolder, results: Any, name: str, held: HeldOut) -> str | Non
     if len(cells) < results.n_planned:
         return None
     keys = [
-        json.loads((folder.root / "cells" / name / f"r{row.repeat}-f{row.fold}" / "cell.json").read_text())["key"]
+        json.loads((folder.root / cell_path(name, row.repeat, row.fold) / CELL).read_text())["key"]
         for row in cells.itertuples()
     ]
     return hashlib.sha256(json.dumps([*sorted(keys), held.facts["digest"]]).encode()).hexdigest()

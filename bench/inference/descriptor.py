@@ -15,7 +15,7 @@ import numpy as np
 
 from bench.inference.package import DESCRIPTOR, array_file
 from bench.recipes.build import NotInstalledError, Resources, build, skip_reasons
-from bench.recipes.contract import DescribingHead
+from bench.recipes.contract import DEEP, DescribingHead, declared_family
 from bench.recipes.suite import Part
 
 NETWORK, CLASSICAL = "network", "classical"
@@ -122,7 +122,7 @@ def choose_descriptor(
     Descriptor
         By the model's own network if it has one, else by `network`, else by HOG, LBP and thumbnails.
     """
-    own = next((k for k, part in enumerate(parts) if part.class_.startswith("deep.")), None)
+    own = next((k for k, part in enumerate(parts) if declared_family(part.class_) == DEEP), None)
     if own is not None:
         return EncodingDescriptor(parts[own], own)
     if not parts and isinstance(head, DescribingHead):

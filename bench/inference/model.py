@@ -13,6 +13,7 @@ from radiographs.preprocess import Preprocessing
 from bench.inference.decision import Decision, Rule
 from bench.inference.novelty import OodDetector
 from bench.inference.package import ONNX, PackageError, read_facts
+from bench.recipes import contract
 
 ENGINES = ("auto", "native", "onnx", "openvino")
 
@@ -158,5 +159,6 @@ def _engine(folder: Path, facts: dict[str, Any], engine: str, device: str, *, tr
 
 def _needs_torch(facts: dict[str, Any]) -> bool:
     """Whether a part of the model is a network, and torch is not installed."""
-    deep = any(part["class"].startswith("deep.") for part in [*facts["encoders"], facts["head"]])
-    return deep and importlib.util.find_spec("torch") is None
+    parts = [*facts["encoders"], facts["head"]]
+    has_network = any(contract.declared_family(part["class"]) == contract.DEEP for part in parts)
+    return has_network and importlib.util.find_spec("torch") is None

@@ -16,7 +16,7 @@ from radiographs.disk import damage
 from bench.data.held_out import facts_of
 from bench.session.record import data_digest, suite_digest
 from bench.store.run_folder import Cell, RunFolder
-from reports.runs.format import OLD_TEST_ACCESS, TEST_ACCESS
+from reports.runs.format import OLD_TEST_ACCESS, TEST_ACCESS, fold_name
 from reports.runs.results import Results
 
 _PARTS = ("train", "valid", "test")
@@ -159,7 +159,7 @@ def _predictions(results: Results) -> Iterator[str]:
 def _files(results: Results) -> Iterator[str]:
     """Find files that do not match their checksums, files that no record names, and folders of unplanned cells."""
     folder = RunFolder(results.path)
-    planned = {(cell["model"], f"r{cell['repeat']}-f{cell['fold']}"): cell for cell in _records(results.cells)}
+    planned = {(cell["model"], fold_name(cell["repeat"], cell["fold"])): cell for cell in _records(results.cells)}
     for model in _inside(results.path / "cells"):
         for place in _inside(model) or [model]:
             cell = planned.get((model.name, place.name))
@@ -258,4 +258,4 @@ def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _name(cell: dict[str, Any]) -> str:
-    return f"{cell['model']} r{cell['repeat']}-f{cell['fold']}"
+    return f"{cell['model']} {fold_name(cell['repeat'], cell['fold'])}"

@@ -15,8 +15,6 @@ from bench.recipes import contract
 from bench.recipes.search import Dimension
 from bench.recipes.suite import ModelSpec, Part, Suite, did_you_mean
 
-_OWN = {"baselines": "classical", "deep": "deep"}  # rooms of the project, and what their classes are
-
 
 class NotInstalledError(RuntimeError):
     """A model whose packages are not installed; its cells are skipped with this reason."""
@@ -103,25 +101,25 @@ def _search(name: str, spec: ModelSpec) -> dict[str, Dimension]:
 
 
 def family(spec: ModelSpec) -> str:
-    """``classical``, ``deep``, ``fusion`` or ``dummy``: as the suite says, else by what looks at the image: the encoders if there are any.
+    """``classical``, ``deep``, ``fusion`` or ``dummy``: as the suite states, else as the encoders declare, or the head if there are none.
 
     Raises
     ------
     UserError
-        If the suite does not say and a class is not the project's own.
+        If the suite does not state it and a class does not declare it.
     """
     if spec.family is not None:
         return spec.family
-    foreign = [part.class_ for part in (*spec.encoders, spec.head) if part.class_.split(".")[0] not in _OWN]
-    if foreign:
-        raise UserError(
-            f'{foreign[0]} is not one of the project\'s own classes: say what the model counts as, with a line such as family = "deep" '
-            "(or classical, fusion, dummy) in its table"
-        )
-    if not spec.encoders and spec.head.class_ == "baselines.prior:Prior":
-        return "dummy"
-    kinds = {_OWN[part.class_.split(".")[0]] for part in spec.encoders or (spec.head,)}
-    return kinds.pop() if len(kinds) == 1 else "fusion"
+    declared = {part.class_: contract.declared_family(part.class_) for part in (*spec.encoders, spec.head)}
+    for class_, found in declared.items():
+        if found not in contract.FAMILIES:
+            what = f"declares the family {found!r}" if found else "declares no family"
+            raise UserError(
+                f'{class_} {what}: state what the model counts as, with a line such as family = "deep" '
+                "(or classical, fusion, dummy) in its table or in the class"
+            )
+    kinds = {str(declared[part.class_]) for part in spec.encoders or (spec.head,)}
+    return kinds.pop() if len(kinds) == 1 else contract.FUSION
 
 
 def check_families(suite: Suite) -> None:

@@ -213,8 +213,15 @@ def _check_parameters(before: dict[str, Any], part: Any, name: str, method: str)
 
 
 def _check_declared(part: Any, name: str) -> None:
-    """Check what a class declares: its search space, and its fingerprint."""
+    """Check what a class declares: its family, its search space, and its fingerprint."""
     known = inspect.signature(type(part)).parameters
+    family = contract.family(type(part))
+    _demand(
+        family in (None, *contract.FAMILIES),
+        name,
+        f"family is {family!r}",
+        f"use one of {', '.join(contract.FAMILIES)}",
+    )
     for key, table in contract.search_space(type(part)).items():
         _demand(key in known, name, f"search_space names {key!r}", f"it has {', '.join(known) or 'no parameters'}")
         try:

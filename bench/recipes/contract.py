@@ -6,13 +6,17 @@ All are structural: a class needs no base class and no registration, it `bench.r
 
 from __future__ import annotations
 
+import ast
 import inspect
 import sys
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
+
+from bench.recipes.source import module_file
 
 if TYPE_CHECKING:
     from torch import nn
@@ -22,6 +26,9 @@ if TYPE_CHECKING:
 Reference = tuple[
     np.ndarray, np.ndarray | None
 ]  # encodings (m, d) of what a pairwise head compares with, and of their mirror images
+
+
+CLASSICAL, DEEP, FUSION, DUMMY = FAMILIES = ("classical", "deep", "fusion", "dummy")
 
 
 @runtime_checkable
@@ -290,6 +297,41 @@ def takes_candidates(part: object, name: str) -> bool:
 def search_space(class_: object) -> dict[str, Any]:
     """Return what ``bench tune`` may try of a class, by parameter (`search_space`), as tables of a suite file."""
     return dict(getattr(class_, "search_space", {}))
+
+
+def family(class_: object) -> str | None:
+    """Return what a loaded class counts as in the comparison (`family`); None if it does not declare it."""
+    return getattr(class_, "family", None)
+
+
+def declared_family(class_: str) -> str | None:
+    """Return what a class ``module:Class`` counts as in the comparison, its attribute ``family = "..."``; None if it declares none.
+
+    Read from the source without importing it: a missing torch must not change the family of a model, nor loading it delay a run that
+    has nothing to do.
+    """
+    module, _, name = class_.partition(":")
+    file = module_file(module)
+    return _families(file, file.stat().st_mtime_ns).get(name) if file else None
+
+
+@cache
+def _families(file: Path, _changed: int) -> dict[str, str]:
+    """Families that the classes of a source file declare, by class."""
+    try:
+        classes = [node for node in ast.parse(file.read_bytes()).body if isinstance(node, ast.ClassDef)]
+    except (OSError, SyntaxError, ValueError):
+        return {}
+    return {each.name: text for each in classes for node in each.body if (text := _family_stated(node))}
+
+
+def _family_stated(node: ast.stmt) -> str | None:
+    match node:
+        case ast.Assign([ast.Name("family")], ast.Constant(str(text))):
+            return text
+        case ast.AnnAssign(ast.Name("family"), _, ast.Constant(str(text))):
+            return text
+    return None
 
 
 def former_names(class_: object) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,18 +9,10 @@ from pathlib import Path
 from radiographs.disk import write_whole
 
 from bench.errors import UserError
+from bench.recipes.source import module_file
 from bench.recipes.suite import ModelSpec, Suite
 
 ROOMS = ("bench", "baselines", "deep")
-
-
-def origin(module: str) -> Path | None:
-    """File of a module, found without loading it; None if there is none."""
-    try:
-        spec = importlib.util.find_spec(module)
-    except (ImportError, ValueError):
-        return None
-    return Path(spec.origin) if spec and spec.has_location and spec.origin else None
 
 
 def add_suite_folder(file: Path, suite: Suite) -> None:
@@ -39,7 +30,7 @@ def add_suite_folder(file: Path, suite: Suite) -> None:
         for part in (*spec.encoders, spec.head):
             module = part.class_.split(":")[0].split(".")[0]
             mine = [path for path in (folder / f"{module}.py", folder / module / "__init__.py") if path.exists()]
-            found = origin(module)
+            found = module_file(module)
             if mine and module not in ROOMS and found and found.read_bytes() != mine[0].read_bytes():
                 raise UserError(
                     f"{file}: model {name!r} names {part.class_}, which is found in {found} before {mine[0]}: rename one of the two"
@@ -52,7 +43,7 @@ def own_modules(models: Mapping[str, ModelSpec]) -> dict[str, str]:
     for spec in models.values():
         for part in (*spec.encoders, spec.head):
             module = part.class_.partition(":")[0]
-            file = None if "." in module or module in sys.stdlib_module_names else origin(module)
+            file = None if "." in module or module in sys.stdlib_module_names else module_file(module)
             if file and file.name == f"{module}.py":
                 found[file.name] = file.read_text(encoding="utf-8")
     return found
@@ -61,5 +52,5 @@ def own_modules(models: Mapping[str, ModelSpec]) -> dict[str, str]:
 def write_beside(file: Path, models: Mapping[str, ModelSpec]) -> None:
     """Write the modules that a suite names beside its file, so that it can be run from there."""
     for name, text in own_modules(models).items():
-        if (file.parent / name).resolve() != origin(Path(name).stem):
+        if (file.parent / name).resolve() != module_file(Path(name).stem):
             write_whole(file.parent / name, text)

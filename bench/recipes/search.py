@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from bench.errors import UserError
+from reports.runs.format import fold_name
 
 if TYPE_CHECKING:
     from optuna.trial import Trial
@@ -120,7 +121,7 @@ class Tuned(BaseModel):
         UserError
             If the fold is missing.
         """
-        place = f"r{repeat}-f{fold}"
+        place = fold_name(repeat, fold)
         if place not in self.folds:
             raise UserError(f"tuned.folds: {place} is missing: it was removed from the suite file; tune again")
         return self.folds[place]

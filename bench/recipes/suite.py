@@ -62,7 +62,7 @@ class ModelSpec(BaseModel):
     is part of a larger one; validation and test part stay whole. With `mirror`, an image and its mirror image are the same to the model: a kernel takes the smaller of the two distances,
     any other head is trained on the encodings of both and predicts their mean.
 
-    `family` is what the model counts as in the comparison; it follows from encoders and head where all are the project's own.
+    `family` is what the model counts as in the comparison; if not given it follows from what encoders and head declare.
     `search` is what ``bench tune`` may try beside the search spaces that the classes declare, or instead of their entries; a run does not
     look at it, so that it is part of no digest. `tuned` is what was chosen.
     """

@@ -18,6 +18,7 @@ from radiographs.disk import write_whole
 from radiographs.sources import SourceError, open_source
 from radiographs.splits import SplitsError
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -28,7 +29,7 @@ from bench.recipes.suite import load_suite
 from bench.recipes.toml import suite_as_toml
 from bench.session.request import Request
 from bench.session.run import DONE, INTERRUPTED, run_session
-from bench.study.plan import read_study
+from bench.study.plan import Study, read_study
 from bench.study.pool import source
 from bench.study.runs import Planned, expand, suite_file
 from bench.terminal.console import say_error
@@ -39,8 +40,8 @@ from reports.runs.results import ResultsError
 WRONG = 2  # exit code of a refused run
 
 
-def run_study(path: Path, out: Path | None, base: Request, console: Console, *, dry: bool) -> int:
-    """Run a study and return the exit code of its worst run.
+def study_session(path: Path, out: Path | None, base: Request, console: Console, *, dry: bool) -> int:
+    """Run a study, write its report, and return the exit code of its worst run.
 
     Parameters
     ----------
@@ -64,6 +65,14 @@ def run_study(path: Path, out: Path | None, base: Request, console: Console, *, 
         If the file is wrong, or a data set cannot be listed: before anything is computed.
     """
     study = read_study(path)
+    folder = out or Path("studies") / study.name
+    code = _run_all(path, study, folder, base, console, dry=dry)
+    if not dry and code != INTERRUPTED:
+        _report(folder, console)
+    return code
+
+
+def _run_all(path: Path, study: Study, folder: Path, base: Request, console: Console, *, dry: bool) -> int:
     sys.path.append(str(path.resolve().parent))
     for file in filter(None, (suite_file(name, path.parent) for name in study.suites)):
         add_suite_folder(file, load_suite(str(file)))
@@ -80,7 +89,6 @@ def run_study(path: Path, out: Path | None, base: Request, console: Console, *, 
         from bench.session.tracking import connect
 
         connect(base.mlflow)
-    folder = out or Path("studies") / study.name
     facts = {"schema": STUDY_SCHEMA, "name": study.name, "runs": [run.facts() for run in planned]}
     _refuse_other(folder, facts["runs"])
     write_whole(folder / "study.toml", path.read_text(encoding="utf-8"))
@@ -99,6 +107,15 @@ def run_study(path: Path, out: Path | None, base: Request, console: Console, *, 
             return code
         worst = max(worst, code)
     return worst
+
+
+def _report(folder: Path, console: Console) -> None:
+    from reports.studies.report import write_study
+
+    words, paths = write_study(folder, html=True, csv=True)
+    console.print(escape("\n" + "\n".join(words)))
+    for path in paths:
+        console.print(f"wrote {escape(str(path))}")
 
 
 def _refuse_other(folder: Path, runs: list[dict[str, Any]]) -> None:
