@@ -18,7 +18,8 @@ from bench.audit.images import Comparison, compare
 from bench.audit.retagged import log_beside, write_corrected
 from bench.errors import UserError
 from bench.inference.model import Model
-from reports.pages import worklist
+from reports.pages import audit as page
+from reports.tables import worklist
 from reports.tables.export import csv_text
 
 _TEXTS = {
@@ -207,7 +208,7 @@ def _write(
     contents = {
         "worklist.csv": worklist.worklist_csv(exams),
         "images.csv": csv_text(images),
-        "audit.html": worklist.html(exams, images, pictures, facts),
+        "audit.html": page.html(exams, images, pictures, facts),
     }
     if json:
         contents["audit.json"] = worklist.worklist_json(exams, images, facts)

@@ -22,7 +22,8 @@ from bench.audit.mismatch import Answer, judge, not_read
 from bench.data.pictures import thumbnail
 from bench.errors import UserError
 from bench.inference.model import Model
-from reports.pages.worklist import JUDGED, MAX_ROWS, NOT_SURE, OUT_OF_DISTRIBUTION
+from reports.pages.audit import MAX_ROWS
+from reports.tables.worklist import JUDGED, NOT_SURE, OUT_OF_DISTRIBUTION
 
 BLOCK = 256  # images that the model predicts together
 RADIOGRAPHS = ("", "CR", "DX", "DR", "RG", "OT")  # modalities; others are skipped, by name

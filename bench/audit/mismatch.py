@@ -17,7 +17,7 @@ import numpy as np
 from radiographs.registration import Registration
 from radiographs.terms import Parts, fits, fitting, is_rest, parts_of
 
-from reports.pages.worklist import FAILED, JUDGED, NO_CLASS, NOT_SURE, OUT_OF_DISTRIBUTION, UNREGISTERED
+from reports.tables.worklist import FAILED, JUDGED, NO_CLASS, NOT_SURE, OUT_OF_DISTRIBUTION, UNREGISTERED
 
 BODY_PART = "BodyPartExamined"  # as `Registration.sources` calls it
 CERTAIN_MISMATCH = 0.9  # mismatch from which on the model need not be sure what else the image shows
@@ -87,7 +87,7 @@ def judge(registration: Registration, answer: Answer, threshold: float) -> dict[
     -------
     dict
         A row: status, registered, contradicted, predicted, confidence, mismatch, ood_score, requested_parts, visible_parts (see
-        `reports.pages.worklist`), and mismatch_body_part, the mismatch with `BODY_PART` alone (NaN without).
+        `reports.tables.worklist`), and mismatch_body_part, the mismatch with `BODY_PART` alone (NaN without).
     """
     entries, classes = registration.sources, answer.classes
     mismatches = {

@@ -21,8 +21,8 @@ from radiographs.retag import new_instance_uid, with_body_part
 from radiographs.terms import Parts, fits, is_rest, parts_of, parts_of_codes, term_of
 
 from bench.audit.mismatch import BODY_PART
-from reports.pages.worklist import JUDGED
 from reports.tables.export import csv_text
+from reports.tables.worklist import JUDGED
 
 COLUMNS = (
     "source", "copy", "old_part", "new_part", "old_uid", "new_uid", "sha256_source", "sha256_copy", "series", "whole_series", "reason",

@@ -135,19 +135,19 @@ def test_the_family_of_an_own_class_is_declared_in_the_suite_or_in_the_class(
     (tmp_path / "own_mean.py").write_text(OWN)
     text = 'name = "own"\n[models.mine]\n{}encoders = [{{ class = "own_mean:Mean" }}]\nhead = {{ class = "baselines.svm:SVM" }}\n'
     (tmp_path / "own.toml").write_text(text.format(""))
-    run = ("run", "--all", "--suite", "own.toml", "--data", phantom_folder, "--folds", 2, "--out", "run")
-    done = bench_command(*run)
+    run = ("run", "--all", "--suite", "own.toml", "--data", phantom_folder, "--folds", 2, "--out")
+    done = bench_command(*run, "run")
     assert done.returncode == 2
     assert "models.mine: own_mean:Mean declares no family" in done.stderr
     assert 'family = "deep"' in done.stderr
     (tmp_path / "own_mean.py").write_text(OWN.replace("class Mean:\n", 'class Mean:\n    family = "shallow"\n\n'))
-    assert "own_mean:Mean declares the family 'shallow'" in bench_command(*run).stderr
+    assert "own_mean:Mean declares the family 'shallow'" in bench_command(*run, "run").stderr
     (tmp_path / "own_mean.py").write_text(OWN.replace("class Mean:\n", 'class Mean:\n    family = "classical"\n\n'))
-    done = bench_command(*run)
+    done = bench_command(*run, "declared")
     assert done.returncode == 0, done.stderr
-    assert json.loads((tmp_path / "run/cells/mine/r0-f0/cell.json").read_text())["family"] == "classical"
+    assert json.loads((tmp_path / "declared/cells/mine/r0-f0/cell.json").read_text())["family"] == "classical"
     (tmp_path / "own.toml").write_text(text.format('family = "deep"\n'))
-    done = bench_command(*run)
+    done = bench_command(*run, "run")
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "run/run.json").read_text())["suite"]["models"]["mine"]["family"] == "deep"
     assert json.loads((tmp_path / "run/cells/mine/r0-f0/cell.json").read_text())["family"] == "deep"
