@@ -55,7 +55,7 @@ class DataSet(BaseModel):
 
 
 class LearningCurve(BaseModel):
-    """Shares of the training part's patients that every model is trained on; all of them are always among these."""
+    """Shares of the training part's patients that every model is trained on; all of them are always included."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

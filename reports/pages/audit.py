@@ -79,7 +79,7 @@ def _with_images(exam: dict[str, Any], images: pd.DataFrame, threshold: float) -
 
 
 def _gallery(files: Iterable[str], images: pd.DataFrame, pictures: Mapping[str, bytes]) -> dict[str, Any]:
-    """Pictures of the page, as far as there is room."""
+    """Pictures of the page, as many as there is room for."""
     predicted = dict(zip(images["file"], images["predicted"], strict=True))
     words = {file: f"looks like {predicted[file]}" for file in files}
     return {"images": embedded(words, pictures, MAX_BYTES), "cells": {}}

@@ -36,20 +36,20 @@ COLUMNS = (
 
 
 def rank_exams(images: pd.DataFrame, threshold: float) -> pd.DataFrame:
-    """Build the worklist: a row for each exam, those that fit least first.
+    """Build the worklist: a row for each exam, the worst mismatch first.
 
     Parameters
     ----------
     images : DataFrame
         As in the module's description.
     threshold : float
-        Mismatch from which on an image does not fit, if it contradicts an entry.
+        Mismatch from which an image does not fit, if it contradicts an entry.
 
     Returns
     -------
     DataFrame
         `COLUMNS`: rank, from 1; exam; status; mismatch, the largest of its images that do not fit, else of those judged; images, how many were read; mismatches, how many do not fit; registered and
-        contradicted, as these say; looks_like, what is seen on them; confidence, the largest of theirs; not_seen, parts asked for that no image
+        contradicted, by them; looks_like, their predicted classes; confidence, the largest of theirs; not_seen, requested parts that no image
         shows; how many images are not_sure, out_of_distribution, unregistered or failed; summary.
     """
     rows = [_exam(str(name), group, threshold) for name, group in images.groupby("exam", sort=True) if name]
@@ -67,12 +67,12 @@ def rank_exams(images: pd.DataFrame, threshold: float) -> pd.DataFrame:
 
 
 def worklist_csv(exams: pd.DataFrame) -> str:
-    """Write the worklist as CSV: numbers with three digits, nothing that a spreadsheet would run."""
+    """Write the worklist as CSV: numbers with three digits, nothing that a spreadsheet would execute."""
     return csv_text(exams.assign(**{name: exams[name].map(_three_digits) for name in ("mismatch", "confidence")}))
 
 
 def worklist_json(exams: pd.DataFrame, images: pd.DataFrame, facts: Mapping[str, Any]) -> str:
-    """Write facts of the audit, and every exam with its images, as JSON; what is unknown is null."""
+    """Write facts of the audit, and every exam with its images, as JSON; unknown values are null."""
     of_exam = {name: group.drop(columns="exam") for name, group in images.groupby("exam")}
     entries = [{**row, "images": plain_rows(of_exam[row["exam"]])} for row in plain_rows(exams)]
     return (
@@ -100,7 +100,7 @@ def _exam(name: str, images: pd.DataFrame, threshold: float) -> dict[str, Any]:
 
 
 def contradicting(judged: pd.DataFrame, threshold: float) -> pd.DataFrame:
-    """Images that do not fit: an answer that does is no mismatch, however improbable the others make it."""
+    """Images that do not fit: a prediction that fits is no mismatch, however low its probability."""
     return judged[(judged["mismatch"] >= threshold) & (judged["contradicted"] != "")]
 
 
@@ -123,7 +123,7 @@ def _status(row: dict[str, Any], n_judged: int) -> str:
 
 
 def _not_seen(images: pd.DataFrame) -> str:
-    """Parts asked for that no image shows; empty unless every image was judged, for any other might show them."""
+    """Requested parts that no image shows; empty unless every image was judged, since any other might show them."""
     if not (images["status"] == JUDGED).all():
         return ""
     requested, seen = (_split(images[column]) for column in ("requested_parts", "visible_parts"))
@@ -131,7 +131,7 @@ def _not_seen(images: pd.DataFrame) -> str:
 
 
 def _summary(row: Mapping[str, Any]) -> str:
-    """Say what was found, such as: registered as knee (StudyDescription); 2 of 3 images look like Ankle (0.97)."""
+    """Describe the finding, such as: registered as knee (StudyDescription); 2 of 3 images look like Ankle (0.97)."""
     if not row["mismatches"]:
         return f"no image of: {row['not_seen']}" if row["not_seen"] else ""
     where = f" ({row['contradicted'].replace('; ', ', ')})" if row["contradicted"] else ""
@@ -151,7 +151,7 @@ def _joined(texts: pd.Series) -> str:
 
 
 def _split(texts: pd.Series) -> list[str]:
-    """Return every entry of joined lists once, in their order."""
+    """Return every entry of joined lists once, in order."""
     return list(dict.fromkeys(part for text in texts for part in str(text).split("; ") if part))
 
 
@@ -160,7 +160,7 @@ def _three_digits(value: float) -> str:
 
 
 def confidence_text(value: float | None) -> str:
-    """Two digits, and never a certainty."""
+    """Format with two digits, never as a certainty."""
     if value is None:
         return ""
     return "over 0.99" if value >= 0.995 else f"{value:.2f}"
