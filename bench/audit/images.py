@@ -18,7 +18,7 @@ from radiographs.read import UnreadableImageError, read_picture
 from radiographs.readers import SECONDS, CutOffError, in_order, readers
 from radiographs.registration import Registration, read_registration
 
-from bench.audit.mismatch import Answer, judge, not_read
+from bench.audit.mismatch import ImagePrediction, judge, not_read
 from bench.data.pictures import thumbnail
 from bench.errors import UserError
 from bench.inference.model import Model
@@ -186,7 +186,7 @@ def _judged(model: Model, block: list[ReadFile], threshold: float) -> list[dict[
     calibrated = model.rule.calibrated(prediction.probability)  # (n, n_classes)
     decision = prediction.decision
     for row, k in enumerate(pixels):
-        answer = Answer(
+        predicted = ImagePrediction(
             tuple(model.classes),
             calibrated[row],
             decision.labels[row],
@@ -195,7 +195,7 @@ def _judged(model: Model, block: list[ReadFile], threshold: float) -> list[dict[
             ood_score=float(prediction.ood_score[row]),
             several=model.rule.task != "multiclass",
         )
-        judgement = judge(block[k].registration or Registration(), answer, threshold)
+        judgement = judge(block[k].registration or Registration(), predicted, threshold)
         rows[k] = judgement | {"reason": block[k].reason}  # how the file contradicts itself
     return rows
 

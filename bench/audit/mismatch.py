@@ -26,7 +26,7 @@ OOD_LIMIT = 1.0  # OOD score above which an image is unlike the training images
 
 
 @dataclass(frozen=True)
-class Answer:
+class ImagePrediction:
     """A model's prediction for one image.
 
     Attributes
@@ -71,14 +71,14 @@ class Answer:
         )
 
 
-def judge(registration: Registration, answer: Answer, threshold: float) -> dict[str, Any]:
+def judge(registration: Registration, prediction: ImagePrediction, threshold: float) -> dict[str, Any]:
     """Compare one image with its registration.
 
     Parameters
     ----------
     registration : Registration
         Entries of the header.
-    answer : Answer
+    prediction : ImagePrediction
         Of the model.
     threshold : float
         Mismatch from which on an entry that no predicted class fits is contradicted.
@@ -89,15 +89,16 @@ def judge(registration: Registration, answer: Answer, threshold: float) -> dict[
         A row: status, registered, contradicted, predicted, confidence, mismatch, ood_score, requested_parts, visible_parts (see
         `reports.tables.worklist`), and mismatch_body_part, the mismatch with `BODY_PART` alone (NaN without).
     """
-    entries, classes = registration.sources, answer.classes
+    entries, classes = registration.sources, prediction.classes
     mismatches = {
-        name: mismatch(parts, classes, answer.probability, several=answer.several) for name, parts in entries.items()
+        name: mismatch(parts, classes, prediction.probability, several=prediction.several)
+        for name, parts in entries.items()
     }
     known = {name: value for name, value in mismatches.items() if not np.isnan(value)}
-    labels = answer.ranked()
+    labels = prediction.ranked()
     against = {name: value for name, value in known.items() if not fitting(entries[name], classes) & {*labels}}
     requested = _requested(entries.get("description of the exam", frozenset()), classes)
-    status = _status(entries, known, against, sure=answer.sure, ood_score=answer.ood_score)
+    status = _status(entries, known, against, sure=prediction.sure, ood_score=prediction.ood_score)
     judged = status == JUDGED
     contradicted = [name for name, value in against.items() if value >= threshold] if judged else []
     return {
@@ -106,12 +107,12 @@ def judge(registration: Registration, answer: Answer, threshold: float) -> dict[
         "registered": "; ".join(sorted(frozenset().union(*entries.values()))),
         "contradicted": "; ".join(contradicted),
         "predicted": "; ".join(labels),
-        "confidence": answer.confidence,
+        "confidence": prediction.confidence,
         "mismatch": max(known.values()) if judged else np.nan,
         "mismatch_body_part": known.get(BODY_PART, np.nan) if judged else np.nan,
-        "ood_score": answer.ood_score,
+        "ood_score": prediction.ood_score,
         "requested_parts": "; ".join(sorted(requested)),
-        "visible_parts": "; ".join(part for part in sorted(requested) if answer.may_show(part)),
+        "visible_parts": "; ".join(part for part in sorted(requested) if prediction.may_show(part)),
     }
 
 

@@ -57,9 +57,9 @@ def export(run: Path, model: str, out: Path, cache: Path, resources: Resources, 
     tested = RunFolder(run).holdout_folder(name) / "model"
     if tested.is_dir():
         return _copied(tested, out)
-    reopened = open_run_inputs(run, cache, resources)
+    inputs = open_run_inputs(run, cache, resources)
     with fresh_folder(out, durable=True) as fresh:
-        return write_model(fresh, name, reopened, resources, results, target)
+        return write_model(fresh, name, inputs, resources, results, target)
 
 
 def write_model(

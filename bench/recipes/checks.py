@@ -100,7 +100,7 @@ def check_head(head: Any, *, encoders: Sequence[Any] | None = None, side: int = 
     encoders : sequence of object, optional
         What describes the images; an empty one for a head on pixels. By default the head gets random features, or distances between them.
     side : int
-        Encoders, or the head, look at images of side x side pixels.
+        Size in pixels of the images that encoders, or the head, get.
 
     Raises
     ------

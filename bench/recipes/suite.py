@@ -64,7 +64,7 @@ class ModelSpec(BaseModel):
 
     `family` is what the model counts as in the comparison; if not given it follows from what encoders and head declare.
     `search` is what ``bench tune`` may try beside the search spaces that the classes declare, or instead of their entries; a run does not
-    look at it, so that it is part of no digest. `tuned` is what was chosen.
+    use it, so it is not part of any digest. `tuned` is what was chosen.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -351,9 +351,9 @@ def write_splits(splits: pd.DataFrame, path: Path) -> None:
         raise SplitsError(f"{path}: cannot be written ({error.strerror or error})") from None
 
 
-def _other_names(strange: list[str], absent: list[str]) -> str:
+def _other_names(unknown: list[str], absent: list[str]) -> str:
     """Return advice if one side names images by file name and the other by SHA-256."""
-    theirs, ours = ({bool(re.fullmatch(PSEUDONYM, image)) for image in each} for each in (strange, absent))
+    theirs, ours = ({bool(re.fullmatch(PSEUDONYM, image)) for image in each} for each in (unknown, absent))
     if (theirs, ours) == ({False}, {True}):
         return "; images here are named by SHA-256: if the file uses file names, give --keep-identifiers"
     if (theirs, ours) == ({True}, {False}):
@@ -372,13 +372,13 @@ def check_splits(splits: pd.DataFrame, image_ids: list[str], groups: np.ndarray,
         of one fold.
     """
     known = set(image_ids)
-    strange = sorted(set(splits["image_id"]) - known)
+    unknown = sorted(set(splits["image_id"]) - known)
     absent = sorted(known - set(splits["image_id"]))
-    if strange or absent:
-        example = (strange or absent)[0]
+    if unknown or absent:
+        example = (unknown or absent)[0]
         raise SplitsError(
-            f"{name}: made for another data set: {len(strange)} of its images are missing here and {len(absent)} images here are missing in it (such as {example!r})"
-            f"{_other_names(strange, absent)}"
+            f"{name}: made for another data set: {len(unknown)} of its images are missing here and {len(absent)} images here are missing in it (such as {example!r})"
+            f"{_other_names(unknown, absent)}"
         )
     wrong = sorted(set(splits["part"]) - set(PARTS))
     if wrong:

@@ -82,14 +82,14 @@ def near_duplicates(images: np.ndarray, *, seed: int = 0, workers: int = 1) -> l
     coarse = _Details(images, *COARSE)
     fine = _Details(images, *FINE)
 
-    def look(pairs: Sequence[tuple[int, int]]) -> list[Pair]:
+    def compare(pairs: Sequence[tuple[int, int]]) -> list[Pair]:
         close = [pair for pair in pairs if coarse.likeness(*pair, enough=PASSES) >= PASSES]
         measured = [Pair(*pair, fine.likeness(*pair)) for pair in close]
         return [pair for pair in measured if pair.likeness >= THRESHOLD]
 
     with ThreadPoolExecutor(workers) as pool:
         pieces = [found[begin : begin + PIECE] for begin in range(0, len(found), PIECE)]
-        return [pair for pairs in pool.map(look, pieces) for pair in pairs]
+        return [pair for pairs in pool.map(compare, pieces) for pair in pairs]
 
 
 def known_near_duplicates(images: np.ndarray, digest: str, cache: Path, *, workers: int) -> list[Pair]:

@@ -67,7 +67,7 @@ def _divided(image: np.ndarray) -> str | None:
     side = len(image)
     inner = slice(side // 4, side - side // 4)
     for axis, name in ((0, "upright"), (1, "level")):
-        lines = image if axis == 0 else image.T  # columns of `lines` are looked at
+        lines = image if axis == 0 else image.T  # its columns are searched
         plain = (lines.std(axis=0) < 4) & ((lines.mean(axis=0) < 12) | (lines.mean(axis=0) > 243))
         for k in np.flatnonzero(plain[inner]) + side // 4:
             beside = [lines[:, max(0, k - side // 8) : k], lines[:, k + 1 : k + 1 + side // 8]]
