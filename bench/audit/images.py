@@ -102,7 +102,7 @@ def compare(
     files : iterable of Path
         Files of the tree.
     threshold : float
-        Mismatch from which on an image that no predicted class fits is evidence.
+        Mismatch from which an image that no predicted class fits is evidence.
     workers : int
         Files read in parallel.
     progress : callable

@@ -81,7 +81,7 @@ def judge(registration: Registration, prediction: ImagePrediction, threshold: fl
     prediction : ImagePrediction
         Of the model.
     threshold : float
-        Mismatch from which on an entry that no predicted class fits is contradicted.
+        Mismatch from which an entry that no predicted class fits is contradicted.
 
     Returns
     -------

@@ -67,7 +67,7 @@ WeightsDir = Annotated[
 ]
 Offline = Annotated[bool, typer.Option("--offline", help="Never download weights.")]
 TrustCode = Annotated[
-    bool, typer.Option("--trust-code", help="Import classes that the model names from outside of xraybench.")
+    bool, typer.Option("--trust-code", help="Import classes that the model names from outside xraybench.")
 ]
 Scheduler = Annotated[str | None, typer.Option(help="Address of a Dask scheduler, such as tcp://HOST:8786.")]
 Cluster = Annotated[

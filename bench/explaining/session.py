@@ -50,7 +50,7 @@ class ExplainRequest:
     keep_identifiers : bool
         Whether images are called by their file names.
     trusted : bool
-        Whether classes from outside of xraybench may be imported.
+        Whether classes from outside xraybench may be imported.
     """
 
     paths: tuple[str, ...]

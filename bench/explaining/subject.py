@@ -31,7 +31,7 @@ class Subject:
     device : str
         "auto", "cpu" or "cuda".
     trusted : bool
-        Whether classes from outside of xraybench may be imported.
+        Whether classes from outside xraybench may be imported.
     """
 
     def __init__(self, folder: Path, method: str = AUTO, device: str = "auto", *, trusted: bool = False) -> None:

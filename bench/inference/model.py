@@ -116,7 +116,7 @@ def load_model(folder: Path, engine: str = "auto", device: str = "auto", *, trus
     device : {"auto", "cpu", "cuda"}
         Where networks compute.
     trusted : bool
-        Whether classes from outside of xraybench may be imported.
+        Whether classes from outside xraybench may be imported.
 
     Returns
     -------

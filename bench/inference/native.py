@@ -36,7 +36,7 @@ class Native:
     device : str
         "auto", "cpu" or "cuda".
     trusted : bool
-        Whether classes from outside of xraybench may be imported and called: such a class can do anything.
+        Whether classes from outside xraybench may be imported and called: such a class can do anything.
     compiled : bool
         Whether OpenVINO runs the frozen networks among the encoders, and the one that describes images for a classical model.
     """

@@ -3,7 +3,7 @@
     model.json              classes, preprocessing, encoders, head, decision rule, training data and tests; sealed
     README.md               the same for readers: the model card
     encoders/K.safetensors  weights of the K-th encoder, where it has any
-    head/                   what the head learned: safetensors, XGBoost's own binary JSON, JSON
+    head/                   learned state of the head: safetensors, XGBoost's own binary JSON, JSON
     references.safetensors  encodings of the images that a kernel machine compares with
     ood.safetensors         descriptions of training images, for the out-of-distribution score
     descriptor.safetensors  a small network that describes images for a model without one of its own

@@ -56,7 +56,7 @@ class PredictRequest:
     seconds : float
         Time for an image.
     trusted : bool
-        Whether classes from outside of xraybench may be imported.
+        Whether classes from outside xraybench may be imported.
     scheduler, cluster : str or None
         Dask workers to predict on.
     part : int

@@ -118,7 +118,7 @@ def write_folder(out: Path, recipe: Recipe, *, workers: int = 0, progress: Calla
     Parameters
     ----------
     out : Path
-        Folder to make; it is written beside its place and renamed when it is whole.
+        Folder to make; it is written beside its place and renamed when complete.
     workers : int, default 0
         Threads; 0 means one per core.
     progress : callable, optional
