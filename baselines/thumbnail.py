@@ -1,4 +1,4 @@
-"""The image itself, made very small: what can be told from the coarse distribution of grey alone."""
+"""The image itself, much reduced: the coarse distribution of grey alone."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ class Thumbnail:
     side : int
         In pixels.
     """
+
+    family = "classical"
 
     def __init__(self, side: int = 16) -> None:
         self.side = side

@@ -44,7 +44,7 @@ class Evaluation:
     scores : DataFrame
         One row per cell that is done: model, repeat, fold, every metric and the number of classes it rests on.
     thresholds : mapping
-        (model, repeat, fold) -> the probability from which on a label is given; NaN with one label per image.
+        (model, repeat, fold) -> the probability from which a label is given; NaN with one label per image.
     """
 
     results: Results

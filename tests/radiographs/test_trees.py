@@ -59,7 +59,7 @@ def test_a_file_that_says_nothing_of_itself_is_refused_not_labelled(tmp_path: Pa
     manifest = load_pixels(listing, Preprocessing(side=64), tmp_path / "cache", workers=1).manifest.set_index("file")
     for name in ("a jpeg.dcm", "nothing.dcm"):
         assert manifest.loc[name, "status"] == "excluded"
-        assert manifest.loc[name, "reason"] == "no header says what it shows (BodyPartExamined)"
+        assert manifest.loc[name, "reason"] == "no header states what it shows (BodyPartExamined)"
         assert manifest.loc[name, "labels"] == []
 
 
@@ -139,7 +139,7 @@ def test_objects_without_pictures_are_passed_over_and_counted(sorted_files: Path
     for layout in ("folders", "dicom"):
         listing = named(sorted_files, layout=layout)
         assert len(listing.items) == 12
-        assert any("2 DICOM files passed over: no pictures (presentation states" in note for note in listing.notes)
+        assert any("2 DICOM files skipped: not pictures (presentation states" in note for note in listing.notes)
 
 
 def test_an_image_that_lost_its_rows_is_damaged_and_not_passed_over(sorted_files: Path) -> None:
@@ -192,7 +192,7 @@ def test_a_published_split_that_parts_a_patient_is_refused_by_run_and_check(
 def test_folders_called_like_patients_are_refused_without_their_names(tmp_path: Path) -> None:
     for k in range(12):
         picture(tmp_path / "images" / f"patient{k // 2:03d}" / f"{k}.png")
-    with pytest.raises(SourceError, match="its 6 folders with 12 images are called like patients") as refused:
+    with pytest.raises(SourceError, match="its 6 folders with 12 images have names like patients") as refused:
         named(tmp_path)
     assert "patient003" not in str(refused.value)
 
@@ -266,8 +266,8 @@ def test_of_two_files_with_one_name_none_is_guessed(kaggle: Path) -> None:
     items = listing.items.set_index("image_id")
     assert items.index[items["refused"] != ""].tolist() == ["1.3"]
     assert items.loc["1.5", "file"] == "images/train/1.5-c.png"
-    assert "D002: 1 images are there several times, as the same file" in listing.notes
-    assert "D002: 1 images are there as DICOM and in another format, of which the commoner is used" in listing.notes
+    assert "D002: 1 images occur several times, as the same file" in listing.notes
+    assert "D002: 1 images exist as DICOM and in another format; the more frequent one is used" in listing.notes
 
 
 def test_a_file_without_ending_is_found_by_its_whole_uid(kaggle: Path) -> None:

@@ -1,4 +1,4 @@
-"""What single pictures look like: blank, inverted, tiny, long, divided, with text or colours. Each is a suspicion, not a proof."""
+"""Suspicious pictures: blank, inverted, tiny, long, divided, with text or colours. Each is a suspicion, not a proof."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ TINY, LONG = 64, 4.0  # pixels of the shorter side; longer over shorter side
 BLANK = 3.0  # standard deviation of grey levels
 INVERTED = 40  # grey levels of 255 by which the border is brighter than the middle
 LETTERS = 5  # in one row
-BLACK = 0.24  # share of the pixels inside of the border
+BLACK = 0.24  # share of the pixels inside the border
 COLOURED = 0.02  # share of pixels with colour
 RADIOGRAPHY = ("", "DX", "CR", "RG", "RF", "XA", "MG", "IO", "PX")
 
 
 def suspicious(manifest: pd.DataFrame, images: np.ndarray) -> Iterator[tuple[str, int, str]]:
-    """Give code, row and words for every suspicion.
+    """Yield code, row and text for every suspicion.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def _divided(image: np.ndarray) -> str | None:
     side = len(image)
     inner = slice(side // 4, side - side // 4)
     for axis, name in ((0, "upright"), (1, "level")):
-        lines = image if axis == 0 else image.T  # columns of `lines` are looked at
+        lines = image if axis == 0 else image.T  # its columns are searched
         plain = (lines.std(axis=0) < 4) & ((lines.mean(axis=0) < 12) | (lines.mean(axis=0) > 243))
         for k in np.flatnonzero(plain[inner]) + side // 4:
             beside = [lines[:, max(0, k - side // 8) : k], lines[:, k + 1 : k + 1 + side // 8]]
@@ -77,7 +77,7 @@ def _divided(image: np.ndarray) -> str | None:
 
 
 def _border_over_middle(image: np.ndarray) -> float:
-    """Grey level of the border minus that of the middle, medians, where the padding is left aside: air around a body is dark."""
+    """Median grey level of the border minus that of the middle, without padding: air around a body is dark."""
     rows, columns = np.flatnonzero(image.max(axis=1) > 8), np.flatnonzero(image.max(axis=0) > 8)
     if not len(rows):
         return 0.0

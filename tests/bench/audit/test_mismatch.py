@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from radiographs.registration import Registration
 
-from bench.audit.mismatch import Answer, judge
+from bench.audit.mismatch import ImagePrediction, judge
 from tests.bench.audit.dicom import CLASSES
 
 
-def answer(values: np.ndarray, classes: tuple[str, ...] = CLASSES, **options: object) -> Answer:
+def answer(values: np.ndarray, classes: tuple[str, ...] = CLASSES, **options: object) -> ImagePrediction:
     """An answer with these probabilities, which is sure unless told otherwise."""
     settings = {
         "labels": values >= 0.5,
@@ -19,7 +19,7 @@ def answer(values: np.ndarray, classes: tuple[str, ...] = CLASSES, **options: ob
         "ood_score": 0.1,
         "several": True,
     } | options
-    return Answer(classes, values, **settings)
+    return ImagePrediction(classes, values, **settings)
 
 
 def judged(

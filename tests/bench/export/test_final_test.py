@@ -135,7 +135,7 @@ def test_the_log_of_test_set_accesses_is_sealed(classical: Made, tmp_path: Path)
     log = json.loads(path.read_text())
     log["accesses"] = []
     path.write_text(json.dumps(log))
-    with pytest.raises(ResultsError, match="does not fit its seal"):
+    with pytest.raises(ResultsError, match="does not match its seal"):
         load(run)
 
 
@@ -208,5 +208,5 @@ def test_a_last_test_that_contradicts_its_run_is_found(
     forge(run)
     done = classical.bench("verify", run)
     assert done.returncode in (1, 2)
-    assert "holdout" in done.stdout + done.stderr or "held-out" in done.stdout or "last test" in done.stdout
+    assert "holdout" in done.stdout + done.stderr or "held-out" in done.stdout or "final test" in done.stdout
     assert "Traceback" not in done.stderr

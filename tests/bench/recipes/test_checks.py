@@ -59,7 +59,7 @@ def test_the_example_of_the_docs_keeps_to_the_contract(tmp_path: Path, monkeypat
         dedent(text[text.index(begin) : text.index(end)])
         for begin, end in (
             ("    # grey.py", "    # mine.toml\n    [models.grey-mean]"),
-            ("    from bench.recipes.checks", "They try the class"),
+            ("    from bench.recipes.checks", "They test the class"),
         )
     )
     (tmp_path / "grey.py").write_text(classes)
@@ -124,14 +124,14 @@ ENCODERS = {
     "encode returns float64": {"encode": lambda images: Grey().encode(images).astype(float)},
     "encode returns shape (8,)": {"encode": lambda images: Grey().encode(images)[:, 0]},
     "encode returns list": {"encode": lambda images: list(Grey().encode(images))},
-    "no number": {"encode": lambda images: Grey().encode(images) * np.float32(np.nan)},
+    "not finite": {"encode": lambda images: Grey().encode(images) * np.float32(np.nan)},
     "encode changes the images": {"encode": painted},
-    "batch change each other": {"encode": of_first},
+    "batch influence each other": {"encode": of_first},
     "other values for the same images": {
         "encode": lambda images: Grey().encode(images) + np.random.default_rng().random((len(images), 1), np.float32)
     },
     "fails with ZeroDivisionError": {"encode": lambda images: 1 / 0},
-    "fingerprint is no text or changes": {"fingerprint": lambda: 3},
+    "fingerprint is not a string or changes": {"fingerprint": lambda: 3},
 }
 
 
@@ -261,16 +261,16 @@ HEADS = {
     Single: "predict_proba returns float32",
     Scores: "values outside of 0 .. 1",
     Unsure: "do not add up to 1",
-    Crowd: "predicts an image otherwise among fewer",
+    Crowd: "predicts an image differently in a smaller batch",
     Absent: "fit fails with IndexError (no such class)",
-    Forgets: "predicts otherwise after save and load",
+    Forgets: "predicts differently after save and load",
     Pickles: "save writes a pickle (model.bin)",
     Arrays: "chosen_ or history_ cannot be written as JSON",
     Epochless: "history_ has records without an epoch",
     Space: "search_space names 'widht'",
     Range: "search_space['width']: give a list of choices, or low and a larger high",
     Refits: "refit fails with KeyError",
-    Prunes: "predicts otherwise after prune_to_support",
+    Prunes: "predicts differently after prune_to_support",
     Randomises: "randomise_weights changes the head itself",
     Both: "is pairwise and rowwise",
     NoLoad: "has save(folder) and no load",
