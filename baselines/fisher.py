@@ -1,0 +1,264 @@
+"""Improved Fisher vectors of dense SIFT (Perronnin, Sánchez and Mensink 2010; Sánchez, Perronnin, Mensink and Verbeek 2013).
+
+An image is described by how the descriptors in each of its regions would move a Gaussian mixture: the gradient of their log-likelihood
+with respect to the means and the standard deviations. The mixture is learned once, from other images than those that are described.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numba import njit
+from safetensors.numpy import load, save
+
+from baselines.blocks import one_thread, threads
+from baselines.sift import Grid, grids, root_sift
+
+VERSION = 1  # part of the key of kept encodings: raise it when the numbers change
+
+PHANTOM = "phantom"  # the dictionary that comes with the package
+_SMALL = 1e-4  # a posterior below it counts as 0 (Sánchez et al. 2013, section 2.3)
+
+
+@dataclass(frozen=True)
+class Dictionary:
+    """Principal components of descriptors, and a Gaussian mixture with diagonal covariances over them.
+
+    Attributes
+    ----------
+    mean : ndarray of shape (128,), float32
+    components : ndarray of shape (128, d), float32
+    weights : ndarray of shape (k,), float32
+    means, deviations : ndarray of shape (k, d), float32
+    recipe : dict
+        How it was learned, and how descriptors were taken: cells, step, blur, contrast.
+    """
+
+    mean: np.ndarray
+    components: np.ndarray
+    weights: np.ndarray
+    means: np.ndarray
+    deviations: np.ndarray
+    recipe: dict[str, Any]
+
+    def project(self, descriptors: np.ndarray) -> np.ndarray:
+        """Return descriptors (n, 128) in principal components, (n, d) float32."""
+        return descriptors @ self.components - self.mean @ self.components
+
+    @cached_property
+    def densities(self) -> tuple[np.ndarray, np.ndarray]:
+        """Log of weight times density as (x, x²) @ A + b: A (2d, k) and b (k,), float32."""
+        precision = 1 / self.deviations.astype(np.float64) ** 2  # (k, d)
+        A = np.concatenate([(self.means * precision).T, -0.5 * precision.T])
+        constant = np.log(self.weights) + 0.5 * np.log(precision / (2 * math.pi)).sum(1)
+        return A.astype(np.float32), (constant - 0.5 * (self.means**2 * precision).sum(1)).astype(np.float32)
+
+
+class FisherVector:
+    """Fisher vector of dense RootSIFT descriptors over a spatial pyramid.
+
+    Parameters
+    ----------
+    dictionary : str
+        "phantom" for the one that comes with the package, learned from simulated radiographs, or a file that `save_dictionary` wrote.
+    pyramid : sequence of str
+        Divisions of the image into rows x columns of regions; a vector is the regions' vectors one after another.
+    step : int
+        Distance of neighbouring descriptors in pixels.
+    """
+
+    def __init__(
+        self, dictionary: str = PHANTOM, pyramid: Sequence[str] = ("1x1", "2x2", "3x1"), step: int = 6
+    ) -> None:
+        self.dictionary = dictionary
+        self.pyramid = pyramid
+        self.step = step
+
+    def encode(self, images: np.ndarray) -> np.ndarray:
+        """Describe images.
+
+        Parameters
+        ----------
+        images : ndarray of shape (n, h, w), uint8
+
+        Returns
+        -------
+        ndarray of shape (n, regions * 2 * k * d), float32
+            Region after region of the pyramid; in each, gradients of the means and of the deviations, component after component. Every
+            region has length 1 over the square root of their number, or 0 where no descriptor has contrast.
+
+        Raises
+        ------
+        ValueError
+            If an image is too small to hold one descriptor, or the dictionary cannot be read.
+        """
+        found = read_dictionary(self.dictionary)
+        recipe = found.recipe
+        where = grids(*images.shape[1:], recipe["cells"], self.step)
+        regions = _regions(where, images.shape[1:], [_division(text) for text in self.pyramid])
+        out = np.empty((len(images), len(regions) * 2 * found.means.size), np.float32)
+
+        def describe(index: int) -> None:
+            descriptors, contrast = root_sift(images[index], where, recipe["blur"])
+            out[index] = _fisher(found, descriptors, contrast >= recipe["contrast"], regions)
+
+        with (
+            ThreadPoolExecutor(threads()) as pool,
+            one_thread(),
+        ):  # an image is one thread's: the same bits for any number of them
+            list(pool.map(describe, range(len(images))))
+        return out
+
+    def fingerprint(self) -> str:
+        """Return the SHA-256 of the dictionary: encodings by another one are other encodings."""
+        return hashlib.sha256(_bytes(self.dictionary)).hexdigest()
+
+
+def _fisher(dictionary: Dictionary, descriptors: np.ndarray, kept: np.ndarray, regions: np.ndarray) -> np.ndarray:
+    """Fisher vector of one image.
+
+    Parameters
+    ----------
+    descriptors : ndarray of shape (n, 128), float32
+    kept : ndarray of shape (n,), bool
+        Those that count.
+    regions : ndarray of shape (n_regions, n), bool
+        Which descriptors lie in each region.
+
+    Returns
+    -------
+    ndarray of shape (n_regions * 2 * k * d,), float32
+    """
+    kept = np.flatnonzero(kept)
+    X = dictionary.project(descriptors[kept])  # (m, d)
+    both = np.concatenate([X, X * X], axis=1)  # (m, 2d)
+    A, constant = dictionary.densities
+    posterior = both @ A
+    posterior += constant
+    _softmax(posterior)  # (m, k)
+    count = np.maximum(regions[:, kept].sum(1), 1)  # (n_regions,)
+    means, deviations, weights = dictionary.means, dictionary.deviations, dictionary.weights
+    out = np.empty((len(regions), 2, *means.shape), np.float32)
+    for r, inside in enumerate(regions[:, kept]):
+        q = posterior[inside]
+        mass, (first, second) = q.sum(0)[:, None], np.split(q.T @ both[inside], 2, axis=1)  # (k, 1), (k, d), (k, d)
+        # Sánchez et al. 2013, equations 17 and 18
+        out[r, 0] = (first - means * mass) / (deviations * np.sqrt(weights)[:, None] * count[r])
+        out[r, 1] = ((second - 2 * means * first + means**2 * mass) / deviations**2 - mass) / (
+            np.sqrt(2 * weights)[:, None] * count[r]
+        )
+    out = np.copysign(np.sqrt(np.abs(out)), out).reshape(len(regions), -1)
+    length = np.linalg.norm(out, axis=1, keepdims=True)
+    return (out / (np.maximum(length, 1e-12) * math.sqrt(len(regions)))).ravel()
+
+
+@njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nsz"})
+def _softmax(logits):  # pragma: no cover - compiled
+    """Turn each row into probabilities in place; small ones become 0."""
+    for row in logits:
+        top = row[0]
+        for value in row:
+            top = max(top, value)
+        total = np.float32(0)
+        for k in range(len(row)):
+            row[k] = math.exp(row[k] - top)
+            total += row[k]
+        total = np.float32(1) / total
+        for k in range(len(row)):
+            share = row[k] * total
+            row[k] = share if share >= np.float32(_SMALL) else np.float32(0)
+
+
+def _division(text: str) -> tuple[int, int]:
+    rows, _, columns = text.partition("x")
+    if not (rows.isdecimal() and columns.isdecimal() and int(rows) and int(columns)):
+        raise ValueError(f"FisherVector: pyramid: {text!r} is not rows x columns, such as '2x2'")
+    return int(rows), int(columns)
+
+
+def _regions(where: Sequence[Grid], shape: tuple[int, ...], pyramid: Sequence[tuple[int, int]]) -> np.ndarray:
+    """Which descriptors lie in each region, (n_regions, n) bool, division after division and row by row."""
+    centres = np.concatenate([grid.centres() for grid in where])
+    found = []
+    for rows, columns in pyramid:
+        place = (centres + 0.5) / shape * (rows, columns)
+        at = np.minimum(place.astype(int), (rows - 1, columns - 1)) @ (columns, 1)
+        found += [at == region for region in range(rows * columns)]
+    return np.stack(found)
+
+
+def learn_dictionary(descriptors: np.ndarray, recipe: dict[str, Any], d: int, k: int, seed: int) -> Dictionary:
+    """Learn principal components and a mixture.
+
+    Parameters
+    ----------
+    descriptors : ndarray of shape (n, 128), float32
+    recipe : dict
+        How they were taken, with the keys cells, step, blur and contrast; kept with the dictionary.
+    d, k : int
+        Numbers of components and of Gaussians.
+    seed : int
+
+    Returns
+    -------
+    Dictionary
+    """
+    from sklearn.mixture import GaussianMixture
+
+    mean = descriptors.mean(0, dtype=np.float64)
+    _, vectors = np.linalg.eigh(np.cov(descriptors, rowvar=False))
+    components = vectors[:, ::-1][:, :d]
+    components *= np.sign(
+        components[np.abs(components).argmax(0), np.arange(d)]
+    )  # one of the two signs, always the same
+    X = (descriptors - mean) @ components
+    mixture = GaussianMixture(k, covariance_type="diag", random_state=seed, reg_covar=1e-5, max_iter=100).fit(X)
+    arrays = (mean, components, mixture.weights_, mixture.means_, np.sqrt(mixture.covariances_))
+    return Dictionary(*(np.ascontiguousarray(each, np.float32) for each in arrays), recipe)
+
+
+def save_dictionary(dictionary: Dictionary, path: Path) -> None:
+    """Write a dictionary as safetensors, with its recipe in the header."""
+    names = ("mean", "components", "weights", "means", "deviations")
+    path.write_bytes(
+        save({name: getattr(dictionary, name) for name in names}, {"recipe": json.dumps(dictionary.recipe)})
+    )
+
+
+def read_dictionary(name: str) -> Dictionary:
+    """Read the dictionary that comes with the package, or a file.
+
+    Raises
+    ------
+    ValueError
+        If it is not one.
+    """
+    return _parsed(name, _bytes(name))
+
+
+@lru_cache(4)
+def _parsed(name: str, content: bytes) -> Dictionary:
+    try:
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        return Dictionary(**load(content), recipe=json.loads(header["__metadata__"]["recipe"]))
+    except Exception as error:
+        raise ValueError(f"dictionary {name}: is not a file that `bench dictionary` wrote ({error})") from None
+
+
+def _bytes(name: str) -> bytes:
+    if name == PHANTOM:
+        return files("baselines").joinpath("dictionaries", f"{PHANTOM}.safetensors").read_bytes()
+    try:
+        return Path(name).read_bytes()
+    except OSError as error:
+        raise ValueError(f"dictionary {name}: {error.strerror}") from None
