@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -20,20 +22,35 @@ class XGBoost:
 
     Parameters
     ----------
-    rounds
+    rounds : int
         At most so many rounds, of one tree per class each.
-    stop_after
+    stop_after : int
         Rounds without a lower validation loss after which fitting ends.
-    learning_rate, max_depth, max_bin, min_child_weight, subsample, colsample_bynode
+    learning_rate : float
+    max_depth, max_bin : int
+    min_child_weight, subsample, colsample_bynode : float
         As in XGBoost. Few bins and few columns per node are what makes ten thousand HOG columns quick.
-    rows, turn
-        More training rows than `rows` are dealt at random into parts of at most that many, which take turns of `turn` rounds each:
+    rows, rounds_per_chunk : int
+        More training rows than `rows` are dealt at random into parts of at most that many, which take turns of `rounds_per_chunk` rounds each:
         stochastic gradient boosting (Friedman 2002), whose rounds do not cost more on a larger data set. What it chose says so.
-    task
+    task : str
         "multilabel" or "multiclass".
-    device, threads
+    device : str
+    threads : int
         "cpu" or "cuda"; 0 threads means all.
     """
+
+    order_: np.ndarray | None = None  # of the features, where they were shuffled
+    search_space = MappingProxyType(
+        {
+            "learning_rate": {"low": 0.05, "high": 0.4, "log": True},
+            "max_depth": {"low": 2, "high": 6, "int": True},
+            "min_child_weight": {"low": 0.5, "high": 10, "log": True},
+            "subsample": {"low": 0.5, "high": 1},
+            "colsample_bynode": {"low": 0.02, "high": 0.3, "log": True},
+        }
+    )
+    former_names = MappingProxyType({"turn": "rounds_per_chunk"})
 
     def __init__(
         self,
@@ -46,7 +63,7 @@ class XGBoost:
         subsample: float = 0.8,
         colsample_bynode: float = 0.05,
         rows: int = 10_000,
-        turn: int = 10,
+        rounds_per_chunk: int = 10,
         task: str = "multilabel",
         device: str = "cpu",
         threads: int = 0,
@@ -60,7 +77,7 @@ class XGBoost:
         self.subsample = subsample
         self.colsample_bynode = colsample_bynode
         self.rows = rows
-        self.turn = turn
+        self.rounds_per_chunk = rounds_per_chunk
         self.task = task
         self.device = device
         self.threads = threads
@@ -75,12 +92,12 @@ class XGBoost:
         booster = xgboost.Booster(self._parameters(y.shape[1], seed), [*parts, valid])
         losses: list[float] = []
         for k in range(self.rounds):
-            booster.update(parts[k // self.turn % len(parts)], k)
+            booster.update(parts[k // self.rounds_per_chunk % len(parts)], k)
             losses.append(float(booster.eval_set([(valid, "valid")], k).rpartition(":")[2]))
             if k - int(np.argmin(losses)) >= self.stop_after:
                 break
         best = int(np.argmin(losses))
-        self.whole_ = booster
+        self.full_booster_ = booster
         self.booster_ = booster[: best + 1]
         self.chosen_ = {"trees": float(best + 1)} | ({} if len(X) <= self.rows else {"rows": float(self.rows)})
         self.history_ = [{"epoch": k + 1, "valid_loss": loss} for k, loss in enumerate(losses)]
@@ -91,7 +108,7 @@ class XGBoost:
         """Fit to all images, with as many rounds as the folds kept in the median; `folds` have the number of ``trees`` of each."""
         self.rounds = self.stop_after = max(1, round(float(np.median([fold["trees"] for fold in folds]))))
         self.fit(X, y, X[:1], y[:1], seed)
-        self.booster_ = self.whole_
+        self.booster_ = self.full_booster_
         self.chosen_ = {"trees": float(self.rounds)}
         return self
 
@@ -115,7 +132,15 @@ class XGBoost:
 
     def predict_proba(self, X: np.ndarray) -> np.ndarray:
         """Probabilities (n, n_classes) float64 for encodings (n, d) float32."""
+        if self.order_ is not None:
+            X = np.ascontiguousarray(X[:, self.order_])
         return np.asarray(self.booster_.inplace_predict(X), dtype=np.float64).reshape(len(X), -1)
+
+    def randomise_weights(self, seed: int) -> XGBoost:
+        """Return a copy in which each split looks at another feature."""
+        fresh = copy.copy(self)
+        fresh.order_ = np.random.default_rng(seed).permutation(self.booster_.num_features())
+        return fresh
 
     def save(self, folder: Path) -> None:
         """Write the booster in XGBoost's own binary JSON."""
@@ -131,7 +156,7 @@ class XGBoost:
     def _targets(self, y: np.ndarray) -> np.ndarray:
         return y.argmax(axis=1) if self.task == "multiclass" else y
 
-    def _parameters(self, n_classes: int, seed: int) -> dict[str, object]:
+    def _parameters(self, n_classes: int, seed: int) -> dict[str, Any]:
         names = ("learning_rate", "max_depth", "max_bin", "min_child_weight", "subsample", "colsample_bynode", "device")
         shared = {name: getattr(self, name) for name in names} | {
             "tree_method": "hist",

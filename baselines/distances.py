@@ -19,14 +19,15 @@ def squared_distances(X: np.ndarray, mirrored: np.ndarray | None = None) -> np.n
 
     Parameters
     ----------
-    X
+    X : ndarray
         (n, d) float32, an encoding of n images.
-    mirrored
+    mirrored : ndarray, optional
         (n, d) float32, the same encoding of their mirror images.
 
     Returns
     -------
-    (n, n) float32, symmetric, 0 on the diagonal.
+    ndarray
+        (n, n) float32, symmetric, 0 on the diagonal.
     """
     centre = X.mean(axis=0)
     X = X - centre  # smaller numbers: less cancellation in the line below
@@ -45,16 +46,18 @@ def distances_to_landmarks(
 
     Parameters
     ----------
-    X
+    X : ndarray
         (n, d) float32.
-    landmarks, mirrored
+    landmarks : ndarray
+    mirrored : ndarray, optional
         (m, d) float32, encodings of the landmarks, and of their mirror images: then the smaller distance counts.
-    out
+    out : ndarray, optional
         (n, m) float32 to write to.
 
     Returns
     -------
-    (n, m) float32.
+    ndarray
+        (n, m) float32.
     """
     out = np.empty((len(X), len(landmarks)), np.float32) if out is None else out
     known = Landmarks(landmarks, mirrored)
@@ -68,7 +71,8 @@ class Landmarks:
 
     Parameters
     ----------
-    landmarks, mirrored
+    landmarks : ndarray
+    mirrored : ndarray, optional
         (m, d) float32, encodings of the landmarks, and of their mirror images: then the smaller distance counts.
     """
 

@@ -26,11 +26,11 @@ class HOG:
 
     Parameters
     ----------
-    cell
+    cell : int
         Side of a cell in pixels.
-    block
+    block : int
         Side of a block in cells.
-    orientations
+    orientations : int
         Number of unsigned orientation bins over 180 degrees.
     """
 
@@ -44,12 +44,13 @@ class HOG:
 
         Parameters
         ----------
-        images
+        images : ndarray
             (n, h, w) uint8.
 
         Returns
         -------
-        (n, d) float32 with d = blocks down x blocks across x block x block x orientations, in scikit-image's order.
+        ndarray
+            (n, d) float32 with d = blocks down x blocks across x block x block x orientations, in scikit-image's order.
 
         Raises
         ------

@@ -19,11 +19,11 @@ class LBP:
 
     Parameters
     ----------
-    points, radius
+    points, radius : int
         Number of neighbours on a circle of `radius` pixels.
-    grid
+    grid : int
         The image is divided into grid x grid regions, one histogram of points + 2 bins each.
-    root
+    root : bool
         Take the square root of the shares (Hellinger's distance between histograms becomes Euclidean).
     """
 
@@ -38,12 +38,13 @@ class LBP:
 
         Parameters
         ----------
-        images
+        images : ndarray
             (n, h, w) uint8.
 
         Returns
         -------
-        (n, grid * grid * (points + 2)) float32: the shares of the codes per region, region by region.
+        ndarray
+            (n, grid * grid * (points + 2)) float32: the shares of the codes per region, region by region.
 
         Raises
         ------
@@ -68,12 +69,13 @@ def codes(images: np.ndarray, points: int, radius: float) -> np.ndarray:
 
     Parameters
     ----------
-    images
+    images : ndarray
         (n, h, w) uint8.
 
     Returns
     -------
-    (n, h, w) uint8 in 0 .. points + 1; points + 1 stands for every pattern that is not uniform.
+    ndarray
+        (n, h, w) uint8 in 0 .. points + 1; points + 1 stands for every pattern that is not uniform.
     """
     out = np.empty(images.shape, np.uint8)
     _codes(np.ascontiguousarray(images), *_circle(points, radius), _uniform_codes(points), out)

@@ -46,9 +46,9 @@ def fit_nystroem(
 
     Parameters
     ----------
-    distances
+    distances : ndarray
         (n, m) float32, scaled squared distances of the training images to the first m of them, the landmarks.
-    y
+    y : ndarray
         (n, n_classes) of 0 and 1.
     """
     signs = np.where(y > 0, 1, -1).astype(np.float32)
@@ -98,7 +98,7 @@ def _linear(X: np.ndarray, signs: np.ndarray, C: float, start: np.ndarray, each:
             squared = np.square(slack).sum(axis=0, dtype=np.float64)
             return np.vstack([X[rows].T @ slope, slope.sum(axis=0), squared])
 
-        total = sum(each(part))
+        total = sum(each(part), np.zeros(1))
         gradient = total[:-1]
         gradient[:-1] += solution[:-1]
         value = 0.5 * np.square(solution[:-1]).sum() + C * total[-1].sum()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from safetensors.numpy import load_file, save
@@ -17,6 +19,9 @@ from baselines.blocks import one_thread
 from baselines.calibration import Calibration, fit_calibration
 from baselines.nystroem import Machine, fit_nystroem
 from baselines.selection import best_f1_samples
+
+if TYPE_CHECKING:
+    from torch import nn
 
 VERSION = 1
 
@@ -30,18 +35,24 @@ class SVM:
 
     Parameters
     ----------
-    C, gamma
+    C, gamma : sequence of float
         Candidates; the pair with the best F1 over samples on the validation part is kept.
-    task
-        "multilabel" or "multiclass": decides how scores become probabilities.
-    exact_up_to, landmarks
+    exact_up_to, landmarks : int
         With more training images than `exact_up_to` the machine is an approximation: Nyström's, on the kernel to `landmarks` of them
         (see `baselines.nystroem`). It says so in what it chose.
-    threads
+    task : str
+        "multilabel" or "multiclass": decides how scores become probabilities.
+    threads : int
         Classes fitted side by side (libsvm releases the interpreter).
     """
 
     pairwise = True
+    search_space = MappingProxyType(
+        {
+            "C": {"low": 0.3, "high": 100, "log": True, "as_list": True},
+            "gamma": {"low": 0.1, "high": 5, "log": True, "as_list": True},
+        }
+    )
 
     def __init__(
         self,
@@ -59,7 +70,7 @@ class SVM:
         self.task = task
         self.threads = threads
 
-    def columns(self, n_train: int) -> int | None:
+    def n_landmarks(self, n_train: int) -> int | None:
         """To how many training images the distances are wanted: None for all of them."""
         return None if n_train <= self.exact_up_to else min(self.landmarks, n_train)
 
@@ -68,11 +79,11 @@ class SVM:
 
         Parameters
         ----------
-        X
+        X : ndarray
             (n_encodings, n, m) float32, from the training images to the first m of them: all, or the landmarks.
-        y
+        y : ndarray
             (n, n_classes) of 0 and 1.
-        X_valid, y_valid
+        X_valid, y_valid : ndarray
             (n_encodings, n_valid, m) float32, from validation images to those of the columns, and their labels.
         """
         self.scale_ = 1 / np.maximum(X.mean(axis=(1, 2), dtype=np.float64), 1e-12)  # (n_encodings,)
@@ -97,9 +108,9 @@ class SVM:
 
         Parameters
         ----------
-        X, y
+        X, y : ndarray
             As for `fit`.
-        folds
+        folds : sequence of mapping
             What each fold's machine wrote in svm.json: C, gamma and calibration.
         """
         ((C, gamma), _) = Counter((fold["C"], fold["gamma"]) for fold in folds).most_common(1)[0]
@@ -110,11 +121,23 @@ class SVM:
         self.calibration_ = Calibration(self.task, slope, float(np.mean([each["intercept"] for each in kept])))
         return self
 
-    def keep_support(self) -> np.ndarray:
+    def prune_to_support(self) -> np.ndarray:
         """Forget the images of the columns that no class needs; return the positions of the others among the columns."""
         support = self.support_
         self.machine_ = Machine(self.machine_.dual[support], self.machine_.intercept)
         return support
+
+    def to_torch(self, *, mirror: bool, references: Sequence[tuple[np.ndarray, np.ndarray | None]]) -> nn.Module:  # noqa: ARG002
+        """Return the machine as a module; the mirror images are among the references (m, d), if they count."""
+        from baselines.kernel_graph import KernelGraph
+
+        return KernelGraph(references, self.scale_, self.machine_, self.chosen_["gamma"], self.calibration_)
+
+    def randomise_weights(self, seed: int) -> SVM:
+        """Return a copy whose coefficients belong to other images."""
+        fresh, order = copy.copy(self), np.random.default_rng(seed).permutation(len(self.machine_.dual))
+        fresh.machine_ = Machine(self.machine_.dual[order], self.machine_.intercept)
+        return fresh
 
     def save(self, folder: Path) -> None:
         """Write dual coefficients, a row for each image of the columns, as safetensors."""

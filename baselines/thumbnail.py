@@ -13,7 +13,7 @@ class Thumbnail:
 
     Parameters
     ----------
-    side
+    side : int
         In pixels.
     """
 

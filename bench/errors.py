@@ -1,4 +1,4 @@
-"""What a user can mend: every such error is one line that names the file or key, what is wrong and the way out."""
+"""Errors that a user can fix: each is one line that names the file or key, what is wrong and the way out."""
 
 from __future__ import annotations
 
@@ -10,6 +10,17 @@ _DISK = {
     for name in ("ENOSPC", "EDQUOT", "EFBIG", "EIO", "EROFS", "ESTALE", "ENODEV", "ENXIO", "EMFILE", "ENFILE")
     if (code := getattr(errno, name, None))
 }
+# By name, since the rooms do not import each other, and naming them here would load their libraries.
+_USER_ERRORS = {
+    "UserError",
+    "SourceError",
+    "SplitsError",
+    "CardError",
+    "UnreadableImageError",
+    "ResultsError",
+    "NotInstalledError",
+    "WeightsUnavailableError",
+}
 
 
 class UserError(ValueError):
@@ -20,13 +31,18 @@ class DiskError(UserError):
     """Files that could not be written: the disk is full, over quota or broken, or the folder is gone. Exit code 1."""
 
 
+def is_user_error(error: BaseException) -> bool:
+    """Whether the message of an error is one line for the user."""
+    return any(kind.__name__ in _USER_ERRORS for kind in type(error).__mro__)
+
+
 def is_disk_error(error: BaseException) -> bool:
-    """Whether it is the disk that fails, and not what somebody asked of it."""
+    """Whether the disk fails, as against a request that cannot be met."""
     return isinstance(error, OSError) and error.errno in _DISK
 
 
 def one_line(error: BaseException, most: int = 500) -> str:
-    """Return what an error says as one line of at most so many characters."""
+    """Return the message of an error as one line of at most this many characters."""
     return " ".join(str(error).split())[:most] or type(error).__name__
 
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from safetensors.torch import save
-from torch import Tensor
-from torch.nn.functional import interpolate
+from torch import Tensor, nn
+from torch.nn.functional import interpolate, normalize
 
 from deep.augment import Augmentation
 from deep.backbones import Backbone, published_state
-from deep.device import autocast, images_at_a_time, pick_device
-from deep.start import build_start
-from deep.weights import Start
+from deep.cam import CamTarget
+from deep.device import autocast, images_at_a_time, pick_device, to_device
+from deep.start import build_pretrained
+from deep.weights import PretrainedWeights
 
 VERSION = 1
 _DRAWN_TOGETHER = 32  # images whose augmentation is drawn at a time, whatever the device: the same numbers everywhere
@@ -28,13 +30,19 @@ class Activations:
 
     Parameters
     ----------
-    backbone, stages
+    backbone : str
+    stages : int
         Name in torchvision, else in timm, and where it is cut.
-    side
+    side : int
         Images are reduced to side x side pixels first; 0 leaves them as they are.
-    versions, augmentation
+    versions : int
+    augmentation : dict, optional
         How many augmented versions of each image, and ranges for `deep.augment.Augmentation`.
-    start, weights, weights_dir, offline, device
+    start : str
+    weights : str, optional
+    weights_dir : Path, optional
+    offline : bool
+    device : str
         As for `deep.frozen.Frozen`.
     """
 
@@ -45,7 +53,7 @@ class Activations:
         *,
         side: int = 0,
         versions: int = 2,
-        augmentation: dict[str, float] | None = None,
+        augmentation: dict[str, Any] | None = None,
         start: str = "imagenet",
         weights: str | None = None,
         weights_dir: Path | None = None,
@@ -66,7 +74,7 @@ class Activations:
 
     def weights_facts(self) -> dict[str, str | list[str]] | None:
         """Return where the weights come from, under which licence, and their SHA-256; None for a random start."""
-        return self._start().facts()
+        return self.pretrained().facts()
 
     def fingerprint(self) -> str:
         """SHA-256 of the weights and the kind of device.
@@ -76,9 +84,9 @@ class Activations:
         deep.weights.WeightsUnavailableError
             If the weights cannot be had.
         """
-        return self._start().fingerprint(pick_device(self.device))
+        return self.pretrained().fingerprint(pick_device(self.device))
 
-    def for_prediction(self) -> None:
+    def inference_mode(self) -> None:
         """Leave out what only training needs: the augmented versions."""
         self.versions = 0
 
@@ -99,16 +107,24 @@ class Activations:
     def network(self) -> Backbone:
         """First stages as they encode, on their device; built once."""
         if self._network is None:
-            network = build_start(self._start())
+            network = build_pretrained(self.pretrained())
             network.stages = network.stages[: self.stages]
             self.n_parameters_ = sum(p.numel() for p in network.parameters())
             network.fold_grey()
-            self._network = network.to(pick_device(self.device), memory_format=torch.channels_last)
+            self._network = to_device(network, pick_device(self.device))
         return self._network
 
     def save(self, file: Path) -> None:
         """Write the backbone's weights as safetensors; named as `weights` they give the same encoder."""
-        file.write_bytes(save(published_state(self.backbone, build_start(self._start()))))
+        file.write_bytes(save(published_state(self.backbone, build_pretrained(self.pretrained()))))
+
+    def to_torch(self) -> nn.Module:
+        """Return the encoder as part of a `deep.graph.InferenceGraph`."""
+        return _MapGraph(self)
+
+    def cam_target(self) -> CamTarget:
+        """Return the network down to the cut."""
+        return CamTarget(self.reduced, None, self.network())
 
     def reduced(self, grey: Tensor) -> Tensor:
         """Images (n, 1, h, w) at the side that the backbone sees."""
@@ -122,5 +138,22 @@ class Activations:
             parts.append(found.half())
         return torch.cat(parts)
 
-    def _start(self) -> Start:
-        return Start(self.backbone, self.start, self.weights, self.weights_dir, self.offline)
+    def pretrained(self) -> PretrainedWeights:
+        """Return what the backbone starts from."""
+        return PretrainedWeights(self.backbone, self.start, self.weights, self.weights_dir, self.offline)
+
+
+class _MapGraph(nn.Module):
+    """Feature maps (n, channels, rows, columns) of grey images (n, 1, h, w) in 0 .. 1."""
+
+    def __init__(self, encoder: Activations) -> None:
+        super().__init__()
+        self.network = encoder.network()
+        self.reduced = encoder.reduced
+
+    def forward(self, grey: Tensor, mirrored: bool) -> Tensor:
+        grey = self.reduced(grey)
+        return self.network(grey.flip(3) if mirrored else grey)
+
+    def describe(self, encoding: Tensor) -> Tensor:
+        return normalize(encoding.mean(dim=(2, 3)).clamp_min(0).sqrt())

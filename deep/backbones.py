@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 import torchvision
@@ -21,6 +22,9 @@ class Backbone(nn.Module):
     ``stages`` is a sequence of modules, so that the first ones can be frozen or their output kept; ``width`` is the number
     of channels that come out, of all maps together. With `keep_maps` it gives the maps of several stages.
     """
+
+    mean: Tensor
+    sd: Tensor
 
     def __init__(self, stages: nn.Sequential, mean: tuple[float, ...], sd: tuple[float, ...]) -> None:
         super().__init__()
@@ -111,7 +115,7 @@ class _Forward(nn.Module):
         self.network = network
 
     def forward(self, x: Tensor) -> Tensor:
-        network = self.network
+        network: Any = self.network
         return network.forward_features(x) if hasattr(network, "forward_features") else network(x)
 
 
@@ -120,7 +124,7 @@ def build_backbone(name: str, weights: Mapping[str, Tensor] | None = None) -> Ba
 
     Parameters
     ----------
-    weights
+    weights : mapping of str to Tensor, optional
         State of the whole network, as published; None leaves the random start.
 
     Raises
@@ -152,9 +156,10 @@ def _torchvision(name: str) -> nn.Module:
 def _timm(name: str) -> tuple[nn.Module, tuple[float, ...], tuple[float, ...]]:
     check_known(name)
     import timm
+    from timm.data.config import resolve_model_data_config
 
     network = timm.create_model(name, pretrained=False, num_classes=0, global_pool="")
-    settings = timm.data.resolve_model_data_config(network)
+    settings = resolve_model_data_config(network)
     return network, settings["mean"], settings["std"]
 
 
@@ -176,9 +181,10 @@ def _optional(key: str) -> bool:
 
 def _stages(name: str, network: nn.Module) -> nn.Sequential:
     """Cut a network into a sequence of stages that ends in a feature map."""
-    children = dict(network.named_children())
+    children: dict[str, Any] = dict(network.named_children())
     if {"conv_stem", "bn1", "blocks", "conv_head", "bn2"} <= set(children):  # timm's EfficientNets, in their own order
-        return nn.Sequential(network.conv_stem, network.bn1, *network.blocks, network.conv_head, network.bn2)
+        first, last = (children[key] for key in ("conv_stem", "bn1")), (children[key] for key in ("conv_head", "bn2"))
+        return nn.Sequential(*first, *children["blocks"], *last)
     if hasattr(network, "forward_features"):  # timm
         return nn.Sequential(_Forward(network), _Map())
     if "features" in children:

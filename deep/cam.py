@@ -5,25 +5,20 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from deep.activations import Activations
-from deep.classifier import Classifier
-from deep.finetune import FineTune
-from deep.frozen import Frozen
-from deep.laststages import LastStages
-from deep.probe import LogisticProbe
+from deep.backbones import Backbone
+from deep.classifier import Classifier, Tail
 
-HEAD, WHOLE = "head", "whole"  # what `Cut.randomised` draws anew
+HEAD, WHOLE = "head", "whole"  # what `CamTarget.randomised` draws anew
 _AT_A_TIME = 8
 
 
 @dataclass(frozen=True)
-class Cut:
+class CamTarget:
     """A model cut behind its last feature map.
 
     Attributes
@@ -38,13 +33,16 @@ class Cut:
         Holds the backbone and gives logits; None where what follows has no gradient.
     mirror : bool
         Whether the model looks at the mirror image too.
+    pool : sequence of int or None
+        Grids over which an encoder averages the map before the square root; None where it does otherwise.
     """
 
     reduced: Callable[[Tensor], Tensor]
     first: nn.Module | None
-    backbone: nn.Module
-    classifier: Classifier | None
-    mirror: bool
+    backbone: Backbone | Tail
+    classifier: Classifier | None = None
+    mirror: bool = False
+    pool: Sequence[int] | None = None
 
     def inputs(self, images: np.ndarray) -> Tensor:
         """From (n, h, w) uint8 to (n, 1, side, side) float32 in 0 .. 1 on the network's device."""
@@ -53,58 +51,59 @@ class Cut:
         return self.reduced(grey)
 
     def through(self, grey: Tensor) -> Tensor:
-        """What the backbone takes."""
+        """Return what the backbone takes."""
         if self.first is None:
             return grey
         with torch.no_grad():
             return self.first(grey)
 
-    def randomised(self, part: str, seed: int) -> Cut:
+    def randomised(self, part: str, seed: int) -> CamTarget:
         """Return the same network with weights that know nothing, in its last layer (`HEAD`) or everywhere (`WHOLE`)."""
         first, backbone, classifier = copy.deepcopy((self.first, self.backbone, self.classifier))
         modules = [] if classifier is None else [classifier.head]
         if part == WHOLE:
             modules += [backbone] if first is None else [first, backbone]
-        redraw(nn.ModuleList(modules), seed)
+        randomise_weights(nn.ModuleList(modules), seed)
         return replace(self, first=first, backbone=backbone, classifier=classifier)
 
+    def has_map(self) -> bool:
+        """Whether the feature map has rows and columns; what transformers give is a list of tokens."""
+        with torch.no_grad():
+            maps = self.backbone(self.through(self.inputs(np.zeros((1, 224, 224), np.uint8))))
+            rows, columns = _last(maps).shape[2:]
+        return min(rows, columns) > 1
 
-def cut(encoders: Sequence[Any], head: Any, *, mirror: bool) -> Cut | None:
-    """Cut a model, or return None where its last feature map is not all that it sees, or is no map.
-
-    A logistic regression on a frozen backbone becomes the same network as one that was trained, so that it has gradients.
-    """
-    found = None
-    if isinstance(head, FineTune) and not encoders:
-        found = Cut(head.reduced, None, head.network_.backbone, head.network_, head.mirror)
-    elif isinstance(head, LastStages) and len(encoders) == 1 and isinstance(encoders[0], Activations):
-        found = Cut(encoders[0].reduced, encoders[0].network(), head.network_.backbone, head.network_, mirror=True)
-    elif len(encoders) == 1 and isinstance(encoders[0], Frozen):
-        network, classifier = encoders[0].network(), _as_classifier(encoders[0], head)
-        found = Cut(encoders[0].reduced, None, network, classifier, mirror and classifier is not None)
-    return found if found is not None and _has_map(found) else None
+    def with_regression(self, mean: Tensor, sd: Tensor, solution: Tensor, *, mirror: bool) -> CamTarget | None:
+        """Return the network that a logistic regression on its pooled map makes of it, which has gradients as a trained one; None where `pool` is."""
+        if self.pool is None:
+            return None
+        classifier = Classifier(self.backbone, solution.shape[1], self.pool, 0, 0.0)
+        classifier.start_from(mean, sd, solution)
+        classifier.to(next(self.backbone.parameters()).device)
+        return replace(self, classifier=classifier, mirror=mirror)
 
 
-def grad_cam(network: Cut, images: np.ndarray, label: int) -> np.ndarray:
+def grad_cam(network: CamTarget, images: np.ndarray, label: int) -> np.ndarray:
     """Where the evidence for a class is: ReLU of the feature map's channels, weighted by the mean of the class's gradient.
 
     Parameters
     ----------
-    network
+    network : CamTarget
         With a classifier.
-    images
+    images : ndarray
         (n, h, w) uint8.
-    label
+    label : int
         Position of the class among the logits.
 
     Returns
     -------
-    (n, rows, columns) float32 in 0 .. 1, of the size of the feature map. All 0 where nothing speaks for the class.
+    ndarray
+        (n, rows, columns) float32 in 0 .. 1, of the size of the feature map. All 0 where nothing speaks for the class.
     """
     return _of_all(network, images, lambda grey: _gradient_map(network, grey, label))
 
 
-def eigen_cam(network: Cut, images: np.ndarray) -> np.ndarray:
+def eigen_cam(network: CamTarget, images: np.ndarray) -> np.ndarray:
     """Where the network is most active, whatever the class: the first principal component of the feature map.
 
     Parameters and result are as for `grad_cam`. It asks neither for a class nor for a gradient, and so says nothing of the head.
@@ -131,7 +130,7 @@ def first_component(feature_map: Tensor) -> Tensor:
     return (signed - signed.amin(dim=1, keepdim=True)).reshape(n, rows, columns)
 
 
-def redraw(module: nn.Module, seed: int) -> None:
+def randomise_weights(module: nn.Module, seed: int) -> None:
     """Draw every parameter anew, from a normal distribution with its own mean and spread: signals keep their size, what was learned is gone."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -140,45 +139,13 @@ def redraw(module: nn.Module, seed: int) -> None:
             parameter.copy_(torch.randn(parameter.shape, generator=generator) * spread + mean)
 
 
-def redrawn(head: Any, seed: int) -> Any:
-    """Return a head whose network or regression was drawn anew, or None where it has neither."""
-    fresh = copy.copy(head)
-    if hasattr(head, "network_"):
-        fresh.network_ = copy.deepcopy(head.network_)
-        redraw(fresh.network_, seed)
-    elif isinstance(head, LogisticProbe):
-        solution = nn.ParameterList([nn.Parameter(head.solution_.detach().clone())])
-        redraw(solution, seed)
-        fresh.solution_ = solution[0].detach()
-    else:
-        return None
-    return fresh
-
-
-def _as_classifier(encoder: Frozen, head: Any) -> Classifier | None:
-    if not isinstance(head, LogisticProbe) or not encoder.root:
-        return None
-    network = encoder.network()
-    classifier = Classifier(network, head.solution_.shape[1], encoder.pool, 0, 0.0)
-    classifier.start_from(head)
-    return classifier.to(next(network.parameters()).device)
-
-
 def _last(maps: Tensor | tuple[Tensor, ...]) -> Tensor:
-    """The last feature map, of a backbone that gives those of several stages."""
+    """Return the last feature map, of a backbone that gives those of several stages."""
     return maps if isinstance(maps, Tensor) else maps[-1]
 
 
-def _has_map(network: Cut) -> bool:
-    """Whether the feature map has rows and columns; what transformers give is a list of tokens."""
-    with torch.no_grad():
-        maps = network.backbone(network.through(network.inputs(np.zeros((1, 224, 224), np.uint8))))
-        rows, columns = _last(maps).shape[2:]
-    return min(rows, columns) > 1
-
-
-def _of_all(network: Cut, images: np.ndarray, one: Callable[[Tensor], Tensor]) -> np.ndarray:
-    """Maps of all images, with those of the mirror images turned back and added, brought to 0 .. 1."""
+def _of_all(network: CamTarget, images: np.ndarray, one: Callable[[Tensor], Tensor]) -> np.ndarray:
+    """Return maps of all images, with those of the mirror images turned back and added, brought to 0 .. 1."""
     for module in (network.first, network.backbone, network.classifier):
         if module is not None:
             module.eval()
@@ -189,7 +156,7 @@ def _of_all(network: Cut, images: np.ndarray, one: Callable[[Tensor], Tensor]) -
     return torch.cat(out).cpu().numpy().astype(np.float32)
 
 
-def _gradient_map(network: Cut, grey: Tensor, label: int) -> Tensor:
+def _gradient_map(network: CamTarget, grey: Tensor, label: int) -> Tensor:
     """Grad-CAM (n, rows, columns) of one view, not yet brought to 0 .. 1."""
     if network.classifier is None:
         raise ValueError("grad_cam: this model's head has no gradients: use eigen_cam")

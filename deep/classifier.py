@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, normalize
 
-from deep.probe import LogisticProbe
+from deep.backbones import Backbone
 
 _ROOT_FLOOR = 1e-3  # keeps the slope of the square root finite at 0
 
@@ -21,7 +22,13 @@ class Classifier(nn.Module):
     them; the scaling that follows is a constant (0 and 1, unless a linear probe sets it).
     """
 
-    def __init__(self, backbone: nn.Module, n_classes: int, pool: Sequence[int], hidden: int, dropout: float) -> None:
+    backbone: Backbone | Tail
+    shift: Tensor  # (width,)
+    scale: Tensor  # (width,)
+
+    def __init__(
+        self, backbone: Backbone | Tail, n_classes: int, pool: Sequence[int], hidden: int, dropout: float
+    ) -> None:
         super().__init__()
         self.backbone = backbone
         self.pool = tuple(pool)
@@ -32,6 +39,11 @@ class Classifier(nn.Module):
         if hidden:
             layers += [nn.Linear(width, hidden), nn.ReLU(inplace=True), nn.Dropout(dropout)]
         self.head = nn.Sequential(*layers, nn.Linear(hidden or width, n_classes))
+
+    @property
+    def linear(self) -> nn.Linear:
+        """The last layer."""
+        return cast(nn.Linear, self.head[-1])
 
     def features(self, grey: Tensor) -> Tensor:
         """Pooled activations (n, width) float32 of grey images (n, 1, h, w) in 0 .. 1, before scaling."""
@@ -44,10 +56,23 @@ class Classifier(nn.Module):
         """Logits (n, n_classes)."""
         return self.head((self.features(grey) - self.shift) * self.scale)
 
-    def start_from(self, probe: LogisticProbe) -> None:
-        """Take over scaling and linear layer of a logistic regression on `features`; there must be no hidden layer."""
+    def start_from(self, mean: Tensor, sd: Tensor, solution: Tensor) -> None:
+        """Take over scaling (width,) and solution (width + 1, n_classes) of a logistic regression on `features`, if there is no hidden layer."""
         with torch.no_grad():
-            self.shift.copy_(probe.mean_)
-            self.scale.copy_(1 / probe.sd_)
-            self.head[-1].weight.copy_(probe.solution_[:-1].T)
-            self.head[-1].bias.copy_(probe.solution_[-1])
+            self.shift.copy_(mean)
+            self.scale.copy_(1 / sd)
+            self.linear.weight.copy_(solution[:-1].T)
+            self.linear.bias.copy_(solution[-1])
+
+
+class Tail(nn.Module):
+    """The stages of a backbone after a cut, as a backbone of their own."""
+
+    def __init__(self, backbone: Backbone, cut: int) -> None:
+        super().__init__()
+        self.stages = backbone.stages[cut:]
+        self.width = backbone.width
+
+    def forward(self, activations: Tensor) -> Tensor:
+        """Feature map (n, width, rows, columns) of activations at the cut."""
+        return self.stages(activations)

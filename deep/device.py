@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
+from typing import TypeVar
 
 import torch
+from torch import nn
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 def pick_device(wish: str) -> torch.device:
@@ -46,3 +50,8 @@ def images_at_a_time(device: torch.device, *, training: bool = False) -> int:
     if device.type == "cpu":
         return 8 if training or has_bfloat16(device) else 4
     return 128
+
+
+def to_device(network: Network, device: torch.device) -> Network:
+    """Move a network to a device, in the memory layout in which convolutions are quick."""
+    return network.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] - torch has no overload for it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -10,16 +11,18 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from deep.augment import Augmentation
 from deep.backbones import build_backbone
+from deep.cam import CamTarget, randomise_weights
 from deep.classifier import Classifier
-from deep.device import autocast, images_at_a_time, pick_device
+from deep.device import autocast, images_at_a_time, pick_device, to_device
+from deep.graph import Views, as_probability
 from deep.probe import LogisticProbe
-from deep.training import Recipe, loss_of, median_epochs, start_of_most, train
-from deep.weights import RANDOM, Start, weights_file
+from deep.training import SEARCH_SPACE, Recipe, loss_of, median_epochs, start_of_most, train
+from deep.weights import RANDOM, PretrainedWeights, weights_file
 
 Part = tuple[Tensor, Tensor]  # images and labels on the device
 _START_C = (1e-3, 1e-2)  # few candidates: the probe is a start, not a result
@@ -34,35 +37,43 @@ class FineTune:
 
     Parameters
     ----------
-    backbone
+    backbone : str
         Name in torchvision, else in timm.
-    epochs, patience
+    epochs, patience : int
         At most so many epochs; stop after `patience` epochs without a lower validation loss.
-    frozen_stages
+    frozen_stages : int
         So many first stages of the backbone keep their pretrained weights.
-    start
+    start : str
         What the backbone was trained on: "imagenet", "random" (nothing), "phantom" (``bench pretrain``), or any other word for
         which there is a file ``BACKBONE-WORD.safetensors`` in `weights_dir`.
-    side
+    side : int
         Images are reduced to side x side pixels first; 0 leaves them as they are.
-    batch, learning_rate, backbone_rate, weight_decay, warm_up, label_smoothing
+    batch : int
+    learning_rate, backbone_rate, weight_decay, warm_up, label_smoothing : float
         `backbone_rate` is the backbone's share of the learning rate, `warm_up` a share of all steps.
-    probe_first
+    probe_first : bool
         Start the linear layer from a logistic regression on the pretrained activations, so that the first steps do not
         distort them (Kumar et al. 2022, "Fine-tuning can distort pretrained features"). Only without a hidden layer.
-    pool, hidden, dropout
+    pool : sequence of int
+    hidden : int
+    dropout : float
         Grids of the average pooling, and of the new layers width (0: none) and drop-out rate.
-    balanced
+    balanced : bool
         Whether rare classes weigh more.
-    augmentation
+    augmentation : dict, optional
         Ranges for `deep.augment.Augmentation`; None for none.
-    mirror
+    mirror : bool
         Predict the mean of the logits for an image and its mirror image.
-    weights, weights_dir, offline, device
+    weights : str, optional
+    weights_dir : Path, optional
+    offline : bool
+    device : str
         As for `deep.frozen.Frozen`.
-    on_epoch
+    on_epoch : callable, optional
         Called with each epoch's record.
     """
+
+    search_space = SEARCH_SPACE
 
     def __init__(
         self,
@@ -84,7 +95,7 @@ class FineTune:
         hidden: int = 0,
         dropout: float = 0.3,
         balanced: bool = True,
-        augmentation: dict[str, float] | None = None,
+        augmentation: dict[str, Any] | None = None,
         mirror: bool = True,
         weights: str | None = None,
         weights_dir: Path | None = None,
@@ -122,11 +133,15 @@ class FineTune:
 
     def weights_facts(self) -> dict[str, str | list[str]] | None:
         """Return where the weights come from, under which licence, and their SHA-256; None for a random start."""
-        return self._start().facts()
+        return self.pretrained().facts()
+
+    def weights_file(self) -> tuple[str, Path] | None:
+        """Return the starting weights and their name in a weights folder, for another machine; None where it needs none."""
+        return self.pretrained().portable_file()
 
     def fingerprint(self) -> str:
         """SHA-256 of the starting weights ("random" without), and the kind of device."""
-        return self._start().fingerprint(pick_device(self.device))
+        return self.pretrained().fingerprint(pick_device(self.device))
 
     def fit(self, X: np.ndarray, y: np.ndarray, X_valid: np.ndarray, y_valid: np.ndarray, seed: int) -> FineTune:
         """Train on images (n, h, w) uint8 with labels (n, n_classes) of 0 and 1.
@@ -156,13 +171,13 @@ class FineTune:
         keep: int | None,
     ) -> None:
         device = pick_device(self.device)
-        weights = self._start().state()
+        weights = self.pretrained().state()
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(seed)
             self.network_ = Classifier(
                 build_backbone(self.backbone, weights), y.shape[1], self.pool, self.hidden, self.dropout
             )
-            self.network_.to(device, memory_format=torch.channels_last)
+            to_device(self.network_, device)
             train_part = _resident(X, y, device)
             valid = None if validation is None else _resident(*validation, device)
             if self._starts_from_probe():
@@ -182,6 +197,21 @@ class FineTune:
         """Pooled activations (n, width) float32 of images (n, h, w) uint8: what the network sees in them."""
         return self._features(torch.from_numpy(np.array(X)).to(pick_device(self.device)))
 
+    def to_torch(self, *, mirror: bool, references: Sequence[object]) -> nn.Module:  # noqa: ARG002 - it has a `mirror` of its own
+        """Return the head as part of a `deep.graph.InferenceGraph`."""
+        return _PixelGraph(self)
+
+    def cam_target(self, encoder: CamTarget | None, *, mirror: bool) -> CamTarget:  # noqa: ARG002 - it looks at the pixels
+        """Return the network."""
+        return CamTarget(self.reduced, None, self.network_.backbone, self.network_, self.mirror)
+
+    def randomise_weights(self, seed: int) -> FineTune:
+        """Return a copy whose network has random weights."""
+        fresh = copy.copy(self)
+        fresh.network_ = copy.deepcopy(self.network_)
+        randomise_weights(fresh.network_, seed)
+        return fresh
+
     def save(self, folder: Path) -> None:
         """Write the network as safetensors and how to build it as JSON."""
         (folder / "network.safetensors").write_bytes(weights_file(self.network_))
@@ -194,7 +224,7 @@ class FineTune:
             "mirror": self.mirror,
             "task": self.task,
             "start_C": list(self.start_C),
-            "classes": self.network_.head[-1].out_features,
+            "classes": self.network_.linear.out_features,
         }
         (folder / "network.json").write_text(json.dumps(recipe), encoding="utf-8")
 
@@ -208,11 +238,12 @@ class FineTune:
             build_backbone(head.backbone), facts["classes"], head.pool, head.hidden, head.dropout
         )
         head.network_.load_state_dict(load_file(folder / "network.safetensors"))
-        head.network_.to(pick_device(device), memory_format=torch.channels_last)
+        to_device(head.network_, pick_device(device))
         return head
 
-    def _start(self) -> Start:
-        return Start(self.backbone, self.start, self.weights, self.weights_dir, self.offline)
+    def pretrained(self) -> PretrainedWeights:
+        """Return what the backbone starts from."""
+        return PretrainedWeights(self.backbone, self.start, self.weights, self.weights_dir, self.offline)
 
     def _starts_from_probe(self) -> bool:
         return self.probe_first and self.start != RANDOM and not self.hidden
@@ -227,7 +258,7 @@ class FineTune:
             features[0], y[0], features[1], y[1], seed
         )
         self.start_C = (probe.chosen_["C"],)
-        self.network_.start_from(probe)
+        self.network_.start_from(probe.mean_, probe.sd_, probe.solution_)
 
     @torch.inference_mode()
     def _features(self, images: Tensor) -> np.ndarray:
@@ -253,7 +284,7 @@ class FineTune:
     def _start_from_prior(self, y: np.ndarray) -> None:
         """Biases of the last layer that give each class its share from the first step (Lin et al. 2017, section 3.3)."""
         share = torch.from_numpy((y.sum(axis=0) + 0.5) / (len(y) + 1)).float()
-        last = self.network_.head[-1]
+        last = self.network_.linear
         with torch.no_grad():
             last.weight.mul_(0.1)
             last.bias.copy_(share.log() if self.task == "multiclass" else share.logit())
@@ -273,7 +304,7 @@ class FineTune:
             None if valid is None else lambda: float(loss_of(self._logits(valid[0]), valid[1], self.task)),
             self._recipe(),
             generator,
-            frozen=list(self.network_.backbone.stages[: self.frozen_stages]),
+            frozen=list(self.network_.backbone.stages)[: self.frozen_stages],
             starts_well=self._starts_from_probe(),
             keep=keep,
             on_epoch=self.on_epoch,
@@ -310,3 +341,23 @@ class FineTune:
 def _resident(X: np.ndarray, y: np.ndarray, device: torch.device) -> Part:
     """Images as bytes and labels as float32, on the device for the whole training."""
     return torch.from_numpy(np.array(X)).to(device), torch.from_numpy(y).to(device, torch.float32)
+
+
+class _PixelGraph(nn.Module):
+    """Mean logits of a fine-tuned network over image and mirror image, as probabilities."""
+
+    mirrored = False  # mirror images are made here, after the image was reduced
+
+    def __init__(self, head: FineTune) -> None:
+        super().__init__()
+        self.network = head.network_
+        self.reduced = head.reduced
+        self.both, self.task = head.mirror, head.task
+
+    def forward(self, views: Views) -> Tensor:
+        grey = self.reduced(views[0][0])
+        sides = [grey, grey.flip(3)] if self.both else [grey]
+        return as_probability(torch.stack([self.network(side) for side in sides]).mean(dim=0), self.task)
+
+    def describe(self, grey: Tensor) -> Tensor:
+        return self.network.features(self.reduced(grey))

@@ -9,14 +9,15 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d, interpolate, normalize
 
 from deep.backbones import Backbone, published_state
+from deep.cam import CamTarget
 from deep.compiled import Compiled
-from deep.device import autocast, images_at_a_time, pick_device
-from deep.start import build_start
-from deep.weights import Start
+from deep.device import autocast, images_at_a_time, pick_device, to_device
+from deep.start import build_pretrained
+from deep.weights import PretrainedWeights
 
 VERSION = 2
 
@@ -26,30 +27,34 @@ class Frozen:
 
     Parameters
     ----------
-    backbone
+    backbone : str
         Name in torchvision, else in timm.
-    pool
+    pool : sequence of int
         The feature map is averaged over each of these grids: 1 is the global mean, 2 keeps the quarters of the image.
-    root
+    root : bool
         Take the signed square root before each grid's activations are brought to unit length: a few strong channels then no
         longer outweigh the others (Perronnin, Sánchez and Mensink 2010).
-    start
+    start : str
         What the backbone was trained on: "imagenet", "phantom", or another word, as for `deep.weights.find_weights`; "random" for an
         untrained one, always the same.
-    weights
+    weights : str, optional
         A weights file; by default looked for as `deep.weights.find_weights` says.
-    side
+    side : int
         Images are averaged down to this many pixels a side before; 0 leaves them as they come.
-    layers
+    layers : sequence of int
         Stages of the backbone, counted from 1, whose feature maps are pooled side by side, such as the last three; by default the last
         one alone.
-    batch
+    batch : int
         Images per forward pass; 0 chooses by the device.
-    engine
+    engine : str
         "torch", or "openvino" for the CPU: the same network, faster there, whose numbers differ by as much as bfloat16 rounds.
-    device, weights_dir, offline
+    device : str
+    weights_dir : Path, optional
+    offline : bool
         Where to compute, where to look for weights, whether never to download.
     """
+
+    engines = ("torch", "openvino")
 
     def __init__(
         self,
@@ -84,7 +89,7 @@ class Frozen:
 
     def weights_facts(self) -> dict[str, str | list[str]] | None:
         """Return where the weights come from, under which licence, and their SHA-256; None for a random start."""
-        return self._start().facts()
+        return self.pretrained().facts()
 
     def fingerprint(self) -> str:
         """SHA-256 of the weights and the kind of device: what the numbers depend on beside the parameters.
@@ -94,7 +99,7 @@ class Frozen:
         deep.weights.WeightsUnavailableError
             If the weights cannot be had.
         """
-        return self._start().fingerprint(pick_device(self.device))
+        return self.pretrained().fingerprint(pick_device(self.device))
 
     def encode(self, images: np.ndarray) -> np.ndarray:
         """Activations of images (n, h, w) uint8: (n, widths of the layers * sum of squared grid sizes) float32."""
@@ -110,11 +115,11 @@ class Frozen:
     def network(self) -> Backbone:
         """Backbone as it encodes, on its device, with one feature map for each of `layers`; built once."""
         if self._network is None:
-            network = build_start(self._start())
+            network = build_pretrained(self.pretrained())
             network.keep_maps(self.layers)
             self.n_parameters_ = sum(p.numel() for p in network.parameters())
             network.fold_grey()
-            self._network = network.to(pick_device(self.device), memory_format=torch.channels_last)
+            self._network = to_device(network, pick_device(self.device))
         return self._network
 
     def _forward(self) -> Callable[[Tensor], Tensor | tuple[Tensor, ...]]:
@@ -128,14 +133,23 @@ class Frozen:
 
     def save(self, file: Path) -> None:
         """Write the backbone's weights as safetensors; named as `weights` they give the same encoder."""
-        file.write_bytes(save(published_state(self.backbone, build_start(self._start()))))
+        file.write_bytes(save(published_state(self.backbone, build_pretrained(self.pretrained()))))
+
+    def to_torch(self) -> nn.Module:
+        """Return the encoder as part of a `deep.graph.InferenceGraph`."""
+        return _FrozenGraph(self)
+
+    def cam_target(self) -> CamTarget:
+        """Return the network down to its last feature map."""
+        return CamTarget(self.reduced, None, self.network(), pool=self.pool if self.root else None)
 
     def reduced(self, grey: Tensor) -> Tensor:
         """Images (n, 1, h, w) at the side that the backbone sees."""
         return interpolate(grey, size=(self.side, self.side), mode="area") if self.side else grey
 
-    def _start(self) -> Start:
-        return Start(self.backbone, self.start, self.weights, self.weights_dir, self.offline)
+    def pretrained(self) -> PretrainedWeights:
+        """Return what the backbone starts from."""
+        return PretrainedWeights(self.backbone, self.start, self.weights, self.weights_dir, self.offline)
 
     def pooled(self, maps: Tensor | tuple[Tensor, ...]) -> Tensor:
         """Average each map over each grid, root and unit length: (b, width, rows, columns) -> (b, d)."""
@@ -144,3 +158,18 @@ class Frozen:
         if self.root:
             blocks = [normalize(block.sign() * block.abs().sqrt()) for block in blocks]
         return torch.cat(blocks, dim=1)
+
+
+class _FrozenGraph(nn.Module):
+    """Pooled activations of grey images (n, 1, h, w) in 0 .. 1, which describe them too."""
+
+    def __init__(self, encoder: Frozen) -> None:
+        super().__init__()
+        self.network = encoder.network()
+        self.reduced, self.pooled = encoder.reduced, encoder.pooled
+
+    def forward(self, grey: Tensor, mirrored: bool) -> Tensor:
+        return self.pooled(self.network(self.reduced(grey.flip(3) if mirrored else grey)))
+
+    def describe(self, encoding: Tensor) -> Tensor:
+        return encoding

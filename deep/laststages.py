@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +14,14 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from deep.backbones import Backbone, build_backbone
-from deep.classifier import Classifier
-from deep.device import autocast, pick_device
+from deep.backbones import build_backbone
+from deep.cam import CamTarget, randomise_weights
+from deep.classifier import Classifier, Tail
+from deep.device import autocast, pick_device, to_device
+from deep.graph import NetworkHead
 from deep.probe import LogisticProbe
-from deep.training import OnEpoch, Recipe, loss_of, median_epochs, start_of_most, train
-from deep.weights import Start, weights_file
+from deep.training import SEARCH_SPACE, OnEpoch, Recipe, loss_of, median_epochs, start_of_most, train
+from deep.weights import PretrainedWeights, weights_file
 
 IMAGE, MIRRORED = 0, 1  # versions of an image that `deep.activations.Activations` gives before the augmented ones
 _START_C = (1e-3, 1e-2)
@@ -34,21 +38,30 @@ class LastStages:
 
     Parameters
     ----------
-    backbone, stages
+    backbone : str
+    stages : int
         As for the `deep.activations.Activations` that come in.
-    epochs, patience, batch, learning_rate, backbone_rate, weight_decay, warm_up, label_smoothing, balanced
+    epochs, patience, batch : int
+    learning_rate, backbone_rate, weight_decay, warm_up, label_smoothing : float
+    balanced : bool
         As for `deep.training.Recipe`.
-    pool, dropout
+    pool : sequence of int
+    dropout : float
         Grids of the average pooling, and drop-out rate before the linear layer.
-    start, weights, weights_dir, offline, device
+    start : str
+    weights : str, optional
+    weights_dir : Path, optional
+    offline : bool
+    device : str
         As for `deep.frozen.Frozen`.
-    task
+    task : str
         "multilabel" or "multiclass".
-    on_epoch
+    on_epoch : callable, optional
         Called with each epoch's record.
     """
 
-    by_rows = True  # takes its input a batch at a time, from disk where it is large
+    search_space = SEARCH_SPACE
+    rowwise = True  # takes its input a batch at a time, from disk where it is large
 
     def __init__(
         self,
@@ -98,11 +111,15 @@ class LastStages:
 
     def weights_facts(self) -> dict[str, str | list[str]] | None:
         """Return where the weights come from, under which licence, and their SHA-256; None for a random start."""
-        return self._start().facts()
+        return self.pretrained().facts()
+
+    def weights_file(self) -> tuple[str, Path] | None:
+        """Return the starting weights and their name in a weights folder, for another machine; None where it needs none."""
+        return self.pretrained().portable_file()
 
     def fingerprint(self) -> str:
         """SHA-256 of the starting weights, and the kind of device."""
-        return self._start().fingerprint(pick_device(self.device))
+        return self.pretrained().fingerprint(pick_device(self.device))
 
     def fit(self, X: np.ndarray, y: np.ndarray, X_valid: np.ndarray, y_valid: np.ndarray, seed: int) -> LastStages:
         """Train on activations (n, versions, channels, rows, columns) float16 with labels (n, n_classes) of 0 and 1."""
@@ -121,10 +138,10 @@ class LastStages:
         device = pick_device(self.device)
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(0)  # of a random start, which `Activations` has too
-            tail = _Tail(build_backbone(self.backbone, self._start().state()), self.stages)
+            tail = Tail(build_backbone(self.backbone, self.pretrained().state()), self.stages)
             torch.manual_seed(seed)
             self.network_ = Classifier(tail, y.shape[1], self.pool, 0, self.dropout)
-            self.network_.to(device, memory_format=torch.channels_last)
+            to_device(self.network_, device)
             truth = torch.from_numpy(y).to(device, torch.float32)
             self._start_from_probe(X, y, *(valid or (X[np.arange(1)], y[:1])), seed)
             generator = torch.Generator().manual_seed(seed)
@@ -156,11 +173,29 @@ class LastStages:
         logits = self._logits(X).double()
         return (logits.softmax(dim=1) if self.task == "multiclass" else logits.sigmoid()).cpu().numpy()
 
+    def to_torch(self, *, mirror: bool, references: Sequence[object]) -> nn.Module:  # noqa: ARG002 - a head's signature
+        """Return the head as part of a `deep.graph.InferenceGraph`."""
+        return NetworkHead(self.network_, self.task)
+
+    def cam_target(self, encoder: CamTarget | None, *, mirror: bool) -> CamTarget | None:  # noqa: ARG002 - always both
+        """Return the whole network, which begins with that of the encoder."""
+        if encoder is None:
+            return None
+        network = self.network_
+        return replace(encoder, first=encoder.backbone, backbone=network.backbone, classifier=network, mirror=True)
+
+    def randomise_weights(self, seed: int) -> LastStages:
+        """Return a copy whose trained stages have random weights."""
+        fresh = copy.copy(self)
+        fresh.network_ = copy.deepcopy(self.network_)
+        randomise_weights(fresh.network_, seed)
+        return fresh
+
     def save(self, folder: Path) -> None:
         """Write the trained stages as safetensors and how to build them as JSON."""
         (folder / "network.safetensors").write_bytes(weights_file(self.network_))
         recipe = {name: getattr(self, name) for name in ("backbone", "stages", "dropout", "start", "task")}
-        lists = {"pool": list(self.pool), "start_C": list(self.start_C), "classes": self.network_.head[-1].out_features}
+        lists = {"pool": list(self.pool), "start_C": list(self.start_C), "classes": self.network_.linear.out_features}
         (folder / "network.json").write_text(json.dumps({**recipe, **lists}), encoding="utf-8")
 
     @classmethod
@@ -169,14 +204,15 @@ class LastStages:
         facts = json.loads((folder / "network.json").read_text(encoding="utf-8"))
         names = ("backbone", "stages", "pool", "dropout", "task")
         head = cls(**{name: facts[name] for name in names}, device=device)
-        tail = _Tail(build_backbone(head.backbone), head.stages)
+        tail = Tail(build_backbone(head.backbone), head.stages)
         head.network_ = Classifier(tail, facts["classes"], head.pool, 0, head.dropout)
         head.network_.load_state_dict(load_file(folder / "network.safetensors"))
-        head.network_.to(pick_device(device), memory_format=torch.channels_last)
+        to_device(head.network_, pick_device(device))
         return head
 
-    def _start(self) -> Start:
-        return Start(self.backbone, self.start, self.weights, self.weights_dir, self.offline)
+    def pretrained(self) -> PretrainedWeights:
+        """Return what the backbone starts from."""
+        return PretrainedWeights(self.backbone, self.start, self.weights, self.weights_dir, self.offline)
 
     def _recipe(self) -> Recipe:
         names = ("epochs", "patience", "batch", "learning_rate", "backbone_rate", "weight_decay", "warm_up")
@@ -193,7 +229,7 @@ class LastStages:
         probe = LogisticProbe(self.start_C, self.task, device=pick_device(self.device).type)
         probe.fit(train_part, np.tile(y, (2, 1)), valid, np.tile(y_valid, (2, 1)), seed)
         self.start_C = (probe.chosen_["C"],)
-        self.network_.start_from(probe)
+        self.network_.start_from(probe.mean_, probe.sd_, probe.solution_)
 
     @torch.inference_mode()
     def _features(self, X: np.ndarray, version: int) -> np.ndarray:
@@ -218,18 +254,6 @@ class LastStages:
         """Activations (n, channels, rows, columns) float32 on the device."""
         tensor = torch.from_numpy(np.ascontiguousarray(activations)).to(pick_device(self.device))
         return tensor.float().contiguous(memory_format=torch.channels_last)
-
-
-class _Tail(nn.Module):
-    """The stages of a backbone after a cut, as a backbone of their own."""
-
-    def __init__(self, backbone: Backbone, cut: int) -> None:
-        super().__init__()
-        self.stages = backbone.stages[cut:]
-        self.width = backbone.width
-
-    def forward(self, activations: Tensor) -> Tensor:
-        return self.stages(activations)
 
 
 def _in_parts(n: int) -> list[np.ndarray]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from safetensors.torch import save
 
-from deep.backbones import published_state
+from deep.backbones import Backbone, published_state
 from deep.finetune import FineTune
 
 
@@ -25,13 +26,16 @@ def pretrain(
 
     Parameters
     ----------
-    head
+    head : FineTune
         How to train; `start` must be "random".
-    images, y, groups
-        (n, h, w) uint8, (n, n_classes) of 0 and 1, (n,). A tenth of the groups decides which epoch is kept.
-    out
+    images : ndarray of shape (n, h, w), uint8
+    y : ndarray of shape (n, n_classes)
+        Of 0 and 1.
+    groups : ndarray of shape (n,)
+        A tenth of the groups decides which epoch is kept.
+    out : Path
         The .safetensors file to write; it is replaced when the new one is whole.
-    about
+    about : dict of str to object
         What the file says of where it comes from, beside the record that is returned.
 
     Returns
@@ -53,6 +57,6 @@ def pretrain(
     said = {"xraybench": json.dumps({**about, "record": record}, sort_keys=True)}
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name(f".{out.name}.partial")
-    partial.write_bytes(save(published_state(head.backbone, head.network_.backbone), metadata=said))
+    partial.write_bytes(save(published_state(head.backbone, cast(Backbone, head.network_.backbone)), metadata=said))
     partial.replace(out)
     return record

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import torch
 from safetensors.torch import load_file, save
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
+from deep.cam import CamTarget, randomise_weights
 from deep.device import pick_device
 from deep.fixed import Blocks, in_blocks
+from deep.graph import Views, as_probability
 
 VERSION = 3
 
@@ -28,15 +32,17 @@ class LogisticProbe:
 
     Parameters
     ----------
-    C
+    C : sequence of float
         Candidates, inverse strength of the regularisation.
-    task
+    task : str
         "multilabel" or "multiclass".
-    max_iter
+    max_iter : int
         L-BFGS iterations per candidate.
-    device
+    device : str
         "auto", "cpu" or "cuda".
     """
+
+    search_space = MappingProxyType({"C": {"low": 1e-5, "high": 0.3, "log": True, "as_list": True}})
 
     def __init__(
         self,
@@ -82,6 +88,22 @@ class LogisticProbe:
         """Fit to all images with the C that most folds chose."""
         self.C = (Counter(fold["C"] for fold in folds).most_common(1)[0][0],)
         return self.fit(X, y, X[:1], y[:1], seed)
+
+    def to_torch(self, *, mirror: bool, references: Sequence[object]) -> nn.Module:  # noqa: ARG002 - it compares with no image
+        """Return the head as part of a `deep.graph.InferenceGraph`."""
+        return _ProbeGraph(self, mirrored=mirror)
+
+    def cam_target(self, encoder: CamTarget | None, *, mirror: bool) -> CamTarget | None:
+        """Return the encoder's network with the regression as its linear layer."""
+        return encoder and encoder.with_regression(self.mean_, self.sd_, self.solution_, mirror=mirror)
+
+    def randomise_weights(self, seed: int) -> LogisticProbe:
+        """Return a copy with random coefficients."""
+        fresh = copy.copy(self)
+        solution = nn.ParameterList([nn.Parameter(self.solution_.detach().clone())])
+        randomise_weights(solution, seed)
+        fresh.solution_ = solution[0].detach()
+        return fresh
 
     def save(self, folder: Path) -> None:
         """Write coefficients and scaling as safetensors, the choice as JSON."""
@@ -130,7 +152,9 @@ class LogisticProbe:
 
         def closure() -> Tensor:
             with torch.no_grad():
-                losses, slopes = zip(*blocks(len(X), part), strict=True)
+                found = blocks(len(X), part)
+                losses: list[Tensor] = [loss for loss, _ in found]
+                slopes: list[Tensor] = [slope for _, slope in found]
                 gradient = sum(slopes[1:], slopes[0]) / len(X)
                 gradient[:-1] += steps[:-1] * unit.square() / (C * len(X))
                 steps.grad = gradient
@@ -138,6 +162,26 @@ class LogisticProbe:
 
         optimiser.step(closure)
         return torch.cat([steps[:-1] * unit, steps[-1:]])
+
+
+class _ProbeGraph(nn.Module):
+    """Mean probability of a logistic regression over image and mirror image."""
+
+    solution: Tensor
+    shift: Tensor
+    sd: Tensor
+
+    def __init__(self, probe: LogisticProbe, *, mirrored: bool) -> None:
+        super().__init__()
+        self.task, self.mirrored = probe.task, mirrored
+        for name, value in (("solution", probe.solution_), ("shift", probe.mean_), ("sd", probe.sd_)):
+            self.register_buffer(name, value)
+
+    def forward(self, views: Views) -> Tensor:
+        each = [
+            ((torch.cat(view, 1) - self.shift) / self.sd) @ self.solution[:-1] + self.solution[-1] for view in views
+        ]
+        return torch.stack([as_probability(logits, self.task) for logits in each]).mean(dim=0)
 
 
 def _principal_axes(X: Tensor, blocks: Blocks) -> tuple[Tensor, Tensor]:

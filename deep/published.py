@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import metadata, resources
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -21,13 +22,13 @@ class Published:
 
     Attributes
     ----------
-    distribution, extra, file
+    distribution, extra, file : str
         Package, the extra of xraybench that brings it, and the path of the weights inside it.
-    bytes, sha256
+    bytes, sha256 : int and str
         Size and digest of that file.
-    trained_on, licence, citations
+    trained_on, licence, citations : str and tuple of str
         What it is, under which terms, and the keys of its references.
-    layout, blocks
+    layout, blocks : str and tuple of int
         How its tensors are named (a table of `published.toml`), and how many blocks each stage of the network has.
     """
 
@@ -60,10 +61,11 @@ class Published:
 
 def published() -> dict[str, Published]:
     """Every backbone of `published.toml`, by its name in timm."""
-    return {
-        name: Published(name, **{key: tuple(value) if isinstance(value, list) else value for key, value in row.items()})
-        for name, row in _tables()["backbones"].items()
-    }
+    found = {}
+    for name, row in _tables()["backbones"].items():
+        facts: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in row.items()}
+        found[name] = Published(name, **facts)
+    return found
 
 
 def renamed(backbone: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:

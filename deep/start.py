@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 
 from deep.backbones import Backbone, build_backbone
-from deep.weights import Start
+from deep.weights import PretrainedWeights
 
 
-def build_start(start: Start) -> Backbone:
+def build_pretrained(weights: PretrainedWeights) -> Backbone:
     """Build a backbone on the CPU, ready to predict.
 
     Raises
@@ -18,4 +18,4 @@ def build_start(start: Start) -> Backbone:
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)  # of a random start
-        return build_backbone(start.backbone, start.state()).eval()
+        return build_backbone(weights.backbone, weights.state()).eval()

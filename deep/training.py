@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,15 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from deep.classifier import Classifier
 from deep.device import autocast, images_at_a_time
 
+SEARCH_SPACE = MappingProxyType(  # what may be tried of a network, as tables of a suite file
+    {
+        "learning_rate": {"low": 1e-4, "high": 3e-3, "log": True},
+        "backbone_rate": {"low": 0.03, "high": 1, "log": True},
+        "weight_decay": {"low": 1e-3, "high": 0.3, "log": True},
+        "dropout": {"low": 0, "high": 0.6},
+        "label_smoothing": {"low": 0, "high": 0.1},
+    }
+)
 OnEpoch = Callable[[dict[str, float]], None]
 
 
@@ -27,15 +37,16 @@ class Recipe:
 
     Parameters
     ----------
-    epochs, patience
+    epochs, patience : int
         At most so many epochs; stop after `patience` epochs without a lower validation loss.
-    batch, learning_rate, backbone_rate, weight_decay, warm_up, label_smoothing
+    batch : int
+    learning_rate, backbone_rate, weight_decay, warm_up, label_smoothing : float
         `backbone_rate` is the backbone's share of the learning rate, `warm_up` a share of all steps.
-    balanced
+    balanced : bool
         Rare classes weigh more: a class's weight is the square root of (mean class count / its count), within 1/3 and 3.
-    task
+    task : str
         "multilabel" or "multiclass".
-    frozen_statistics
+    frozen_statistics : bool
         Batch normalisation keeps the means and variances it was pretrained with: those of small batches of few images are worse.
     """
 
@@ -69,60 +80,70 @@ def train(
 
     Parameters
     ----------
-    inputs
+    inputs : callable
         Gives what the network takes for rows of the training part, in an epoch that counts from 0.
-    y
+    y : Tensor
         (n, n_classes) float32 on the network's device.
-    frozen
+    frozen : sequence of Module
         Modules that keep their weights, and the statistics of their batch normalisation.
-    starts_well
+    starts_well : bool
         The start is a result too, and is kept if no epoch is better: it comes from a linear probe.
-    keep
+    keep : int, optional
         Without a validation part (`valid_loss` is None): end after so many epochs of the recipe's schedule.
-    on_epoch
+    on_epoch : callable, optional
         Called with each epoch's record.
 
     Returns
     -------
-    A record for each epoch, and the epoch that was kept (0: the start).
+    history : list of dict
+    kept : int
+        A record for each epoch, and the epoch that was kept (0: the start).
 
     Raises
     ------
     FloatingPointError
         If the loss is no longer a number.
     """
-    for module in frozen:
-        module.requires_grad_(False)
-    optimiser = _optimiser(network, recipe, y.device)
-    steps = max(1, math.ceil(len(y) / recipe.batch))
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _warm_up_cosine(recipe.epochs * steps, recipe.warm_up))
+    optimiser, schedule = _optimiser(network, frozen, recipe, len(y), y.device)
     weight = _class_weights(y) if recipe.balanced else None
     history: list[dict[str, float]] = []
     valid_loss = valid_loss or (lambda: math.nan)
-    lowest, kept, best = valid_loss() if starts_well else math.inf, 0, copy.deepcopy(network.state_dict())
+    best = _Best(network, valid_loss() if starts_well else math.inf)
     for epoch in range(1, (recipe.epochs if keep is None else keep) + 1):
         start, total = time.perf_counter(), torch.zeros((), device=y.device)
-        network.train()
-        for module in [*frozen, *(_batch_norms(network) if recipe.frozen_statistics else ())]:
-            module.eval()
+        _training_mode(network, frozen, recipe)
         for rows in _batches(len(y), recipe.batch, generator):
             total += _step(network, inputs(rows, epoch - 1), y[rows], optimiser, recipe, weight) * len(rows)
             schedule.step()
         train_loss, seconds = float(total) / len(y), time.perf_counter() - start  # the first waits for the device
-        record = {"epoch": epoch, "train_loss": train_loss, "valid_loss": valid_loss(), "seconds": seconds}
-        history.append(record)
-        _check(record, recipe, validated=keep is None)
-        if on_epoch is not None:
-            on_epoch({**record, "epochs": recipe.epochs})
-        if keep is not None:
-            continue
-        if record["valid_loss"] < lowest:
-            lowest, kept, best = record["valid_loss"], epoch, copy.deepcopy(network.state_dict())
-        elif epoch - kept >= recipe.patience:
+        history.append({"epoch": epoch, "train_loss": train_loss, "valid_loss": valid_loss(), "seconds": seconds})
+        _noted(history[-1], recipe, on_epoch, validated=keep is None)
+        if keep is None and not best.improves(history[-1]["valid_loss"], epoch, recipe.patience):
             break
     if keep is None:
-        network.load_state_dict(best)
-    return history, kept if keep is None else keep
+        network.load_state_dict(best.state)
+    return history, best.epoch if keep is None else keep
+
+
+class _Best:
+    """State of a network with the lowest validation loss so far, and its epoch (0: the start)."""
+
+    def __init__(self, network: nn.Module, loss: float) -> None:
+        self.network, self.loss, self.epoch = network, loss, 0
+        self.state = copy.deepcopy(network.state_dict())
+
+    def improves(self, loss: float, epoch: int, patience: int) -> bool:
+        """Whether training should go on: there was a lower loss within the last `patience` epochs."""
+        if loss < self.loss:
+            self.loss, self.epoch, self.state = loss, epoch, copy.deepcopy(self.network.state_dict())
+        return epoch - self.epoch < patience or epoch == self.epoch
+
+
+def _training_mode(network: nn.Module, frozen: Sequence[nn.Module], recipe: Recipe) -> None:
+    """Let everything learn but frozen modules and, if the recipe says so, the statistics of batch normalisation."""
+    network.train()
+    for module in [*frozen, *(_batch_norms(network) if recipe.frozen_statistics else ())]:
+        module.eval()
 
 
 def median_epochs(folds: Sequence[Mapping[str, Any]]) -> int:
@@ -170,15 +191,22 @@ def _batch_norms(network: nn.Module) -> list[nn.Module]:
     return [module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
 
 
-def _check(record: dict[str, float], recipe: Recipe, *, validated: bool) -> None:
+def _noted(record: dict[str, float], recipe: Recipe, on_epoch: OnEpoch | None, *, validated: bool) -> None:
+    """See that an epoch's losses are numbers, and pass its record on."""
     if not (math.isfinite(record["train_loss"]) and (math.isfinite(record["valid_loss"]) or not validated)):
         raise FloatingPointError(
             f"the loss is not a number in epoch {record['epoch']}: lower learning_rate ({recipe.learning_rate:g})"
         )
+    if on_epoch is not None:
+        on_epoch({**record, "epochs": recipe.epochs})
 
 
-def _optimiser(network: Classifier, recipe: Recipe, device: torch.device) -> torch.optim.Optimizer:
-    """AdamW with four groups: backbone and new layers, each with and without weight decay (none on biases and norms)."""
+def _optimiser(
+    network: Classifier, frozen: Sequence[nn.Module], recipe: Recipe, n: int, device: torch.device
+) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+    """AdamW with four groups: backbone and new layers, each with and without weight decay (none on biases and norms); and its schedule."""
+    for module in frozen:
+        module.requires_grad_(False)
     groups = []
     for part, rate in (
         (network.backbone, recipe.learning_rate * recipe.backbone_rate),
@@ -187,7 +215,9 @@ def _optimiser(network: Classifier, recipe: Recipe, device: torch.device) -> tor
         learned = [p for p in part.parameters() if p.requires_grad]
         groups.append({"params": [p for p in learned if p.ndim > 1], "lr": rate, "weight_decay": recipe.weight_decay})
         groups.append({"params": [p for p in learned if p.ndim <= 1], "lr": rate, "weight_decay": 0.0})
-    return torch.optim.AdamW([g for g in groups if g["params"]], fused=device.type == "cuda")
+    optimiser = torch.optim.AdamW([g for g in groups if g["params"]], fused=device.type == "cuda")
+    steps = recipe.epochs * max(1, math.ceil(n / recipe.batch))
+    return optimiser, torch.optim.lr_scheduler.LambdaLR(optimiser, _warm_up_cosine(steps, recipe.warm_up))
 
 
 def _batches(n: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:

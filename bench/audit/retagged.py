@@ -1,6 +1,6 @@
 """Copies of DICOM files with a corrected BodyPartExamined, and beside their folder, which holds nothing else, the log of what was done and what not.
 
-A copy is made where the exam is in the list, the image is judged, and its body part is contradicted, or is not there. What the model shows must
+A copy is made where the exam is in the list, the image is judged, and its body part is contradicted, or is not there. What the model predicts must
 have a term of the standard (several parts: only where the standard has one for just these). Where AnatomicRegionSequence names
 something else no copy is made, for it would contradict itself.
 """
@@ -8,9 +8,10 @@ something else no copy is made, for it would contradict itself.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 from radiographs.dicom import DicomError
@@ -39,18 +40,22 @@ def write_corrected(
 
     Parameters
     ----------
-    images
+    images : DataFrame
         As `bench.audit.audit` makes it: file, exam, status, predicted, contradicted, sha256.
-    registrations
+    registrations : dict of str to Registration
         By file.
-    listed
+    listed : set of str
         Exams that do not fit.
+    tree : Path
+        Top of the tree.
+    out : Path
+        Folder for the copies.
 
     Returns
     -------
     DataFrame
-        The log, `COLUMNS`: a row for each file that was copied (reason empty) or that should be and was not. `whole_series`
-        says whether every image of the series that was read got the same term: BodyPartExamined belongs to a series.
+        The log, `COLUMNS`: a row for each file that was copied (reason empty) or that should have been and was not. `whole_series`
+        tells whether every image of the series that was read got the same term: BodyPartExamined belongs to a series.
     """
     rows = [
         _copy(image, registrations[image["file"]], tree, out)
@@ -62,7 +67,7 @@ def write_corrected(
 
 
 def log_beside(out: Path) -> Path:
-    """Path of the log: who sends the folder to an archive sends nothing else.
+    """Return the path of the log: who sends the folder to an archive sends nothing else.
 
     >>> log_beside(Path("/audit/corrected")).as_posix()
     '/audit/corrected-retagged.csv'
@@ -72,7 +77,8 @@ def log_beside(out: Path) -> Path:
 
 
 def _to_correct(images: pd.DataFrame, registrations: dict[str, Registration]) -> Iterator[dict[str, Any]]:
-    for image in images[images["status"] == JUDGED].to_dict("records"):
+    judged = cast("list[dict[str, Any]]", images[images["status"] == JUDGED].to_dict("records"))  # columns have names
+    for image in judged:
         if BODY_PART in image["contradicted"].split("; ") or not registrations[image["file"]].body_part:
             yield image
 
@@ -97,27 +103,28 @@ def _copy(image: dict[str, Any], registration: Registration, tree: Path, out: Pa
     except OSError as error:
         return {**row, "reason": f"cannot be read again ({error.strerror})"}
     write_whole(out / image["file"], copy)
-    said = {"copy": image["file"], "new_part": term, "new_uid": new_instance_uid(registration.instance, term)}
-    return {**row, **said, "sha256_copy": hashlib.sha256(copy).hexdigest()}
+    written = {"copy": image["file"], "new_part": term, "new_uid": new_instance_uid(registration.instance, term)}
+    return {**row, **written, "sha256_copy": hashlib.sha256(copy).hexdigest()}
 
 
 def _term(predicted: list[str], region: Parts) -> str:
-    """The standard's term for what the model shows."""
+    """Return the standard's term for what the model predicts."""
     parts = frozenset().union(*(parts_of(name) for name in predicted))
     term = term_of(parts)
     if not term or any(is_rest(name) or not parts_of(name) for name in predicted):
-        raise DicomError(f"no term of the standard says just: {', '.join(predicted)}")
+        raise DicomError(f"the standard has no term for just: {', '.join(predicted)}")
     if region and not any(fits(region, name) for name in predicted):
         raise DicomError("its AnatomicRegionSequence names another part, which the copy would contradict")
     return term
 
 
 def _with_series(log: pd.DataFrame, registrations: dict[str, Registration]) -> pd.DataFrame:
-    """Say of each copy whether its whole series got the same term."""
-    files = pd.Series({file: registration.series for file, registration in registrations.items()}, dtype=object)
-    sizes, copied = files.value_counts(), log[log["copy"] != ""].groupby(["series", "new_part"]).size()
+    """Tell of each copy whether its whole series got the same term."""
+    sizes = Counter(registration.series for registration in registrations.values())
+    columns = [log[name].tolist() for name in ("series", "new_part", "copy")]
+    copied = Counter((series, part) for series, part, copy in zip(*columns, strict=True) if copy)
     whole = [
-        ("yes" if row.series and copied[row.series, row.new_part] == sizes[row.series] else "no") if row.copy else ""
-        for row in log.itertuples()
+        ("yes" if series and copied[series, part] == sizes[series] else "no") if copy else ""
+        for series, part, copy in zip(*columns, strict=True)
     ]
     return log.assign(whole_series=whole)

@@ -17,13 +17,14 @@ from typing import TypeVar
 
 import psutil
 
+from reports.runs.costs import SPREAD_LIMIT
+
 T = TypeVar("T")
 
-_SPREAD = 0.10  # above this share of the median the samples are not to be trusted
 _ENOUGH = 0.3  # seconds: predictions that took longer in all are not repeated
 _SAMPLES = 5
 _LOAD = 0.10  # share of all cores that others may keep busy
-_looked_over = {"modules": 0}
+_collected = {"modules": 0}
 _TICKS = 0.2  # seconds: the system counts in hundredths, so that shorter regions say nothing
 
 
@@ -38,7 +39,7 @@ class Cost:
 
 @contextmanager
 def measured() -> Iterator[Cost]:
-    """Wall-clock seconds and peak resident memory of a region.
+    """Measure wall-clock seconds and peak resident memory of a region.
 
     The kernel's high-water mark is put back at the start where the system lets us (Linux); elsewhere the peak is that of the
     whole process so far.
@@ -56,7 +57,7 @@ def measured() -> Iterator[Cost]:
 
 
 def timed_repeats(call: Callable[[], T]) -> tuple[T, list[float]]:
-    """Result of a call, and raw seconds: one sample for a slow call, up to five for a quick one."""
+    """Return the result of a call, and raw seconds: one sample for a slow call, up to five for a quick one."""
     samples: list[float] = []
     while True:
         start = time.perf_counter()
@@ -68,7 +69,7 @@ def timed_repeats(call: Callable[[], T]) -> tuple[T, list[float]]:
 
 
 def free_memory() -> None:
-    """Give back what nobody uses any more, a GPU's too."""
+    """Release what nobody uses any more, a GPU's memory too."""
     gc.collect()
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
@@ -76,30 +77,30 @@ def free_memory() -> None:
 
 
 def warnings(samples: list[float], load_of_others: float = 0.0) -> list[str]:
-    """Say so where the clock is not to be trusted: the samples lie far apart, or other processes were busy.
+    """Warn where the clock is not to be trusted: the samples lie far apart, or other processes were busy.
 
     >>> warnings([1.0, 1.01, 0.99])
     []
     >>> warnings([1.0, 2.0, 1.0], 0.52)
     ['prediction times spread by 100 % of their median', 'other processes kept 0.5 cores busy during the fit']
     """
-    said = []
+    found = []
     if load_of_others > _LOAD * (os.cpu_count() or 1):
-        said = [f"other processes kept {load_of_others:.1f} cores busy during the fit"]
+        found = [f"other processes kept {load_of_others:.1f} cores busy during the fit"]
     if len(samples) < 2:
-        return said
+        return found
     spread = (max(samples) - min(samples)) / statistics.median(samples)
     words = f"prediction times spread by {spread:.0%} of their median".replace("%", " %")
-    return ([words] if spread > _SPREAD else []) + said
+    return ([words] if spread > SPREAD_LIMIT else []) + found
 
 
 def _collect() -> None:
-    """Collect garbage; modules that are loaded by now are not looked at again (with torch that would be 0.2 s before each region)."""
+    """Collect garbage; modules that are loaded by now are not scanned again (with torch that would take 0.2 s before each region)."""
     gc.collect()
-    if _looked_over["modules"] < len(sys.modules):
+    if _collected["modules"] < len(sys.modules):
         gc.freeze()
         atexit.register(gc.unfreeze)  # extension modules look at exit whether all of theirs is gone
-        _looked_over["modules"] = len(sys.modules)
+        _collected["modules"] = len(sys.modules)
 
 
 def _processor_seconds() -> tuple[float, float]:

@@ -16,9 +16,10 @@ import numpy as np
 from radiographs.disk import fresh_folder, reserve, sha256
 
 from bench.errors import UserError
-from bench.recipes.build import Resources, build, version
+from bench.recipes import contract
+from bench.recipes.build import Resources, build
 from bench.recipes.suite import ModelSpec, Part
-from bench.store.run_folder import is_sealed, sealed
+from reports.runs.format import is_sealed, sealed
 
 _FORMAT = 3
 _BLOCK = 2048  # images that are encoded at a time
@@ -27,9 +28,17 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Encoding:
-    """Features of all images by one encoder, or distances between them, mapped from the cache; and what they cost."""
+    """Features of all images by one encoder, or distances between them, mapped from the cache; and what they cost.
 
-    values: np.ndarray  # (n, d) float32, mostly
+    Attributes
+    ----------
+    values : ndarray of shape (n, d)
+        Mostly float32.
+    seconds : float
+    n_parameters : int
+    """
+
+    values: np.ndarray
     seconds: float
     n_parameters: int
 
@@ -39,10 +48,12 @@ class Encodings:
 
     Parameters
     ----------
-    images, digest
-        (n, h, w) uint8 and the SHA-256 of their bytes.
-    cache
-        Folder where encodings are kept.
+    images : ndarray of shape (n, h, w), uint8
+    digest : str
+        SHA-256 of their bytes.
+    cache : Path
+        Folder of the cache, below which encodings are kept.
+    resources : Resources
     """
 
     def __init__(self, images: np.ndarray, digest: str, cache: Path, resources: Resources) -> None:
@@ -53,19 +64,19 @@ class Encodings:
         self._held: dict[str, Encoding] = {}
 
     def key(self, part: Part, *, mirrored: bool = False) -> str:
-        """Content key: everything that decides the numbers."""
+        """Return the content key: a hash of everything that decides the numbers."""
         encoder = build(part, self.resources, "encoder")
-        weights = encoder.fingerprint() if hasattr(encoder, "fingerprint") else ""
-        recipe = [_FORMAT, self.digest, part.class_, part.parameters, version(part), weights, mirrored]
+        weights = contract.fingerprint(encoder)
+        recipe = [_FORMAT, self.digest, part.class_, part.parameters, contract.version(part.class_), weights, mirrored]
         return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
 
     def get(self, part: Part, *, mirrored: bool = False) -> Encoding:
-        """Encoding of all images, or of their mirror images."""
+        """Return the encoding of all images, or of their mirror images."""
         key = self.key(part, mirrored=mirrored)
-        return self._kept(key, lambda file: self._encode(part, file, mirrored=mirrored))
+        return self._cached(key, lambda file: self._encode(part, file, mirrored=mirrored))
 
     def distances(self, part: Part, *, mirror: bool, landmarks: np.ndarray | None = None) -> Encoding:
-        """Squared distances between all images, (n, n) float32; or to those of the rows `landmarks`, (n, m)."""
+        """Return the squared distances between all images, (n, n) float32; or to those of the rows `landmarks`, (n, m)."""
         from baselines.distances import distances_to_landmarks, squared_distances
 
         def compute(file: Path) -> tuple[float, int]:
@@ -84,14 +95,15 @@ class Encodings:
             _give_back(values, mirrored, matrix)
             return time.perf_counter() - start, 0
 
-        return self._kept(self._distances_key(part, mirror=mirror, landmarks=landmarks), compute)
+        return self._cached(self.distances_key(part, mirror=mirror, landmarks=landmarks), compute)
 
-    def _distances_key(self, part: Part, *, mirror: bool, landmarks: np.ndarray | None) -> str:
+    def distances_key(self, part: Part, *, mirror: bool, landmarks: np.ndarray | None = None) -> str:
+        """Return the content key of distances."""
         rows = "" if landmarks is None else hashlib.sha256(landmarks.tobytes()).hexdigest()
         return hashlib.sha256(f"distances {_FORMAT} {self.key(part)} {mirror} {rows}".encode()).hexdigest()
 
     def timings(self, spec: ModelSpec, *, pairwise: bool, landmarks: np.ndarray | None = None) -> list[dict[str, Any]]:
-        """One row per encoder: seconds over all images, mirror images included; and one for the distances."""
+        """Return a row per encoder, with the seconds over all images, mirror images included; and one for the distances."""
         rows, n = [], len(self.images)
         for part in spec.encoders:
             seconds = sum(self.get(part, mirrored=m).seconds for m in ([False, True] if spec.mirror else [False]))
@@ -119,10 +131,10 @@ class Encodings:
             _give_back(self.images, values)
         if values is not None:
             values.flush()
-        return seconds, int(getattr(encoder, "n_parameters_", 0))
+        return seconds, contract.n_parameters(encoder)
 
-    def _kept(self, key: str, compute: Callable[[Path], tuple[float, int]]) -> Encoding:
-        """What is kept under a key; `compute` writes it to a file where there is none, and returns seconds and number of parameters."""
+    def _cached(self, key: str, compute: Callable[[Path], tuple[float, int]]) -> Encoding:
+        """Return what the cache holds under a key; where it is not there `compute` writes it, and returns seconds and number of parameters."""
         if key not in self._held:
             found = self._read(key)
             if found is None:
@@ -163,7 +175,7 @@ def _give_back(*arrays: np.ndarray | None) -> None:
 
 
 def _mapped(file: Path, dtype: np.dtype, shape: tuple[int, ...]) -> np.memmap:
-    """A new array in a file, with its space taken."""
+    """Return a new array in a file, with its space taken."""
     values = np.lib.format.open_memmap(file, "w+", dtype, shape)
     reserve(file)
     return values

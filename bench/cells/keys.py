@@ -1,4 +1,4 @@
-"""Keys of cells without loading what they are made with: a run that has nothing to do need not import torch to find that out.
+"""Keys of cells, and a cache of them: a run that has nothing to do need not load what models are made with, such as torch, to find that out.
 
 A cell's key depends on weights and on versions that stand in code. It is kept in the cache under everything that could change it and that
 can be told from outside: the model's table, the files of the code and of the weights with their sizes and times, and the packages.
@@ -16,39 +16,65 @@ from typing import Any
 from radiographs.disk import write_whole
 
 from bench import environment
-from bench.recipes.build import Resources
+from bench.cells.encodings import Encodings
+from bench.data.dataset import Data
+from bench.recipes import contract
+from bench.recipes.build import Resources, build
 from bench.recipes.plugins import ROOMS, origin
 from bench.recipes.suite import ModelSpec
-from bench.store.run_folder import is_sealed, sealed
+from reports.runs.format import is_sealed, parse_fold, recipe, sealed
 
 
-class Keys:
+def cell_key(spec: ModelSpec, encodings: Encodings, data: Data, seed: int) -> str:
+    """Hash of everything that decides a cell's numbers but its fold; of a tuned model, over the values of all folds."""
+    if spec.tuned:
+        places = [parse_fold(place) for place in sorted(spec.tuned.folds)]
+        keys = [cell_key(spec.of_fold(*place), encodings, data, seed) for place in places]
+        return hashlib.sha256(json.dumps([places, keys]).encode()).hexdigest()
+    head = build(spec.head, encodings.resources, "head")
+    start = contract.fingerprint(head)
+    encoders = [encodings.key(part) for part in spec.encoders]
+    facts = [
+        recipe(spec.as_dict()),
+        encoders,
+        start,
+        contract.version(spec.head.class_),
+        encodings.digest,
+        data.splits_digest,
+        seed,
+    ]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+class CellKeyCache:
     """Keeps the keys of models' cells in a cache.
 
     Parameters
     ----------
-    made_of
+    cache : Path
+    resources : Resources
+    provenance : tuple of str or int
         What else the keys depend on: digests of pixels and splits, the seed.
     """
 
-    def __init__(self, cache: Path, resources: Resources, made_of: tuple[str | int, ...]) -> None:
+    def __init__(self, cache: Path, resources: Resources, provenance: tuple[str | int, ...]) -> None:
         self.folder = cache / "keys"
         self.resources = resources
-        self.made_of = made_of
+        self.provenance = provenance
 
-    def known(self, spec: ModelSpec) -> str | None:
-        """Key of a model's cells, if nothing changed since it was worked out."""
+    def cached(self, spec: ModelSpec) -> str | None:
+        """Return the key of a model's cells, if nothing has changed since it was computed."""
         try:
             record = json.loads(self._file(spec).read_text(encoding="utf-8"))
             return record["key"] if is_sealed(record) else None
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
 
-    def get(self, spec: ModelSpec, work_out: Callable[[], str]) -> str:
-        """Key of a model's cells."""
-        key = self.known(spec)
+    def get(self, spec: ModelSpec, compute: Callable[[], str]) -> str:
+        """Return the key of a model's cells, computed where it is not in the cache."""
+        key = self.cached(spec)
         if key is None:
-            key = work_out()
+            key = compute()
             write_whole(self._file(spec), json.dumps(sealed({"key": key})))
         return key
 
@@ -58,7 +84,7 @@ class Keys:
         named = [str(value) for part in parts for name, value in part.parameters.items() if name == "weights"]
         facts: list[Any] = [
             spec.as_dict(),
-            self.made_of,
+            self.provenance,
             self.resources.device,
             [_files(file.parent) if m.split(".")[0] in ROOMS else _stat(file) for m in modules if (file := origin(m))],
             [_stat(Path(path)) for path in named],

@@ -67,12 +67,16 @@ def parse_plan(scheduler: str | None, cluster: str | None, *, jobs: int, cores: 
 
     Parameters
     ----------
-    scheduler, cluster
+    scheduler, cluster : str or None
         Values of the options, None where they were not given.
-    jobs
+    jobs : int
         Value of ``--jobs``.
-    cores
+    cores : int
         Of this machine: ``--cluster local`` gives two to a worker.
+
+    Returns
+    -------
+    Plan or None
 
     Raises
     ------

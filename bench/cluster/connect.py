@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-import dask
+from dask import config as dask_config
 from distributed import Client, Nanny, Scheduler, SpecCluster
 
+from bench.cluster.client import run_everywhere
 from bench.cluster.config import Plan, Queue
 from bench.cluster.jobs import submit
 from bench.errors import UserError, one_line
@@ -36,9 +37,10 @@ def connected(plan: Plan, *, threads: int, gpu: bool) -> Iterator[Client]:
 
     Parameters
     ----------
-    threads
+    plan : Plan
+    threads : int
         Cores of this machine, which the workers of ``local:N`` divide.
-    gpu
+    gpu : bool
         Whether this machine has a GPU: then the first of these workers has it.
 
     Raises
@@ -47,11 +49,11 @@ def connected(plan: Plan, *, threads: int, gpu: bool) -> Iterator[Client]:
         If no scheduler answers, or the batch system's class refuses what the file says.
     """
     with ExitStack() as stack:
-        stack.enter_context(dask.config.set(_SETTINGS))
+        stack.enter_context(dask_config.set(_SETTINGS))
         stack.enter_context(_quiet())
         place: Any = plan.address
         if plan.address:
-            _knock(plan.address)
+            check_reachable(plan.address)
         if plan.local:
             place = stack.enter_context(_local(plan.local, threads, gpu=gpu))
         elif plan.queue:
@@ -64,8 +66,14 @@ def connected(plan: Plan, *, threads: int, gpu: bool) -> Iterator[Client]:
         yield client
 
 
-def _knock(address: str) -> None:
-    """See at once that nobody is there, which Dask would try again and again."""
+def check_reachable(address: str) -> None:
+    """Find out at once that no scheduler is there, which Dask would try again and again.
+
+    Raises
+    ------
+    UserError
+        If nothing listens at the address.
+    """
     host, _, port = address.partition("://")[2].rpartition(":")
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER).close()
@@ -86,10 +94,10 @@ def declares_gpu(plan: Plan, *, threads: int, gpu: bool) -> bool:
     if plan.queue:
         return plan.queue.gpus > 0
     with connected(plan, threads=threads, gpu=gpu) as client:
-        return any(client.run(_resources, on_error="ignore").values())
+        return any(run_everywhere(client, _has_gpu))
 
 
-def _resources(dask_worker: Any) -> bool:
+def _has_gpu(dask_worker: Any) -> bool:
     return dask_worker.state.total_resources.get("GPU", 0) > 0
 
 
@@ -102,7 +110,8 @@ def _local(workers: int, threads: int, *, gpu: bool) -> SpecCluster:
     scheduler = {"cls": Scheduler, "options": {"host": _HERE, "port": 0, **_NO_PAGE}}
     try:
         with unheard():
-            return SpecCluster(workers=specs, scheduler=scheduler, silence_logs=logging.CRITICAL, name="xraybench")
+            level: Any = logging.CRITICAL  # Dask takes a level where its default is False
+            return SpecCluster(workers=specs, scheduler=scheduler, silence_logs=level, name="xraybench")
     except RuntimeError as error:  # killed before it could say that it is there
         raise UserError(
             f"--cluster local:{workers}: a worker could not be started ({_reason(error)}): give the same command again"
@@ -127,14 +136,14 @@ def _batch(queue: Queue) -> Iterator[Any]:
 
 
 def scheduler_options(queue: Queue) -> dict[str, Any]:
-    """Where the scheduler of a batch system listens: on the network that the file names, else on this machine alone; without a page unless one is asked for."""
+    """Return where the scheduler of a batch system listens: on the network that the file names, else on this machine alone; without a page unless one is asked for."""
     given = dict(queue.extra.get("scheduler_options") or {})
     page = {} if "dashboard_address" in given else _NO_PAGE
     return {**page, **({"host": _HERE} if queue.is_alone else {}), **given}
 
 
 def batch_options(queue: Queue) -> dict[str, Any]:
-    """Arguments of the class of dask-jobqueue: one worker in a job, with all its cores; what the file says besides is added to them."""
+    """Return the arguments of the class of dask-jobqueue: one worker in a job, with all its cores; what the file says besides is added to them."""
     options: dict[str, Any] = {"cores": queue.cores, "memory": queue.memory, "processes": 1}
     given = {"walltime": queue.walltime, "queue": queue.queue, "interface": queue.interface}
     options |= {name: value for name, value in given.items() if value is not None}
@@ -170,7 +179,7 @@ def _environment(threads: int) -> dict[str, str]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Say nothing of Dask's own: what matters of it is a line of this program."""
+    """Silence Dask's own log: what matters of it is a line of this program."""
     logger = logging.getLogger("distributed")
     names = [n for n in logging.root.manager.loggerDict if n.startswith("distributed.")]
     loggers = [logger, *map(logging.getLogger, names)]

@@ -1,7 +1,7 @@
 """Cells on workers of a cluster. This process alone encodes, decides what is computed where, and writes.
 
-Each worker computes one cell at a time with all its threads. A cell whose worker dies is laid back on the pile, and after three deaths it has
-failed. A scheduler that is gone ends the run, which the same command goes on with.
+Each worker computes one cell at a time with all its threads. A cell whose worker dies is queued again, and after three deaths it has
+failed. A scheduler that is gone ends the run, which the same command resumes.
 """
 
 from __future__ import annotations
@@ -11,261 +11,239 @@ import secrets
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from collections.abc import Generator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from bench import environment
-from bench.cells.encodings import Encodings
-from bench.cells.runner import Computed, Runner
-from bench.cluster import versions, worker
+from bench.cells.experiment import Experiment
+from bench.cells.record import CellResult
+from bench.cluster import versions
+from bench.cluster.client import addresses
 from bench.cluster.config import ClusterLostError, Plan
 from bench.cluster.connect import connected
 from bench.cluster.jobs import Jobs
-from bench.cluster.supervisor import Died, Done, Hand, Office, Refused, Spoilt, Started
-from bench.cluster.tasks import Tickets
-from bench.cluster.worker import Job
-from bench.data.dataset import Data
+from bench.cluster.supervisor import (
+    CellDone,
+    CellFailed,
+    CellStarted,
+    Dispatcher,
+    WorkerLost,
+    WorkerRejected,
+    WorkerSupervisor,
+)
+from bench.cluster.tasks import Task, TaskBuilder
+from bench.cluster.worker import Setup
 from bench.errors import UserError, one_line
-from bench.recipes.build import Resources
 from bench.recipes.plugins import own_modules
-from bench.recipes.suite import ModelSpec
 from bench.store.run_folder import Cell
+from bench.terminal.progress import Progress
 
 _DEATHS = 3  # of workers over one cell
-_LOOK = 0.5  # seconds between looks at who is there
-_PATIENCE = 60.0  # seconds without a worker after which it is said
+_POLL = 0.5  # seconds between checks of which workers are there
+_PATIENCE = 60.0  # seconds without a worker after which it is reported
 
 
-class Distributed:
-    """Workers of a cluster that compute cells; the counterpart of `bench.executors.processes.Crew`.
+class DaskExecutor:
+    """Computes cells on workers of Dask distributed.
 
     Parameters
     ----------
-    encodings
-        Of this process: what cells share is encoded here, once.
-    resources
-        As the heads get them on the workers.
-    timeout
+    experiment : Experiment
+        With the resources of the workers' heads. What cells share is encoded here, once.
+    plan : Plan
+    progress : Progress
+    timeout : float or None
         Seconds that a fit, and a prediction, may take; then the worker is ended and the cell has failed.
-    note
-        Called with what a person should know.
-
-    Raises
-    ------
-    UserError
-        On entering, if no scheduler answers or a worker has other versions.
     """
 
-    def __init__(
-        self,
-        plan: Plan,
-        models: dict[str, ModelSpec],
-        data: Data,
-        encodings: Encodings,
-        resources: Resources,
-        seed: int,
-        *,
-        timeout: float | None = None,
-        note: Callable[[str], None] = lambda _: None,
-    ) -> None:
+    def __init__(self, experiment: Experiment, plan: Plan, progress: Progress, *, timeout: float | None = None) -> None:
+        self.experiment = experiment
         self.plan = plan
-        self.tickets = Tickets(models, data, encodings, resources, seed)
-        self.data, self.encodings, self.resources, self.seed, self.models = data, encodings, resources, seed, models
+        self.progress = progress
         self.timeout = timeout
-        self.note = note
-        self.hands: dict[str, Hand] = {}
-        self.refused: dict[str, str] = {}
-        self.deaths: Counter[Cell] = Counter()
-        self.last_seen = time.monotonic()
-        self._stack = ExitStack()
 
-    def __enter__(self) -> Distributed:
-        threads, gpu = environment.threads(), bool(environment.gpu())
-        with ExitStack() as stack:
-            client = stack.enter_context(connected(self.plan, threads=threads, gpu=gpu))
-            self.jobs = Jobs(self.plan.queue, client.cluster, self.note)
-            self.office = Office(client, secrets.token_hex(4), self._job(), timeout=self.timeout)
-            stack.callback(self._dismiss)
-            versions.check_all(client)
-            client.subscribe_topic(f"xraybench-{self.office.run}", self._heard)
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
-
-    def computed(
-        self, cells: list[Cell], starts: Callable[[Cell], None], epoch: Callable[[dict[str, float]], None]
-    ) -> Iterator[tuple[Cell, Computed]]:
-        """Give every cell when it is done.
+    def run(self, cells: Sequence[Cell]) -> Generator[tuple[Cell, CellResult]]:
+        """Give every cell with its result.
 
         Raises
         ------
         ClusterLostError
             If the scheduler is gone, or no job of the queue is left.
         UserError
-            If no worker can be used, or a cell says that the suite is wrong.
+            If no scheduler answers, a worker has other versions, no worker can be used, or a cell says that the suite is wrong.
         """
-        threading.Thread(target=self._prepare, args=(cells,), daemon=True).start()
-        left, looked = len(cells), 0.0
-        while left:
-            if time.monotonic() - looked > _LOOK:
-                self._look()
-                looked = time.monotonic()
-            match self._next():
-                case Started(cell):
-                    starts(cell)
-                case dict() as record:
-                    epoch(record)
-                case BaseException() as error:
-                    raise error
-                case Refused(address, reason):
-                    self._refuse(address, reason)
-                case Died(ticket, where, fresh):
-                    self._look()  # if it was the scheduler that went, nobody died
-                    failed = self._died(ticket, where, fresh=fresh)
-                    if failed:
-                        left -= 1
-                        yield ticket.cell, failed
-                case (Cell() as cell, Computed() as result):
-                    left -= 1
-                    yield cell, result
-                case Done(ticket, returned):
-                    self.jobs.has_result()
-                    left -= 1
-                    save = None if returned.files is None else Files(returned.files)
-                    yield ticket.cell, Computed(returned.record, returned.predictions, save)
-                case Spoilt(cell, reason):
-                    left -= 1
-                    yield cell, self._failure(cell, reason)
+        if not cells:
+            return
+        threads, gpu = environment.threads(), bool(environment.gpu())
+        with ExitStack() as stack:
+            client = stack.enter_context(connected(self.plan, threads=threads, gpu=gpu))
+            jobs = Jobs(self.plan.queue, client.cluster, self.progress.note)
+            setup = Setup(self.experiment.detached(), own_modules(self.experiment.models))
+            dispatcher = Dispatcher(client, secrets.token_hex(4), setup, self.timeout)
+            stack.callback(dispatcher.shutdown)
+            versions.check_all(client)
+            run = _Run(self.experiment, self.plan, self.progress, jobs, dispatcher)
+            client.subscribe_topic(f"xraybench-{dispatcher.run}", run.receive)
+            yield from run.results(cells)
 
-    def _next(self) -> Any:
-        try:
-            return self.office.events.get(timeout=_LOOK)
-        except queue.Empty:
-            return None
 
-    def _prepare(self, cells: list[Cell]) -> None:
-        """Encode what cells share and lay them on the pile; on this machine alone before the first, so that encoding has it to itself."""
-        office, ready = self.office, []
+@dataclass
+class _Run:
+    """The cells of one run on a cluster: which workers are there, and what happens to cells."""
+
+    experiment: Experiment
+    plan: Plan
+    progress: Progress
+    jobs: Jobs
+    dispatcher: Dispatcher
+    supervisors: dict[str, WorkerSupervisor] = field(default_factory=dict)  # by address
+    rejected: dict[str, str] = field(default_factory=dict)  # reason by address
+    deaths: Counter[Cell] = field(default_factory=Counter)
+    last_seen: float = field(default_factory=time.monotonic)  # a worker
+
+    def results(self, cells: Sequence[Cell]) -> Generator[tuple[Cell, CellResult]]:
+        """Give every cell with its result."""
+        threading.Thread(target=self._queue_tasks, args=(cells,), daemon=True).start()
+        n_left, checked = len(cells), 0.0
+        while n_left:
+            if time.monotonic() - checked > _POLL:
+                self._check_workers()
+                checked = time.monotonic()
+            try:
+                event = self.dispatcher.events.get(timeout=_POLL)
+            except queue.Empty:
+                continue
+            finished = self._handle(event)
+            if finished:
+                n_left -= 1
+                yield finished
+
+    def receive(self, event: tuple[float, dict[str, Any]]) -> None:
+        """Take what a worker reports of its cell; called by the client's own thread."""
+        message = event[1]
+        if message["kind"] == "begun":
+            self.dispatcher.begun[message["cell"]] = time.monotonic()
+        else:
+            self.dispatcher.events.put(message["facts"])
+
+    def _handle(self, event: Any) -> tuple[Cell, CellResult] | None:
+        """Act on what happened; return a cell that is finished."""
+        match event:
+            case CellStarted(cell):
+                self.progress.cell_starts(cell)
+            case dict() as record:
+                self.progress.epoch(record)
+            case BaseException() as error:
+                raise error
+            case WorkerRejected(address, reason):
+                self.rejected[address] = f"worker {address}: {reason}"
+                self.progress.note(f"worker {address}: {reason}: it gets no cells")
+            case WorkerLost(task, where, first):
+                self._check_workers()  # if it was the scheduler that went, nobody died
+                return self._retry(task, where, first=first)
+            case (Cell() as cell, CellResult() as result):
+                return cell, result
+            case CellDone(task, found):
+                self.jobs.has_result()
+                save = None if found.files is None else ModelFiles(found.files)
+                return task.cell, CellResult(found.record, found.predictions, save)
+            case CellFailed(cell, reason):
+                return cell, self.experiment.runner(cell).failure(reason)
+        return None
+
+    def _queue_tasks(self, cells: Sequence[Cell]) -> None:
+        """Encode what cells share and queue them; on this machine alone all before the first, so that encoding has it to itself."""
+        builder, tasks = TaskBuilder(self.experiment), self.dispatcher.tasks
+        ready = []
         for cell in cells:
             try:
-                ticket = self.tickets.ticket(cell)
+                task = builder.build(cell)
             except Exception:  # noqa: BLE001 - the cell meets the same error here and makes a record of it
-                office.events.put(self._here(cell))
+                self.dispatcher.events.put(self._compute_here(cell))
                 continue
-            ready.append(ticket)
-            if not self.plan.local:
-                office.pile.add(ready.pop())
-        for ticket in ready:
-            office.pile.add(ticket)
+            if self.plan.local:
+                ready.append(task)
+            else:
+                tasks.add(task)
+        for task in ready:
+            tasks.add(task)
 
-    def _here(self, cell: Cell) -> tuple[Cell, Computed] | Exception:
-        spec = self.models[cell.model]
+    def _compute_here(self, cell: Cell) -> tuple[Cell, CellResult] | Exception:
+        here = self.experiment.with_resources(self.experiment.encodings.resources)
         try:
-            return cell, Runner(cell, spec, self.data, self.encodings, self.encodings.resources, self.seed).result()
+            return cell, here.runner(cell).result()
         except Exception as error:  # noqa: BLE001 - raised where the results are taken
             return error
 
-    def _look(self) -> None:
-        """See who is there, and put a hand to every worker that is new."""
-        client = self.office.client
+    def _check_workers(self) -> None:
+        """Find out which workers are there, and start a supervisor for every one that is new."""
+        client = self.dispatcher.client
         try:
             if client.status != "running":
                 raise OSError(f"the connection is {client.status}")
-            there = frozenset(client.nthreads())
+            alive = addresses(client)
         except Exception as error:
             raise ClusterLostError(f"the scheduler is gone ({one_line(error, 200)})") from error
-        self.office.alive = there
-        self.jobs.look()
-        self.refused = {address: why for address, why in self.refused.items() if address in there}
-        for address in sorted(there):
-            hand = self.hands.get(address)
-            if address not in self.refused and (hand is None or not hand.is_alive()):
-                self.hands[address] = Hand(self.office, address, self._free_number(there), self._total)
-                self.hands[address].start()
-        self._wait_for(there)
+        self.dispatcher.alive = alive
+        self.jobs.check()
+        self.rejected = {address: reason for address, reason in self.rejected.items() if address in alive}
+        for address in sorted(alive):
+            supervisor = self.supervisors.get(address)
+            if address not in self.rejected and (supervisor is None or not supervisor.is_alive()):
+                number = self._free_number(alive)
+                self.supervisors[address] = WorkerSupervisor(self.dispatcher, address, number, self._n_workers)
+                self.supervisors[address].start()
+        self._check_patience(alive)
 
-    def _free_number(self, there: frozenset[str]) -> int:
+    def _free_number(self, alive: frozenset[str]) -> int:
         """Smallest number that no living worker has: one that is started anew takes that of the dead."""
-        taken = {hand.number for address, hand in self.hands.items() if address in there and hand.is_alive()}
+        taken = {each.number for address, each in self.supervisors.items() if address in alive and each.is_alive()}
         return next(k for k in range(1, len(taken) + 2) if k not in taken)
 
-    def _total(self) -> int:
+    def _n_workers(self) -> int:
         """Workers that are there; not less than the largest number among them."""
-        return max([len(self.office.alive), *(hand.number for hand in self.hands.values() if hand.is_alive())])
+        return max([len(self.dispatcher.alive), *(s.number for s in self.supervisors.values() if s.is_alive())])
 
-    def _wait_for(self, there: frozenset[str]) -> None:
-        if there - self.refused.keys():
+    def _check_patience(self, alive: frozenset[str]) -> None:
+        """Report that no worker is there, or raise that none can be used."""
+        if alive - self.rejected.keys():
             self.last_seen = time.monotonic()
-        elif there:
-            raise UserError(f"no worker can be used: {next(iter(self.refused.values()))}")
+        elif alive:
+            raise UserError(f"no worker can be used: {next(iter(self.rejected.values()))}")
         elif time.monotonic() - self.last_seen > _PATIENCE:
             self.last_seen = time.monotonic()
-            self.note(f"no worker is there: {self.jobs.explained()} (Ctrl-C ends; the same command goes on)")
+            self.progress.note(
+                f"no worker is there: {self.jobs.why_waiting()} (Ctrl-C ends; the same command resumes the run)"
+            )
 
-    def _refuse(self, address: str, reason: str) -> None:
-        self.refused[address] = f"worker {address}: {reason}"
-        self.note(f"worker {address}: {reason}: it gets no cells")
-
-    def _died(self, ticket: Any, where: str, *, fresh: bool) -> Computed | None:
-        """Lay the cell back; or after three deaths the record of its failure.
+    def _retry(self, task: Task, where: str, *, first: bool) -> tuple[Cell, CellResult] | None:
+        """Queue the cell again; or after three deaths return the record of its failure.
 
         The end of a job is its cell's fault only if the cell had the whole walltime.
         """
-        cell = ticket.cell
-        self.deaths[cell] += self.plan.queue is None or fresh
+        cell = task.cell
+        self.deaths[cell] += self.plan.queue is None or first
         if self.deaths[cell] < _DEATHS:
-            self.note(f"{cell.name}: {where} died over it: it is computed again")
-            self.office.pile.add(ticket)
+            self.progress.note(f"{cell.name}: {where} died over it: it is computed again")
+            self.dispatcher.tasks.add(task)
             return None
-        return self._failure(
-            cell,
-            f"its worker died three times (last: {where}): out of memory, perhaps: give each worker more{_walltime(self.plan)}",
-        )
-
-    def _failure(self, cell: Cell, reason: str) -> Computed:
-        spec = self.models[cell.model]
-        return Runner(cell, spec, self.data, self.encodings, self.resources, self.seed).failure(reason)
-
-    def _heard(self, event: tuple[float, dict[str, Any]]) -> None:
-        """What a worker says of its cell; called by the client's own thread."""
-        said = event[1]
-        if said["kind"] == "begun":
-            self.office.begun[said["cell"]] = time.monotonic()
-        else:
-            self.office.events.put(said["facts"])
-
-    def _job(self) -> Job:
-        bare = replace(self.data, images=np.empty((0, 1, 1), np.uint8), held_out=None)
-        resources = replace(self.resources, on_epoch=None)
-        shape, digest = self.data.images.shape, self.encodings.digest
-        return Job(bare, shape, digest, resources, self.seed, self.models, own_modules(self.models))
-
-    def _dismiss(self) -> None:
-        self.office.pile.close()
-        if self.office.client.status == "running":
-            with suppress(Exception):  # a worker that is gone needs not be told
-                self.office.client.run(worker.leave, self.office.run, on_error="ignore")
-
-
-def _walltime(plan: Plan) -> str:
-    limit = plan.queue.walltime if plan.queue else None
-    return f"; or longer than the walltime of a job ({limit})" if limit else ""
+        limit = self.plan.queue.walltime if self.plan.queue else None
+        walltime = f"; or longer than the walltime of a job ({limit})" if limit else ""
+        reason = f"its worker died three times (last: {where}): out of memory, perhaps: give each worker more{walltime}"
+        return cell, self.experiment.runner(cell).failure(reason)
 
 
 @dataclass(frozen=True)
-class Files:
+class ModelFiles:
     """Writes a model's files as they came."""
 
     files: dict[str, bytes]
 
     def __call__(self, target: Path) -> None:
+        """Write the files to a folder."""
         for name, content in self.files.items():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             (target / name).write_bytes(content)

@@ -1,4 +1,4 @@
-"""Jobs of a batch system: why they wait is said, and one that ends while there is work left is submitted again.
+"""Jobs of a batch system: why they wait is reported, and one that ends while there is work left is submitted again.
 
 SLURM is asked for the state of its jobs. Elsewhere a job counts as ended when its worker was there and Dask has missed it for a minute.
 """
@@ -47,11 +47,11 @@ class Jobs:
 
     Parameters
     ----------
-    queue
-        What the file says; None where no batch system is asked: then there is nothing to look after.
-    cluster
+    queue : Queue or None
+        What the file says; None where no batch system is asked: then there is nothing to watch.
+    cluster : object
         Of dask-jobqueue.
-    note
+    note : callable
         Called with what a person should know.
     """
 
@@ -72,8 +72,8 @@ class Jobs:
         """Note that the jobs are of use: ends are counted anew."""
         self.ends = 0
 
-    def look(self) -> None:
-        """See what became of the jobs, not more often than a batch system likes.
+    def check(self) -> None:
+        """Check what became of the jobs, not more often than a batch system likes.
 
         Raises
         ------
@@ -126,7 +126,7 @@ class Jobs:
             self.note(f"{ended}, like others before, without a result: not submitted again")
 
     def _say_why(self, pending: dict[str, State]) -> None:
-        """Say for what jobs wait, once they have waited for it at two looks in turn."""
+        """Say for what jobs wait, once they have waited for it at two checks in turn."""
         reasons = {state.reason for state in pending.values()} - {"", "None"}
         before, self.waiting = self.waiting, ""
         if reasons:
@@ -136,8 +136,8 @@ class Jobs:
             self._said = reasons
             self.note(self.waiting)
 
-    def explained(self) -> str:
-        """For what a run without a worker waits."""
+    def why_waiting(self) -> str:
+        """Return what a run without a worker waits for."""
         if self.queue is None:
             return "waiting"
         if self.waiting:

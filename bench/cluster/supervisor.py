@@ -1,4 +1,4 @@
-"""One worker and the thread that looks after it: the next cell, what the cell lacks, the result, or the worker's death."""
+"""One worker and the thread that supervises it: the next task, the files it lacks, the result, or the loss of the worker."""
 
 from __future__ import annotations
 
@@ -15,32 +15,34 @@ from typing import Any
 from distributed import Client, Future
 
 from bench.cluster import versions, worker
-from bench.cluster.tasks import Content, Ticket
-from bench.cluster.worker import Job, Returned
-from bench.errors import UserError, cause, is_disk_error
+from bench.cluster.client import run_everywhere, run_on
+from bench.cluster.tasks import FileRef, Task
+from bench.cluster.worker import Setup, WorkerResult
+from bench.errors import UserError, cause, is_disk_error, one_line
 from bench.store.run_folder import Cell
 
-_PIECE = 8_000_000  # bytes of a file that are sent at a time
-_LOOK = 0.5  # seconds between looks at whether a worker is still alive
+_CHUNK = 8_000_000  # bytes of a file that are sent at a time
+_POLL = 0.5  # seconds between checks of whether a worker is still alive
+_LOST = ("KilledWorker", "CancelledError", "FutureCancelledError", "UnknownRunError", "CommClosedError")
 
 
 @dataclass(frozen=True)
-class Started:
+class CellStarted:
     """A worker was given a cell."""
 
     cell: Cell
 
 
 @dataclass(frozen=True)
-class Done:
+class CellDone:
     """A worker gave a result."""
 
-    ticket: Ticket
-    returned: Returned
+    task: Task
+    result: WorkerResult
 
 
 @dataclass(frozen=True)
-class Spoilt:
+class CellFailed:
     """A cell that has failed for a reason that lies in it."""
 
     cell: Cell
@@ -48,46 +50,58 @@ class Spoilt:
 
 
 @dataclass(frozen=True)
-class Died:
-    """A worker died over a cell; `fresh` if that was its first one."""
+class WorkerLost:
+    """A worker died over a cell; `first` if that was its first one."""
 
-    ticket: Ticket
+    task: Task
     worker: str
-    fresh: bool
+    first: bool
 
 
 @dataclass(frozen=True)
-class Refused:
+class WorkerRejected:
     """A worker that cannot be used."""
 
     address: str
     reason: str
 
 
-class Pile:
-    """Cells that may be given out now."""
+class TaskQueue:
+    """Tasks that may be given out now."""
 
     def __init__(self) -> None:
-        self._tickets: deque[Ticket] = deque()
+        self._tasks: deque[Task] = deque()
         self._changed = threading.Condition()
         self._closed = False
 
-    def add(self, ticket: Ticket) -> None:
-        """Lay a cell on the pile, below the others: one that killed a worker waits until they are done."""
+    def add(self, task: Task) -> None:
+        """Append a task: one over which a worker died waits until the others are done."""
         with self._changed:
-            self._tickets.append(ticket)
+            self._tasks.append(task)
             self._changed.notify_all()
 
-    def take(self, *, gpu: bool, go_on: Callable[[], bool]) -> Ticket | None:
-        """Wait for a cell that can be computed with or without a GPU; None when there is no more to do or the worker is not to go on."""
+    def take(self, *, gpu: bool, is_wanted: Callable[[], bool]) -> Task | None:
+        """Wait for a task that can be computed with or without a GPU.
+
+        Parameters
+        ----------
+        gpu : bool
+        is_wanted : callable
+            Whether the worker is still to get one.
+
+        Returns
+        -------
+        Task or None
+            None when there is no more to do or the worker is no longer to get one.
+        """
         with self._changed:
-            while not self._closed and go_on():
-                fitting = [t for t in self._tickets if gpu or not t.gpu]
+            while not self._closed and is_wanted():
+                fitting = [task for task in self._tasks if gpu or not task.gpu]
                 if fitting:
-                    chosen = next((t for t in fitting if t.gpu), fitting[0])
-                    self._tickets.remove(chosen)
+                    chosen = next((task for task in fitting if task.gpu), fitting[0])
+                    self._tasks.remove(chosen)
                     return chosen
-                self._changed.wait(_LOOK)
+                self._changed.wait(_POLL)
         return None
 
     def close(self) -> None:
@@ -98,133 +112,183 @@ class Pile:
 
 
 @dataclass
-class Office:
-    """What all hands share."""
+class Dispatcher:
+    """What all supervisors of a run share.
+
+    Attributes
+    ----------
+    client : Client
+    run : str
+        Name of the run on the workers.
+    setup : Setup
+    timeout : float or None
+        Seconds that a fit, and a prediction, may take.
+    tasks : TaskQueue
+    events : SimpleQueue
+        What happened, for the executor.
+    alive : frozenset of str
+        Addresses of the workers that are there.
+    begun : dict of str to float
+        When a cell last said that it fits or predicts, by its name.
+    """
 
     client: Client
     run: str
-    job: Job
-    pile: Pile = field(default_factory=Pile)
+    setup: Setup
+    timeout: float | None = None
+    tasks: TaskQueue = field(default_factory=TaskQueue)
     events: queue.SimpleQueue[Any] = field(default_factory=queue.SimpleQueue)
     alive: frozenset[str] = frozenset()
-    begun: dict[str, float] = field(default_factory=dict)  # when a cell last said that it fits or predicts, by name
-    timeout: float | None = None
+    begun: dict[str, float] = field(default_factory=dict)
 
-    def ask(self, address: str, function: Callable, *arguments: Any) -> Any:
-        """Have a worker run a function beside its cells."""
-        return self.client.run(function, self.run, *arguments, workers=[address])[address]
+    def call(self, address: str, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Have a worker run a function of this run beside its cells."""
+        return run_on(self.client, address, function, self.run, *arguments)
+
+    def is_late(self, cell: Cell) -> bool:
+        """Whether a cell has fitted, or predicted, for too long."""
+        begun = self.begun.get(cell.name)
+        return self.timeout is not None and begun is not None and time.monotonic() - begun > self.timeout
+
+    def shutdown(self) -> None:
+        """Give out nothing more, and have the workers forget the run."""
+        self.tasks.close()
+        if self.client.status == "running":
+            with suppress(Exception):  # a worker that is gone needs not be told
+                run_everywhere(self.client, worker.end_run, self.run)
 
 
-class Hand(threading.Thread):
-    """Gives cells to one worker, one after another, for as long as it lives."""
+class WorkerSupervisor:
+    """Gives tasks to one worker, one after another, for as long as it lives, in a thread of its own.
 
-    def __init__(self, office: Office, address: str, number: int, total: Callable[[], int]) -> None:
-        super().__init__(daemon=True, name=f"worker {number}")
-        self.office = office
+    Parameters
+    ----------
+    dispatcher : Dispatcher
+    address : str
+        Of the worker.
+    number : int
+        Of the worker in the run, from 1 on.
+    n_workers : callable
+        Returns the number of workers there are now.
+    """
+
+    def __init__(self, dispatcher: Dispatcher, address: str, number: int, n_workers: Callable[[], int]) -> None:
+        self.dispatcher = dispatcher
         self.address = address
         self.number = number
-        self.total = total
-        self.done = 0
+        self.n_workers = n_workers
+        self.n_done = 0
+        self.thread = threading.Thread(target=self._run, daemon=True, name=f"worker {number}")
+
+    def start(self) -> None:
+        """Begin."""
+        self.thread.start()
+
+    def is_alive(self) -> bool:
+        """Whether there may be more tasks for the worker."""
+        return self.thread.is_alive()
 
     @property
     def where(self) -> str:
         """Such as ``worker 2 of 8``: reports name no hosts."""
-        return f"worker {self.number} of {self.total()}"
+        return f"worker {self.number} of {self.n_workers()}"
 
-    def run(self) -> None:
-        """Look after the worker until there is nothing more to do or it is gone."""
+    def _run(self) -> None:
+        """Supervise the worker until there is nothing more to do or it is gone."""
         try:
-            wrong = versions.refusal(self.office.client, self.address)
+            wrong = versions.refusal(self.dispatcher.client, self.address)
             if wrong is None:
-                hired = self.office.ask(self.address, worker.hire, self.office.job)
-                while ticket := self.office.pile.take(gpu=hired.gpu, go_on=self._lives):
-                    if not self._give(ticket):
-                        return
+                self._supervise()
                 return
-        except (OSError, TimeoutError, worker.NotHiredError) as error:
-            if not is_disk_error(error):
-                return  # it does not answer: it is gone, or the next look finds it again
+        except (OSError, worker.UnknownRunError) as error:  # an OSError is a TimeoutError too
+            if not (isinstance(error, OSError) and is_disk_error(error)):
+                return  # it does not answer: it is gone, or found again at the next check
             wrong = cause(error)
-        except Exception as error:  # noqa: BLE001 - whatever it was, the others go on; it is said
-            wrong = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
-        if self._lives():
-            self.office.events.put(Refused(self.address, wrong))
+        except Exception as error:  # noqa: BLE001 - whatever it was, it is reported and the others continue
+            wrong = f"{type(error).__name__}: {one_line(error, 200)}"
+        if self._worker_lives():
+            self.dispatcher.events.put(WorkerRejected(self.address, wrong))
 
-    def _lives(self) -> bool:
-        return self.address in self.office.alive
+    def _supervise(self) -> None:
+        dispatcher = self.dispatcher
+        info = dispatcher.call(self.address, worker.start_run, dispatcher.setup)
+        while task := dispatcher.tasks.take(gpu=info.gpu, is_wanted=self._worker_lives):
+            if not self._compute(task):
+                return
 
-    def _give(self, ticket: Ticket) -> bool:
-        """Have one cell computed; whether the worker can be given another."""
-        office = self.office
+    def _worker_lives(self) -> bool:
+        return self.address in self.dispatcher.alive
+
+    def _compute(self, task: Task) -> bool:
+        """Have one cell computed; return whether the worker can be given another."""
+        dispatcher = self.dispatcher
         try:
-            for content in office.ask(self.address, worker.lacks, ticket.contents):
-                self._send(content)
+            for file in dispatcher.call(self.address, worker.missing_files, task.files):
+                self._send(file)
         except Exception:
-            office.pile.add(ticket)  # it was not begun: nobody's fault but the worker's
+            dispatcher.tasks.add(task)  # it was not begun: nobody's fault but the worker's
             raise
-        office.events.put(Started(ticket.cell))
-        office.begun.pop(ticket.cell.name, None)
-        future = office.client.submit(
+        dispatcher.events.put(CellStarted(task.cell))
+        dispatcher.begun.pop(task.cell.name, None)
+        future = dispatcher.client.submit(
             worker.compute,
-            office.run,
-            ticket,
+            dispatcher.run,
+            task,
             self.where,
-            self.total(),
-            key=f"{ticket.cell.name} {office.run} {time.monotonic_ns()}",
+            self.n_workers(),
+            key=f"{task.cell.name} {dispatcher.run} {time.monotonic_ns()}",
             workers=[self.address],
             allow_other_workers=False,
-            resources={"GPU": 1} if ticket.gpu else None,
+            resources={"GPU": 1} if task.gpu else None,
             pure=False,
         )
-        return self._wait(ticket, future)
+        return self._wait(task, future)
 
-    def _send(self, content: Content) -> None:
-        with Path(content.path).open("rb") as stream:
-            for offset in range(0, max(content.size, 1), _PIECE):
-                self.office.ask(self.address, worker.put, content, offset, stream.read(_PIECE))
+    def _send(self, file: FileRef) -> None:
+        with Path(file.path).open("rb") as stream:
+            for offset in range(0, max(file.size, 1), _CHUNK):
+                self.dispatcher.call(self.address, worker.receive_chunk, file, offset, stream.read(_CHUNK))
 
-    def _wait(self, ticket: Ticket, future: Future) -> bool:
-        office, ready = self.office, threading.Event()
+    def _wait(self, task: Task, future: Future) -> bool:
+        """Wait for a result; return whether the worker can be given another cell."""
+        events, ready = self.dispatcher.events, threading.Event()
         future.add_done_callback(lambda _: ready.set())
-        while not ready.wait(_LOOK):
-            if not self._lives():
+        while not ready.wait(_POLL):
+            if not self._worker_lives():
                 future.cancel()
-                office.events.put(self._death(ticket))
+                events.put(self._loss(task))
                 return False
-            if self._is_late(ticket.cell):
-                return self._end(ticket)
+            if self.dispatcher.is_late(task.cell):
+                self._end_worker(task)
+                return False
         try:
-            office.events.put(Done(ticket, future.result()))
-            self.done += 1
-            return True
+            events.put(CellDone(task, future.result()))
         except UserError as error:
-            office.events.put(error)
-        except Exception as error:  # noqa: BLE001 - the worker's death comes as one of several
-            return self._fault(ticket, error)
-        return False
-
-    def _fault(self, ticket: Ticket, error: Exception) -> bool:
-        """What became of a cell that gave no result: its worker died, cannot write, or the cell itself is to blame."""
-        kind = type(error).__name__
-        if kind in ("KilledWorker", "CancelledError", "FutureCancelledError", "NotHiredError", "CommClosedError"):
-            self.office.events.put(self._death(ticket))
+            events.put(error)
             return False
-        if is_disk_error(error):
-            self.office.events.put(self._death(ticket))
-            raise error
-        self.office.events.put(Spoilt(ticket.cell, f"{kind}: {' '.join(str(error).split())[:500]}"))
+        except Exception as error:  # noqa: BLE001 - the worker's death comes as one of several
+            return self._report(task, error)
+        self.n_done += 1
         return True
 
-    def _death(self, ticket: Ticket) -> Died:
-        return Died(ticket, self.where, fresh=self.done == 0)
+    def _report(self, task: Task, error: Exception) -> bool:
+        """Report why a cell gave no result: its worker died, cannot write, or the cell itself is to blame."""
+        kind = type(error).__name__
+        if kind in _LOST:
+            self.dispatcher.events.put(self._loss(task))
+            return False
+        if is_disk_error(error):
+            self.dispatcher.events.put(self._loss(task))
+            raise error
+        self.dispatcher.events.put(CellFailed(task.cell, f"{kind}: {one_line(error)}"))
+        return True
 
-    def _is_late(self, cell: Cell) -> bool:
-        begun = self.office.begun.get(cell.name)
-        return None not in (self.office.timeout, begun) and time.monotonic() - begun > self.office.timeout
+    def _loss(self, task: Task) -> WorkerLost:
+        return WorkerLost(task, self.where, first=self.n_done == 0)
 
-    def _end(self, ticket: Ticket) -> bool:
-        limit = f"it took longer than --timeout {self.office.timeout:g} (seconds)"
-        self.office.events.put(Spoilt(ticket.cell, limit))
+    def _end_worker(self, task: Task) -> None:
+        """End the worker of a cell that takes too long."""
+        limit = f"it took longer than --timeout {self.dispatcher.timeout:g} (seconds)"
+        self.dispatcher.events.put(CellFailed(task.cell, limit))
         with suppress(Exception):  # it cannot answer any more
-            self.office.client.run(worker.end, workers=[self.address])
-        return False
+            run_on(self.dispatcher.client, self.address, worker.exit_process)

@@ -15,149 +15,173 @@ from typing import Any
 import numpy as np
 from radiographs.disk import sha256
 
-from bench.cells.encodings import Encoding, Encodings
-from bench.cells.runner import Runner
-from bench.data.dataset import Data
-from bench.recipes.build import Resources, build
+from bench.cells.encodings import Encoding
+from bench.cells.experiment import Experiment
+from bench.recipes import contract
+from bench.recipes.build import build
 from bench.recipes.suite import ModelSpec, Part
 from bench.store.run_folder import Cell
+from reports.runs.format import parse_fold
 
 
 @dataclass(frozen=True)
-class Content:
-    """A file by what is in it; a worker that sees it at one of its places needs not be sent it."""
+class FileRef:
+    """A file by its content; a worker that finds it at one of its places needs not be sent it.
+
+    Attributes
+    ----------
+    sha256 : str
+    size : int
+        Bytes.
+    path : str
+        Where it is on the machine of the run folder.
+    in_cache : str or None
+        The same below the cache's folder; None for a file outside of it.
+    """
 
     sha256: str
     size: int
-    path: str  # where it is here
-    in_cache: str | None  # the same below the cache's folder
+    path: str
+    in_cache: str | None
 
 
 @dataclass(frozen=True)
-class Known:
-    """An encoding, or distances, as a record needs it; with its values where the head reads them."""
+class EncodingInfo:
+    """An encoding, or distances, as a record needs it; with the file of its values where the head reads them."""
 
     seconds: float
     n_parameters: int
     shape: tuple[int, ...]
-    content: Content | None
+    file: FileRef | None
 
 
 @dataclass(frozen=True)
-class Ticket:
-    """Everything that one cell needs."""
+class Task:
+    """Everything that one cell needs.
+
+    Attributes
+    ----------
+    cell : Cell
+    keys : dict of str to str
+        Keys of encodings, by `part_name`.
+    encodings : dict of str to EncodingInfo
+        By key.
+    pixels : FileRef or None
+        Of the images, for a head that reads them.
+    weights : dict of str to FileRef
+        By the name of the file in a weights folder.
+    gpu : bool
+    """
 
     cell: Cell
-    keys: dict[str, str]  # of encodings, by `part_name`
-    known: dict[str, Known]  # by key
-    pixels: Content | None  # of a head that looks at images
-    weights: dict[str, Content] = field(default_factory=dict)  # by the name of the file
+    keys: dict[str, str]
+    encodings: dict[str, EncodingInfo]
+    pixels: FileRef | None
+    weights: dict[str, FileRef] = field(default_factory=dict)
     gpu: bool = False
 
     @property
-    def contents(self) -> list[Content]:
+    def files(self) -> list[FileRef]:
         """Files that the worker must have."""
-        values = [known.content for known in self.known.values() if known.content]
+        values = [info.file for info in self.encodings.values() if info.file]
         return [*values, *([self.pixels] if self.pixels else []), *self.weights.values()]
 
 
-class Absent:
+class ShapeOnlyArray:
     """Stands for an array that was not sent because only its shape is asked for; whoever reads it fails."""
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         self.shape = shape
 
     def __len__(self) -> int:
+        """Length of the first axis."""
         return self.shape[0]
 
 
 def part_name(part: Part, *, mirrored: bool) -> str:
-    """Name of an encoder, with its parameters, on images or their mirror images."""
+    """Return the name of an encoder, with its parameters, on images or their mirror images."""
     return json.dumps([part.class_, part.parameters, mirrored], sort_keys=True)
 
 
-class Tickets:
-    """Writes tickets; makes what is not yet in the cache.
+class TaskBuilder:
+    """Makes tasks, and what they need that is not yet in the cache.
 
     Parameters
     ----------
-    resources
-        As the heads get them on the workers.
+    experiment : Experiment
+        With the resources of the workers.
     """
 
-    def __init__(
-        self, models: dict[str, ModelSpec], data: Data, encodings: Encodings, resources: Resources, seed: int
-    ) -> None:
-        self.models = models
-        self.data = data
-        self.encodings = encodings
-        self.resources = resources
-        self.seed = seed
+    def __init__(self, experiment: Experiment) -> None:
+        self.experiment = experiment
         self._digests: dict[Path, str] = {}
 
-    def ticket(self, cell: Cell) -> Ticket:
-        """Make what a cell shares with others, and say what it needs."""
-        whole = self.models[cell.model]
-        runner = Runner(cell, whole, self.data, self.encodings, self.resources, self.seed)
+    def build(self, cell: Cell) -> Task:
+        """Compute what a cell shares with others, and return its task."""
+        resources = self.experiment.resources
+        whole = self.experiment.models[cell.model]
+        runner = self.experiment.runner(cell)
         runner.prepare()
-        head = build(runner.spec.head, self.resources, "head")
-        pairwise = bool(getattr(head, "pairwise", False))
-        known = {key: self._known(key, made, sent=not pairwise) for key, made in self._features(runner.spec)}
+        head = build(runner.spec.head, resources, "head")
+        pairwise = contract.is_pairwise(head)
+        infos = {key: self._info(key, made, sent=not pairwise) for key, made in self._features(runner.spec)}
         if pairwise:
-            known |= {key: self._known(key, made, sent=True) for key, made in self._distances(runner)}
-        return Ticket(
+            distances = self._distances(runner.spec, runner.maker.landmarks(head))
+            infos |= {key: self._info(key, made, sent=True) for key, made in distances}
+        return Task(
             cell,
             keys=dict(self._keys(whole)),
-            known=known,
+            encodings=infos,
             pixels=None if whole.encoders else self._pixels(),
             weights=self._weights(head),
-            gpu=self.resources.device == "cuda" and hasattr(head, "device"),
+            gpu=resources.device == "cuda" and isinstance(head, contract.GpuHead),
         )
 
     def _keys(self, spec: ModelSpec) -> Iterator[tuple[str, str]]:
         """Keys of all encoders; of a tuned model those of every fold, which its cells' key is made of."""
-        places = [tuple(map(int, place[1:].split("-f"))) for place in spec.tuned.folds] if spec.tuned else []
+        places = [parse_fold(place) for place in spec.tuned.folds] if spec.tuned else []
         for each in [spec, *(spec.of_fold(*place) for place in places)]:
             for part in each.encoders:
                 for mirrored in (False, True):
-                    yield part_name(part, mirrored=mirrored), self.encodings.key(part, mirrored=mirrored)
+                    yield part_name(part, mirrored=mirrored), self.experiment.encodings.key(part, mirrored=mirrored)
 
     def _features(self, spec: ModelSpec) -> Iterator[tuple[str, Encoding]]:
+        encodings = self.experiment.encodings
         for part in spec.encoders:
             for mirrored in (False, True) if spec.mirror else (False,):
-                yield self.encodings.key(part, mirrored=mirrored), self.encodings.get(part, mirrored=mirrored)
+                yield encodings.key(part, mirrored=mirrored), encodings.get(part, mirrored=mirrored)
 
-    def _distances(self, runner: Runner) -> Iterator[tuple[str, Encoding]]:
-        how: dict[str, Any] = {"mirror": runner.spec.mirror, "landmarks": runner.landmarks}
-        for part in runner.spec.encoders:
-            yield self.encodings._distances_key(part, **how), self.encodings.distances(part, **how)
+    def _distances(self, spec: ModelSpec, landmarks: np.ndarray | None) -> Iterator[tuple[str, Encoding]]:
+        encodings = self.experiment.encodings
+        for part in spec.encoders:
+            key = encodings.distances_key(part, mirror=spec.mirror, landmarks=landmarks)
+            yield key, encodings.distances(part, mirror=spec.mirror, landmarks=landmarks)
 
-    def _known(self, key: str, made: Encoding, *, sent: bool) -> Known:
-        folder = self.encodings.cache / key
-        content = self._content(folder / "values.npy", _written_digest(folder)) if sent else None
-        return Known(made.seconds, made.n_parameters, made.values.shape, content)
+    def _info(self, key: str, made: Encoding, *, sent: bool) -> EncodingInfo:
+        folder = self.experiment.encodings.cache / key
+        file = self._file(folder / "values.npy", _written_digest(folder)) if sent else None
+        return EncodingInfo(made.seconds, made.n_parameters, made.values.shape, file)
 
-    def _pixels(self) -> Content:
-        images = self.data.images
+    def _pixels(self) -> FileRef:
+        images = self.experiment.data.images
         if not isinstance(images, np.memmap) or images.offset:
             raise TypeError("images must be mapped from a file of their own")
-        return self._content(Path(str(images.filename)), self.encodings.digest)
+        return self._file(Path(str(images.filename)), self.experiment.encodings.digest)
 
-    def _weights(self, head: Any) -> dict[str, Content]:
-        """What a network starts from, under a name by which it is found in a weights folder; a file that the suite names is not sent."""
-        if not hasattr(head, "weights_dir") or head.start == "random" or head.weights is not None:
+    def _weights(self, head: Any) -> dict[str, FileRef]:
+        """Return what a network starts from, under a name by which it is found in a weights folder; a file that the suite names is not sent."""
+        found = contract.weights_file(head)
+        if found is None:
             return {}
-        from deep.weights import Start
-
-        file = Start(head.backbone, head.start, None, self.resources.weights_dir, self.resources.offline).weights.file
+        name, file = found
         if file not in self._digests:
             self._digests[file] = sha256(file)
-        return {f"{head.backbone}-{head.start}{file.suffix}": self._content(file, self._digests[file])}
+        return {name: self._file(file, self._digests[file])}
 
-    def _content(self, file: Path, digest: str) -> Content:
-        file, cache = file.resolve(), self.encodings.cache.parent.resolve()
+    def _file(self, file: Path, digest: str) -> FileRef:
+        file, cache = file.resolve(), self.experiment.encodings.cache.parent.resolve()
         inside = file.relative_to(cache).as_posix() if file.is_relative_to(cache) else None
-        return Content(digest, file.stat().st_size, str(file), inside)
+        return FileRef(digest, file.stat().st_size, str(file), inside)
 
 
 def _written_digest(folder: Path) -> str:

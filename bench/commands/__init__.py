@@ -1,1 +1,1 @@
-"""Commands of the command line, one file each; what they decide stands in the other rooms."""
+"""Commands of the command line, one file each: they turn options into a request and hand it to another room."""

@@ -19,7 +19,7 @@ from bench import environment
 from bench.data import prepare
 from bench.data.pictures import thumbnail
 from bench.errors import UserError
-from bench.terminal.progress import View
+from bench.terminal.progress import Progress
 from reports.runs.provenance import counted
 
 SHOWN = 8  # cases of a finding in the terminal
@@ -48,11 +48,11 @@ def check_data(request: CheckRequest, console: Console) -> int:
     SourceError, SplitsError
         If the data or the splits cannot be read at all.
     """
-    view, cache = View(console), environment.cache_folder()
-    listing = prepare.find_data(request.data, request.hints, cache, view)
+    progress, cache = Progress(console), environment.cache_folder()
+    listing = prepare.find_data(request.data, request.hints, cache, progress)
     settings = Preprocessing()
-    with view.counting("decoding and preprocessing", len(listing.items)) as progress:
-        pixels = load_pixels(listing, settings, cache, workers=environment.threads(), progress=progress)
+    with progress.counting("decoding and preprocessing", len(listing.items)) as advance:
+        pixels = load_pixels(listing, settings, cache, workers=environment.threads(), progress=advance)
     near = known_near_duplicates(pixels.images, pixels.digest, cache, workers=environment.threads())
     usable = pixels.manifest["status"] == "ok"
     words = known_letters(listing, pixels, cache, workers=environment.threads())
@@ -102,7 +102,7 @@ def _write(path: Path, text: str, console: Console) -> None:
 
 
 def _pictures(found: Audit, pixels: Pixels) -> dict[str, bytes]:
-    """A small picture of every image that a finding is about."""
+    """Return a small picture of every image that a finding is about."""
     wanted = {image for finding in found.findings for row in finding.rows for image in row.images}
     ids = pixels.usable["image_id"]
     return {image: thumbnail(pixels.images[row]) for row, image in enumerate(ids) if image in wanted}

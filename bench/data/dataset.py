@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from bench.recipes.build import Rows
+from bench.recipes.inputs import Rows
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,24 @@ class Data:
     held_out: HeldOut | None = None
 
     def part(self, repeat: int, fold: int) -> np.ndarray:
-        """Part of each image in one fold, (n,) of train, valid, test; empty where the image is held out."""
+        """Return the part of each image in one fold, (n,) of train, valid, test; empty where the image is held out."""
         rows = self.splits[(self.splits["repeat"] == repeat) & (self.splits["fold"] == fold)]
         return rows.set_index("image_id")["part"].reindex(self.image_ids, fill_value="").to_numpy(str)
+
+
+def label_matrix(labels: Iterable[Iterable[str]], classes: Sequence[str]) -> np.ndarray:
+    """Return which labels each image has.
+
+    Parameters
+    ----------
+    labels : iterable of iterable of str
+        Of each image; those that are not among the classes are ignored.
+    classes : sequence of str
+
+    Returns
+    -------
+    ndarray of shape (n, n_classes), int8
+        1 where the image has the label, in the order of the classes.
+    """
+    given = [set(each) for each in labels]
+    return np.array([[name in each for name in classes] for each in given], np.int8).reshape(len(given), len(classes))

@@ -14,9 +14,9 @@ from radiographs.preprocess import Preprocessing
 from radiographs.sources import Hints, SourceError, open_source
 
 from bench import environment
-from bench.data.dataset import HeldOut
-from bench.recipes.build import Rows
-from bench.terminal.progress import View
+from bench.data.dataset import HeldOut, label_matrix
+from bench.recipes.inputs import Rows
+from bench.terminal.progress import Progress
 
 
 def hold_out_share(
@@ -42,16 +42,26 @@ def hold_out_folder(
     trained: pd.DataFrame,
     cache: Path,
     hints: Hints,
-    view: View,
+    progress: Progress,
 ) -> tuple[HeldOut, list[str]]:
     """Read a folder of test images with the preprocessing of the run; return them, and what a person must know.
 
     Parameters
     ----------
-    classes
+    folder : str
+    classes : tuple of str
         Of the run. Images with any other label are left out and counted.
-    trained
+    settings : Preprocessing
+    trained : DataFrame
         Manifest of the run: images with the same pixels as one of them are left out.
+    cache : Path
+    hints : Hints
+    progress : Progress
+
+    Returns
+    -------
+    HeldOut
+    list of str
 
     Raises
     ------
@@ -59,8 +69,8 @@ def hold_out_folder(
         If no image of the folder can be scored.
     """
     listing = open_source(Path(folder), hints)
-    with view.counting("decoding the test images", len(listing.items)) as progress:
-        pixels = load_pixels(listing, settings, cache, workers=environment.threads(), progress=progress)
+    with progress.counting("decoding the test images", len(listing.items)) as advance:
+        pixels = load_pixels(listing, settings, cache, workers=environment.threads(), progress=advance)
     usable, notes = pixels.usable, [f"--test: {note}" for note in listing.notes]
     unknown = [[label for label in labels if label not in classes] for labels in usable["labels"]]
     known = np.array([not each for each in unknown])
@@ -84,13 +94,13 @@ def hold_out_folder(
 
 
 def _of_folder(name: str, pixels: Pixels, table: pd.DataFrame, rows: np.ndarray, classes: tuple[str, ...]) -> HeldOut:
-    y = np.array([[name in labels for name in classes] for labels in table["labels"]], np.int8)
+    y = label_matrix(table["labels"], classes)
     ids, groups = table["image_id"].to_numpy(str), table["group"].to_numpy(str)
     return HeldOut(Rows(pixels.images, rows), ids, groups, y, facts_of("folder", ids, groups, y) | {"name": name})
 
 
 def facts_of(kind: str, ids: np.ndarray, groups: np.ndarray, y: np.ndarray) -> dict[str, Any]:
-    """What run.json says of held-out images: how many, of how many groups, and the SHA-256 over ids, groups and labels in their order."""
+    """Return what run.json says of held-out images: how many, of how many groups, and the SHA-256 over ids, groups and labels in their order."""
     lines = [f"{name}\0{group}\0{labels.tobytes().hex()}" for name, group, labels in zip(ids, groups, y, strict=True)]
     digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()
     return {"kind": kind, "n_images": len(ids), "n_groups": len(set(groups)), "digest": digest}

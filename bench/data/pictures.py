@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -14,53 +13,49 @@ from radiographs.disk import fresh_folder
 from radiographs.preprocess import shrunk, to_uint8
 from radiographs.read import Picture, read_picture
 
+from bench.data.prepare import Prepared
 from bench.recipes.suite import Suite
 from bench.store.run_folder import RunFolder
+from reports.runs.format import SAMPLE_LIST, THUMBNAILS
 
 _IMAGES, _VERSIONS, _SIDE = 6, 3, 224
 _THUMBNAIL_SIDE, _THUMBNAIL_QUALITY = 112, 55
 
 
 def write_pictures(
-    folder: RunFolder,
-    root: Path,
-    manifest: pd.DataFrame,
-    files: np.ndarray,
-    images: np.ndarray,
-    suite: Suite,
-    seed: int,
-    workers: int,
-    note: Callable[[str], None],
+    folder: RunFolder, prepared: Prepared, suite: Suite, seed: int, workers: int, note: Callable[[str], None]
 ) -> None:
     """Write all pictures and their checksums, unless they are there as they were written; damaged ones are named and made again.
 
     Parameters
     ----------
-    manifest, files, images
-        The readable images' rows, where they are below `root`, and their pixels (n, side, side) uint8, in the same order.
+    folder : RunFolder
+    prepared : Prepared
+    suite : Suite
+        Its first augmentation is shown.
+    seed : int
+        Draws the augmentations.
+    workers : int
+        Number of threads.
+    note : callable
+        Called with what a person should know.
     """
     damaged = folder.damaged_pictures()
     if damaged:
         note(f"{damaged}: does not fit its checksum: the pictures are made again")
     if damaged or not folder.pictures.exists():
         folder.clear_pictures()
-        _write_samples(folder, root, manifest, files, images, suite, seed)
-        _write_thumbnails(folder, manifest, images, workers)
+        _write_samples(folder, prepared, suite, seed)
+        _write_thumbnails(folder, prepared, workers)
         folder.write_pictures()
 
 
-def _write_samples(
-    folder: RunFolder,
-    root: Path,
-    manifest: pd.DataFrame,
-    files: np.ndarray,
-    images: np.ndarray,
-    suite: Suite,
-    seed: int,
-) -> None:
+def _write_samples(folder: RunFolder, prepared: Prepared, suite: Suite, seed: int) -> None:
     """Write samples/ with samples.json and PNG files, unless it is there."""
     if folder.samples.exists():
         return
+    manifest, images, files = prepared.usable, prepared.data.images, prepared.pixels.files
+    root = prepared.listing.root
     rows = _one_per_label_set(manifest)
     augmented = _augmented(images[rows], suite, seed)
     with fresh_folder(folder.samples) as fresh:
@@ -75,7 +70,7 @@ def _write_samples(
                 f"{k}-augmented{j}.png": picture for j, picture in enumerate(augmented[k] if len(augmented) else [])
             }
             for name, picture in {**pictures, **versions}.items():
-                (fresh / name).write_bytes(cv2.imencode(".png", picture)[1])
+                (fresh / name).write_bytes(cv2.imencode(".png", picture)[1].tobytes())
             before, after = pictures
             records.append(
                 {
@@ -86,20 +81,20 @@ def _write_samples(
                     "augmented": list(versions),
                 }
             )
-        (fresh / "samples.json").write_text(json.dumps(records, indent=1), encoding="utf-8")
+        (fresh / SAMPLE_LIST).write_text(json.dumps(records, indent=1), encoding="utf-8")
 
 
-def _write_thumbnails(folder: RunFolder, manifest: pd.DataFrame, images: np.ndarray, workers: int) -> None:
+def _write_thumbnails(folder: RunFolder, prepared: Prepared, workers: int) -> None:
     """Write thumbnails.parquet, unless it is there: image_id, and webp, the bytes of a WebP file of 112 by 112 pixels."""
     if folder.thumbnails.exists():
         return
     with ThreadPoolExecutor(workers) as pool:
-        pictures = list(pool.map(thumbnail, images))
-    folder.write_table("thumbnails", pd.DataFrame({"image_id": manifest["image_id"], "webp": pictures}))
+        pictures = list(pool.map(thumbnail, prepared.data.images))
+    folder.write_table(THUMBNAILS, pd.DataFrame({"image_id": prepared.usable["image_id"], "webp": pictures}))
 
 
 def thumbnail(image: np.ndarray) -> bytes:
-    """Bytes of a WebP file of a preprocessed image (side, side) uint8."""
+    """Return the bytes of a WebP file of a preprocessed image (side, side) uint8."""
     side = min(_THUMBNAIL_SIDE, *image.shape)
     small = cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)
     return cv2.imencode(".webp", small, [cv2.IMWRITE_WEBP_QUALITY, _THUMBNAIL_QUALITY])[1].tobytes()
@@ -107,7 +102,7 @@ def thumbnail(image: np.ndarray) -> bytes:
 
 def _one_per_label_set(manifest: pd.DataFrame) -> list[int]:
     """Rows of the first image of each of the most frequent label sets."""
-    label_sets = manifest["labels"].map(lambda labels: " + ".join(labels))
+    label_sets = manifest["labels"].map(" + ".join)
     frequent = label_sets.value_counts(sort=True).index[:_IMAGES]
     return [int(np.flatnonzero(label_sets == name)[0]) for name in frequent]
 

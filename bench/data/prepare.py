@@ -19,10 +19,10 @@ from radiographs.pixels import Pixels, load_pixels, merge_duplicates
 from radiographs.sources import Hints, Listing, SourceError, limited, open_source
 
 from bench import environment
-from bench.data.dataset import Data
+from bench.data.dataset import Data, label_matrix
 from bench.data.held_out import hold_out_folder, hold_out_share
 from bench.recipes.suite import CrossValidation, Suite
-from bench.terminal.progress import View
+from bench.terminal.progress import Progress
 from reports.runs.provenance import counted
 
 PHANTOM_IMAGES, PHANTOM_SEED = 300, 0
@@ -41,8 +41,13 @@ class Prepared:
     notes: tuple[str, ...]
     published: bool = False  # whether the splits were given
 
+    @property
+    def usable(self) -> pd.DataFrame:
+        """The rows of the manifest that have pixels, in the order of the images."""
+        return self.manifest[self.manifest["status"] == "ok"].reset_index(drop=True)
 
-def find_data(name: str | None, hints: Hints, cache: Path, view: View) -> Listing:
+
+def find_data(name: str | None, hints: Hints, cache: Path, progress: Progress) -> Listing:
     """Return the listing of a data folder, table or card; of a data set known by name; or of the phantom.
 
     A name is looked for as a path first, then below ``XRAYBENCH_DATA``.
@@ -53,7 +58,7 @@ def find_data(name: str | None, hints: Hints, cache: Path, view: View) -> Listin
         If there is no such data set here; the message says how to get it.
     """
     if name is None or name == "phantom":
-        return open_source(_phantom(cache, view), hints)
+        return open_source(_phantom(cache, progress), hints)
     path = Path(name)
     card = known_cards().get(name)
     if path.exists() or card is None:
@@ -66,19 +71,19 @@ def find_data(name: str | None, hints: Hints, cache: Path, view: View) -> Listin
     )
 
 
-def _phantom(cache: Path, view: View) -> Path:
+def _phantom(cache: Path, progress: Progress) -> Path:
     """Folder of the simulated data set, made if it is not in the cache."""
     from radiographs import phantom
 
     out = cache / "phantom" / f"v{phantom.VERSION}-{PHANTOM_IMAGES}-{PHANTOM_SEED}"
     damaged = damage(out) if out.exists() else None
     if damaged:
-        view.note(f"cache: phantom: {damaged}: it is made again")
+        progress.note(f"cache: phantom: {damaged}: it is made again")
         shutil.rmtree(out)
     if not out.exists():
-        with view.counting("simulating radiographs (synthetic)", PHANTOM_IMAGES) as progress:
+        with progress.counting("simulating radiographs (synthetic)", PHANTOM_IMAGES) as advance:
             recipe = phantom.Recipe(PHANTOM_IMAGES, PHANTOM_SEED)
-            phantom.write_folder(out, recipe, workers=environment.threads(), progress=progress)
+            phantom.write_folder(out, recipe, workers=environment.threads(), progress=advance)
         write_checksums(out)
     return out
 
@@ -91,7 +96,7 @@ def prepare(
     limit: int | None,
     splits_file: Path | None,
     seed: int,
-    view: View,
+    progress: Progress,
     holdout: float | None = None,
     test: tuple[str, Hints] | None = None,
 ) -> Prepared:
@@ -104,11 +109,7 @@ def prepare(
     """
     if limit is not None:
         listing = limited(listing, limit, seed)
-    with view.counting("decoding and preprocessing", len(listing.items)) as progress:
-        pixels = load_pixels(listing, suite.preprocessing, cache, workers=environment.threads(), progress=progress)
-    if len(pixels.images) > MANY:
-        view.note(f"looking for near-duplicates among {len(pixels.images)} images")
-    near = known_near_duplicates(pixels.images, pixels.digest, cache, workers=environment.threads())
+    pixels, near = _decode(listing, suite, cache, progress)
     manifest, duplicates = merge_duplicates(pixels.manifest, near)
     usable = manifest[manifest["status"] == "ok"].reset_index(drop=True)
     same = usable["pixels_sha256"]
@@ -116,11 +117,13 @@ def prepare(
     classes, y, task = _labels(listing, usable)
     groups = usable["group"].to_numpy(str)
     image_ids = usable["image_id"].to_numpy(str)
-    held, kept, said = None, np.ones(len(usable), bool), []
+    held, kept, held_notes = None, np.ones(len(usable), bool), []
     if holdout is not None:
         held, kept = hold_out_share(pixels.images, image_ids, groups, y, holdout, seed)
     elif test is not None:
-        held, said = hold_out_folder(test[0], classes, suite.preprocessing, pixels.manifest, cache, test[1], view)
+        held, held_notes = hold_out_folder(
+            test[0], classes, suite.preprocessing, pixels.manifest, cache, test[1], progress
+        )
     kept_listed = np.flatnonzero(pixels.manifest["status"] == "ok")[kept]
     table = _splits(listing, pixels, kept_listed, y[kept], groups[kept], suite.cv, splits_file, seed)
     data = Data(
@@ -136,19 +139,24 @@ def prepare(
         preprocess_seconds=pixels.seconds,
         held_out=held,
     )
-    notes = (*listing.notes, *said, *_notes(listing, manifest, duplicates, changed, classes, y, groups, table))
-    leaks = _leaking(near, image_ids.tolist(), table)
-    if leaks:
-        notes += (
-            f"D025: {counted(leaks, 'pair')} of near-duplicates {'stands' if leaks == 1 else 'stand'} in two parts of these splits: scores may be too good",
-        )
-    return Prepared(data, pixels, manifest, listing, notes, splits_file is not None)
+    notes = (*listing.notes, *held_notes, *_notes(listing, manifest, duplicates, changed, classes, y, groups, table))
+    notes += _leaks(near, image_ids.tolist(), table)
+    return Prepared(data, pixels, manifest, listing, notes, published=splits_file is not None)
+
+
+def _decode(listing: Listing, suite: Suite, cache: Path, progress: Progress) -> tuple[Pixels, list[Pair]]:
+    """Decode and preprocess all images, and find near-duplicates among them."""
+    with progress.counting("decoding and preprocessing", len(listing.items)) as advance:
+        pixels = load_pixels(listing, suite.preprocessing, cache, workers=environment.threads(), progress=advance)
+    if len(pixels.images) > MANY:
+        progress.note(f"looking for near-duplicates among {len(pixels.images)} images")
+    return pixels, known_near_duplicates(pixels.images, pixels.digest, cache, workers=environment.threads())
 
 
 def refusal(
     listing: Listing, pixels: Pixels, near: list[Pair], folds: int, splits_file: Path | None
 ) -> tuple[str, pd.DataFrame | None]:
-    """Why ``bench run`` would refuse these data (empty if it would not), and the splits that were given.
+    """Return why ``bench run`` would refuse these data (empty if it would not), and the splits that were given.
 
     Raises
     ------
@@ -181,7 +189,7 @@ def _splits(
     splits_file: Path | None,
     seed: int,
 ) -> pd.DataFrame:
-    """Splits of these rows of the manifest: made here, read from a file, or as the folders of the data are."""
+    """Return the splits of these rows of the manifest: made here, read from a file, or as the folders of the data are."""
     ids = pixels.manifest["image_id"].iloc[rows].tolist()
     if splits_file is None:
         table = splitting.make_splits(ids, y, groups, folds=cv.folds, repeats=cv.repeats, seed=seed)
@@ -209,6 +217,15 @@ def _leaking(near: list[Pair], ids: list[str], splits: pd.DataFrame) -> int:
     return sum(bool((parts[pair.a] != parts[pair.b]).any()) for pair in near)
 
 
+def _leaks(near: list[Pair], ids: list[str], splits: pd.DataFrame) -> tuple[str, ...]:
+    """Return a note on near-duplicates that stand in two parts of a fold, if there are any."""
+    leaks = _leaking(near, ids, splits)
+    if not leaks:
+        return ()
+    stand = "stands" if leaks == 1 else "stand"
+    return (f"D025: {counted(leaks, 'pair')} of near-duplicates {stand} in two parts of these splits: scores may be too good",)  # fmt: skip
+
+
 def _labels(listing: Listing, usable: pd.DataFrame) -> tuple[tuple[str, ...], np.ndarray, str]:
     """Classes that occur, in the card's order; labels (n, n_classes) int8; "multilabel" or "multiclass"."""
     order = {name: k for k, name in enumerate(listing.card.classes.values())}
@@ -221,10 +238,7 @@ def _labels(listing: Listing, usable: pd.DataFrame) -> tuple[tuple[str, ...], np
     longest = max(classes, key=len)
     if len(longest) > LONGEST:
         raise SourceError(f"{listing.root}: {shown(longest)!r} is no name of a class: give another --label-column")
-    position = {name: k for k, name in enumerate(classes)}
-    y = np.zeros((len(usable), len(classes)), np.int8)
-    for row, labels in enumerate(usable["labels"]):
-        y[row, [position[label] for label in labels]] = 1
+    y = label_matrix(usable["labels"], classes)
     several = bool((y.sum(axis=1) != 1).any())
     if several and listing.card.task == "multiclass":
         raise SourceError(
@@ -243,7 +257,7 @@ def _notes(
     groups: np.ndarray,
     table: pd.DataFrame,
 ) -> list[str]:
-    """What a person must know before believing a number from this data set: the check's short form, by its codes."""
+    """Return what a person must know before believing a number from this data set: the check's short form, by its codes."""
     notes = []
     if listing.card.synthetic:
         notes.append("SYNTHETIC: these images are simulated; no number here says anything about patients")
@@ -292,12 +306,12 @@ def _notes(
 
 
 def _with_frames(manifest: pd.DataFrame) -> int:
-    """Number of files of which one frame of several is used."""
+    """Return the number of files of which one frame of several is used."""
     return int(((manifest["frames"] > 1) & ~manifest["image_id"].str.contains("#")).sum())
 
 
-def recognised(prepared: Prepared) -> str:
-    """One line: what the data set was taken for."""
+def describe_dataset(prepared: Prepared) -> str:
+    """Return a line that says what the data set was taken for."""
     data, listing = prepared.data, prepared.listing
     n_groups = prepared.manifest.loc[prepared.manifest["status"] == "ok", "group"].nunique()
     task = "several labels per image possible" if data.task == "multilabel" else "one label per image"
@@ -311,8 +325,8 @@ def recognised(prepared: Prepared) -> str:
     return f"{listing.card.title} ({listing.layout} layout): {len(data.image_ids)} images, {len(data.classes)} classes, {groups}, {task}{last}"
 
 
-def fold_table(data: Data) -> list[tuple[str, list[int]]]:
-    """Test images of each class in each fold of the first repeat."""
+def test_counts(data: Data) -> list[tuple[str, list[int]]]:
+    """Return the test images of each class in each fold of the first repeat."""
     first = data.splits[data.splits["repeat"] == data.splits["repeat"].min()]
     folds = sorted(first["fold"].unique())
     tests = [data.part(int(first["repeat"].iloc[0]), int(fold)) == "test" for fold in folds]

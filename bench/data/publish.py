@@ -12,7 +12,7 @@ from rich.text import Text
 from bench import environment
 from bench.data import prepare
 from bench.recipes.suite import load_suite
-from bench.terminal.progress import View
+from bench.terminal.progress import Progress
 
 
 def publish_splits(
@@ -27,14 +27,14 @@ def publish_splits(
     """
     if out.suffix.lower() not in (".parquet", ".csv", ".json"):
         raise SplitsError(f"--out {out}: splits are written to .parquet, .csv or .json files")
-    view, cache = View(console), environment.cache_folder()
-    listing = prepare.find_data(data, hints, cache, view)
+    progress, cache = Progress(console), environment.cache_folder()
+    listing = prepare.find_data(data, hints, cache, progress)
     suite = load_suite("quick", {})
     suite = suite.model_copy(update={"cv": suite.cv.model_copy(update={"folds": folds, "repeats": repeats})})
-    prepared = prepare.prepare(listing, suite, cache, limit=limit, splits_file=None, seed=seed, view=view)
-    view.note(prepare.recognised(prepared))
+    prepared = prepare.prepare(listing, suite, cache, limit=limit, splits_file=None, seed=seed, progress=progress)
+    progress.note(prepare.describe_dataset(prepared))
     for note in prepared.notes:
-        view.note(f"  note: {note}")
+        progress.note(f"  note: {note}")
     write_splits(prepared.data.splits, out)
     console.print(
         Text(

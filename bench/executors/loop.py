@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import product
 from types import MappingProxyType
@@ -10,17 +11,17 @@ from types import MappingProxyType
 import numpy as np
 import pandas as pd
 
-from bench.cells.encodings import Encodings
-from bench.cells.keys import Keys
-from bench.cells.runner import Computed, Runner, cell_key
-from bench.cluster.config import Plan
+from bench.cells.experiment import Experiment
+from bench.cells.keys import CellKeyCache
+from bench.cells.record import CellResult
 from bench.data.dataset import Data
-from bench.executors.processes import Crew
-from bench.recipes.build import Resources, skip_reasons
-from bench.recipes.suite import ModelSpec, Suite
+from bench.executors.executor import Executor
+from bench.recipes.build import skip_reasons
+from bench.recipes.suite import Suite
 from bench.store.lock import Lock
 from bench.store.run_folder import Cell, ModelNotSavedError, RunFolder, StoreError
-from bench.terminal.progress import View
+from bench.terminal.progress import Progress
+from reports.runs.format import probability_columns, truth_columns
 
 
 @dataclass(frozen=True)
@@ -34,110 +35,106 @@ class Outcome:
     untested: int = 0  # models that could not be fitted for the last test
 
 
-def plan(suite: Suite, splits: pd.DataFrame) -> list[Cell]:
-    """All cells of a suite: model by model, so that what models share is computed just before it is used."""
+@dataclass(frozen=True)
+class SerialExecutor:
+    """Computes one cell after another in this process.
+
+    Attributes
+    ----------
+    experiment : Experiment
+    progress : Progress
+    """
+
+    experiment: Experiment
+    progress: Progress
+
+    def run(self, cells: Sequence[Cell]) -> Generator[tuple[Cell, CellResult]]:
+        """Give every cell with its result."""
+        resources = replace(self.experiment.resources, on_epoch=self.progress.epoch)
+        experiment = self.experiment.with_resources(resources)
+        for cell in cells:
+            self.progress.cell_starts(cell)
+            yield cell, experiment.runner(cell).result()
+
+
+def plan_cells(suite: Suite, splits: pd.DataFrame) -> list[Cell]:
+    """Return all cells of a suite: model by model, so that what models share is computed just before it is used."""
     folds = sorted(set(zip(splits["repeat"], splits["fold"], strict=True)))
     return [Cell(model, int(repeat), int(fold)) for model, (repeat, fold) in product(suite.models, folds)]
 
 
 def run_cells(
-    suite: Suite,
-    data: Data,
+    cells: Sequence[Cell],
+    experiment: Experiment,
+    executor: Executor,
     folder: RunFolder,
     lock: Lock,
-    keys: Keys,
-    encodings: Encodings,
-    resources: Resources,
-    seed: int,
-    view: View,
+    keys: CellKeyCache,
+    progress: Progress,
     *,
-    jobs: int = 1,
-    timeout: float | None = None,
-    cluster: Plan | None = None,
     skipped: Mapping[str, str] = MappingProxyType({}),
 ) -> Outcome:
-    """Compute every cell that the folder does not hold yet, `jobs` of them side by side or on a cluster, each for `timeout` seconds at most.
+    """Compute and store every cell that the folder does not hold yet.
 
-    Cells of the models in `skipped` get a record with the reason, unless their results are there.
+    Parameters
+    ----------
+    cells : sequence of Cell
+        All of the run.
+    experiment : Experiment
+    executor : Executor
+        Computes the experiment's cells.
+    folder : RunFolder
+    lock : Lock
+        Held on the folder; it is checked before each cell is written.
+    keys : CellKeyCache
+    progress : Progress
+    skipped : mapping of str to str, optional
+        Models that cannot be computed here, with the reason, which their cells' records get unless results are there.
+
+    Returns
+    -------
+    Outcome
 
     Raises
     ------
     StoreError
         If a cell in the folder was computed from something else than what it would be computed from now.
     """
-    cells = plan(suite, data.splits)
-    todo, kept = [], 0
-    counts = {"done": 0, "skipped": 0, "failed": 0}
-    for cell in cells:
-        spec = suite.models[cell.model]
-        if _is_there(folder, cell, spec, keys, encodings, data, seed, view):
-            kept += 1
-        elif cell.model in skipped:
-            record = Runner(cell, spec, data, encodings, resources, seed).skipped(skipped[cell.model]).record
-            folder.write_cell(cell, record, None, None)
-            counts["skipped"] += 1
-        else:
-            todo.append(cell)
-    with view.running(todo, kept):
-        for cell, computed in _computed(
-            todo, suite, data, folder, encodings, resources, seed, view, jobs, timeout, cluster
-        ):
+    missing = [cell for cell in cells if not is_cached(cell, experiment, folder, keys, progress)]
+    todo = [cell for cell in missing if cell.model not in skipped]
+    for cell in missing:
+        if cell.model in skipped:
+            folder.write_cell(cell, experiment.runner(cell).skipped(skipped[cell.model]).record, None, None)
+    counts = {"done": 0, "skipped": len(missing) - len(todo), "failed": 0}
+    n_kept = len(cells) - len(missing)
+    with progress.running(todo, n_kept), closing(executor.run(todo)) as results:
+        for cell, result in results:
             lock.check()
-            try:
-                folder.write_cell(cell, computed.record, computed.predictions, computed.save)
-            except ModelNotSavedError as error:
-                computed = computed.failed(str(error))
-                folder.write_cell(cell, computed.record, None, None)
-            if computed.record["status"] == "done":
-                key = computed.record["key"]
-                keys.get(suite.models[cell.model], lambda key=key: key)
-            counts[computed.record["status"]] += 1
-            view.cell_ends(cell, computed.record, _scores(data, computed.predictions))
-    return Outcome(**counts, kept=kept)
+            stored = _store(folder, cell, result)
+            if stored.record["status"] == "done":
+                key = stored.record["key"]
+                keys.get(experiment.models[cell.model], lambda key=key: key)
+            counts[stored.record["status"]] += 1
+            progress.cell_ends(cell, stored.record, _scores(experiment.data, stored.predictions))
+    return Outcome(**counts, kept=n_kept)
 
 
-def _computed(
-    cells: list[Cell],
-    suite: Suite,
-    data: Data,
-    folder: RunFolder,
-    encodings: Encodings,
-    resources: Resources,
-    seed: int,
-    view: View,
-    jobs: int,
-    timeout: float | None,
-    cluster: Plan | None,
-) -> Iterator[tuple[Cell, Computed]]:
-    """Give every cell when it is done: one after another, `jobs` at a time, or from a cluster."""
-    if cluster is not None and cells:
-        from bench.cluster.executor import Distributed  # Dask is loaded where it is asked for
+def is_cached(cell: Cell, experiment: Experiment, folder: RunFolder, keys: CellKeyCache, progress: Progress) -> bool:
+    """Whether the folder holds the finished cell.
 
-        with Distributed(
-            cluster, suite.models, data, encodings, resources, seed, timeout=timeout, note=view.note
-        ) as crew:
-            yield from crew.computed(cells, view.cell_starts, view.epoch)
-        return
-    if (jobs > 1 or timeout is not None) and cells:  # only a process can be ended whatever it does
-        with Crew(jobs, suite.models, data, encodings, seed, folder.root, timeout=timeout) as crew:
-            yield from crew.computed(cells, view.cell_starts, view.epoch)
-        return
-    resources = replace(resources, on_epoch=view.epoch)
-    for cell in cells:
-        view.cell_starts(cell)
-        yield cell, Runner(cell, suite.models[cell.model], data, encodings, resources, seed).result()
-
-
-def _is_there(
-    folder: RunFolder, cell: Cell, spec: ModelSpec, keys: Keys, encodings: Encodings, data: Data, seed: int, view: View
-) -> bool:
+    Raises
+    ------
+    StoreError
+        If it was computed from something else than what it would be computed from now.
+    """
     record, wrong = folder.read_cell(cell)
     if wrong:
-        view.note(f"{cell.name}: {wrong}: it is computed again")
+        progress.note(f"{cell.name}: {wrong}: it is computed again")
     if record is None or record["status"] != "done":
         return False
+    spec = experiment.models[cell.model]
     try:
-        key = keys.get(spec, lambda: cell_key(spec, encodings, data, seed))
+        key = keys.get(spec, lambda: experiment.key(spec))
     except skip_reasons():
         return True  # its weights are no longer here, but its result is
     if record["key"] != key:
@@ -147,16 +144,24 @@ def _is_there(
     return True
 
 
+def _store(folder: RunFolder, cell: Cell, result: CellResult) -> CellResult:
+    """Write a cell; one whose model cannot be saved has failed."""
+    try:
+        folder.write_cell(cell, result.record, result.predictions, result.save)
+    except ModelNotSavedError as error:
+        result = result.failed(str(error))
+        folder.write_cell(cell, result.record, None, None)
+    return result
+
+
 def _scores(data: Data, predictions: pd.DataFrame | None) -> dict[str, float]:
-    """Scores of one finished cell, for the live view."""
+    """Scores of one finished cell, for the display."""
     if predictions is None:
         return {}
     from reports.scores.metrics import fold_score
 
     def arrays(part: str) -> tuple[np.ndarray, np.ndarray]:
         rows = predictions[predictions["part"] == part]
-        return rows[[f"truth/{c}" for c in data.classes]].to_numpy(), rows[
-            [f"probability/{c}" for c in data.classes]
-        ].to_numpy()
+        return rows[truth_columns(data.classes)].to_numpy(), rows[probability_columns(data.classes)].to_numpy()
 
     return fold_score(*arrays("test"), *arrays("valid"), data.task, data.at_least_one)

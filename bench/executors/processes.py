@@ -12,164 +12,156 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from radiographs.disk import beside
 
 from bench.cells.encodings import Encodings
-from bench.cells.runner import Computed, Runner
-from bench.data.dataset import Data
+from bench.cells.experiment import DetachedExperiment, Experiment
+from bench.cells.record import CellResult
+from bench.cells.runner import Fitted, Runner
+from bench.cells.threads import using_threads
 from bench.executors.interrupts import unheard
-from bench.recipes.build import Resources
-from bench.recipes.suite import ModelSpec
 from bench.store.run_folder import Cell
+from bench.terminal.progress import Progress
 
 _PATIENCE = 5.0  # seconds a process gets to end by itself
-_BEGUN = "begun"  # what a process says when it has loaded its libraries and the clock of a time limit may start
+_BEGUN = "begun"  # sent by a process when it has loaded its libraries, and the clock of a time limit may start
+_FITTED = "fitted"
 
 
 @dataclass(frozen=True)
-class Job:
+class _Setup:
     """What every process needs to know. The pixels are mapped from their file, not sent."""
 
-    data: Data  # with `images` left out
-    pixels: tuple[str, int, tuple[int, ...]]  # file, offset, shape
-    digest: str
+    experiment: DetachedExperiment
+    pixels: tuple[str, int]  # file and offset
     cache: Path
-    resources: Resources
-    seed: int
-    models: dict[str, ModelSpec]
     jobs: int
     scratch: Path
 
 
-class Crew:
-    """Processes that compute cells, as many at a time as there are `jobs`.
+class ProcessExecutor:
+    """Computes several cells at a time, each in a process of its own.
 
     Parameters
     ----------
-    encodings
-        Of the parent: what a round needs is encoded here first, once and with all cores.
-    scratch
+    experiment : Experiment
+        Its images must be mapped from a file. What a round needs is encoded here first, once and with all cores.
+    jobs : int
+        Number of processes.
+    scratch : Path
         Folder where models wait until the parent takes them.
-    timeout
+    progress : Progress
+    timeout : float or None
         Seconds that a fit, and a prediction, may take; then the process is ended and the cell has failed.
+
+    Raises
+    ------
+    TypeError
+        If the images are not mapped from a file.
     """
 
     def __init__(
-        self,
-        jobs: int,
-        models: dict[str, ModelSpec],
-        data: Data,
-        encodings: Encodings,
-        seed: int,
-        scratch: Path,
-        *,
-        timeout: float | None = None,
+        self, experiment: Experiment, jobs: int, scratch: Path, progress: Progress, *, timeout: float | None = None
     ) -> None:
-        images = data.images
+        images = experiment.data.images
         if not isinstance(images, np.memmap):
             raise TypeError("images must be mapped from a file")
-        place = (str(images.filename), int(images.offset), images.shape)
-        bare = replace(data, images=np.empty((0, 1, 1), np.uint8), held_out=None)
-        resources = replace(encodings.resources, on_epoch=None)
-        self.job = Job(bare, place, encodings.digest, encodings.cache.parent, resources, seed, models, jobs, scratch)
-        self.data = data
-        self.encodings = encodings
+        pixels, cache = (str(images.filename), int(images.offset)), experiment.encodings.cache.parent
+        self.setup = _Setup(experiment.detached(), pixels, cache, jobs, scratch)
+        self.experiment = experiment
+        self.progress = progress
         self.timeout = timeout
-        self.processes = [_Process(self.job) for _ in range(jobs)]
+        self._processes: list[_Process] = []
 
-    def __enter__(self) -> Crew:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for process in self.processes:
-            process.end()
-
-    def computed(
-        self, cells: list[Cell], starts: Callable[[Cell], None], epoch: Callable[[dict[str, float]], None]
-    ) -> Iterator[tuple[Cell, Computed]]:
-        """Give every cell when it is done."""
-        for first in range(0, len(cells), self.job.jobs):
-            together = cells[first : first + self.job.jobs]
-            for cell in together:
-                starts(cell)
-                self._prepare(cell)
-            yield from self._round(together, epoch)
+    def run(self, cells: Sequence[Cell]) -> Generator[tuple[Cell, CellResult]]:
+        """Give every cell with its result, round by round."""
+        try:
+            self._processes += [_Process(self.setup) for _ in range(min(self.setup.jobs, len(cells)))]
+            for first in range(0, len(cells), self.setup.jobs):
+                together = cells[first : first + self.setup.jobs]
+                for cell in together:
+                    self.progress.cell_starts(cell)
+                    self._prepare(cell)
+                yield from self._round(together)
+        finally:
+            for process in self._processes:
+                process.end()
+            self._processes.clear()
 
     def _prepare(self, cell: Cell) -> None:
         """Encode, and take distances, here: with all cores, and for the same bytes whatever the number of jobs."""
-        runner = Runner(
-            cell, self.job.models[cell.model], self.data, self.encodings, self.encodings.resources, self.job.seed
-        )
         with suppress(Exception):  # the process meets the same error and makes a record of it
-            runner.prepare()
+            self.experiment.runner(cell).prepare()
 
-    def _round(self, cells: list[Cell], epoch: Callable[[dict[str, float]], None]) -> Iterator[tuple[Cell, Computed]]:
-        busy = dict(zip(cells, self.processes, strict=False))
+    def _round(self, cells: Sequence[Cell]) -> Generator[tuple[Cell, CellResult]]:
+        busy = dict(zip(cells, self._processes, strict=False))
         for cell, process in busy.items():
-            process.ask(("fit", cell))
-        waiting = dict(busy)
-        failed: dict[Cell, Computed] = {}
-        ends: dict[Cell, float] = {}
+            process.send("fit", cell)
+        failed = self._wait_for_fits(busy)
+        for cell, process in busy.items():
+            yield cell, failed[cell] if cell in failed else self._prediction(cell, process)
+
+    def _wait_for_fits(self, busy: Mapping[Cell, _Process]) -> dict[Cell, CellResult]:
+        """Wait until every cell is fitted; return those that failed."""
+        waiting, deadlines, failed = dict(busy), dict[Cell, float](), dict[Cell, CellResult]()
         while waiting:
-            ready = wait([process.pipe for process in waiting.values()], self._left(ends))
+            ready = wait([process.pipe for process in waiting.values()], self._seconds_left(deadlines.values()))
             for cell, process in list(waiting.items()):
-                if process.pipe not in ready:
-                    if self._left({cell: ends[cell]} if cell in ends else {}) == 0:
-                        failed[cell] = self._too_long(cell, process)
-                        del waiting[cell], ends[cell]
+                if process.pipe in ready:
+                    answer = self._answer(cell, process)
+                elif self._seconds_left([deadlines[cell]] if cell in deadlines else []) == 0:
+                    answer = self._late(process, cell)
+                else:
                     continue
-                answer = self._answer(cell, process)
                 if answer == _BEGUN:
-                    ends[cell] = time.monotonic() + (self.timeout or 0)
-                    continue
-                if isinstance(answer, dict):
-                    epoch(answer)
-                    continue
-                ends.pop(cell, None)
-                if answer is not None:
-                    failed[cell] = answer
-                del waiting[cell]
-        for cell, process in busy.items():
-            if cell in failed:
-                yield cell, failed[cell]
-                continue
-            process.ask(("predict", cell))
-            answer = self._answer(cell, process) if process.pipe.poll(self.timeout) else self._too_long(cell, process)
-            if not isinstance(answer, Computed):
-                raise RuntimeError(f"{cell.name}: the process gave no result")
-            yield cell, answer
+                    deadlines[cell] = time.monotonic() + (self.timeout or 0)
+                elif isinstance(answer, dict):
+                    self.progress.epoch(answer)
+                else:
+                    deadlines.pop(cell, None)
+                    del waiting[cell]
+                    if isinstance(answer, CellResult):
+                        failed[cell] = answer
+        return failed
 
-    def _left(self, ends: dict[Cell, float]) -> float | None:
+    def _prediction(self, cell: Cell, process: _Process) -> CellResult:
+        process.send("predict", cell)
+        answer = self._answer(cell, process) if process.pipe.poll(self.timeout) else self._late(process, cell)
+        if not isinstance(answer, CellResult):
+            raise RuntimeError(f"{cell.name}: the process gave no result")
+        return answer
+
+    def _seconds_left(self, deadlines: Iterable[float]) -> float | None:
         """Seconds until the first of these times; None without a limit."""
-        return None if self.timeout is None or not ends else max(0.0, min(ends.values()) - time.monotonic())
+        times = list(deadlines)
+        return None if self.timeout is None or not times else max(0.0, min(times) - time.monotonic())
 
-    def _too_long(self, cell: Cell, process: _Process) -> Computed:
+    def _late(self, process: _Process, cell: Cell) -> CellResult:
         """End a process that takes too long; another takes its place."""
         process.end(patience=0)
-        return self._failed(cell, process, f"it took longer than --timeout {self.timeout:g} (seconds)")
+        return self._failure(cell, process, f"it took longer than --timeout {self.timeout:g} (seconds)")
 
-    def _failed(self, cell: Cell, process: _Process, why: str) -> Computed:
-        self.processes[self.processes.index(process)] = _Process(self.job)
-        spec = self.job.models[cell.model]
-        return Runner(cell, spec, self.job.data, self.encodings, self.job.resources, self.job.seed).failure(why)
+    def _failure(self, cell: Cell, process: _Process, reason: str) -> CellResult:
+        self._processes[self._processes.index(process)] = _Process(self.setup)
+        return self.experiment.runner(cell).failure(reason)
 
     def _answer(self, cell: Cell, process: _Process) -> Any:
-        """What a process says; a process that died leaves a failed cell, and another takes its place."""
+        """Return what a process sent; one that died leaves a failed cell, and another takes its place."""
         try:
             answer = process.pipe.recv()
         except (EOFError, OSError):
             code = process.end()
-            why = f"its process ended with signal {-code}" if code < 0 else f"its process ended with code {code}"
+            reason = f"its process ended with signal {-code}" if code < 0 else f"its process ended with code {code}"
             hint = " (out of memory? --jobs 1 needs less)" if code == -signal.SIGKILL else ""
-            return self._failed(cell, process, why + hint)
+            return self._failure(cell, process, reason + hint)
         if isinstance(answer, BaseException):
             raise answer
         return answer
@@ -178,17 +170,18 @@ class Crew:
 class _Process:
     """One process and the pipe to it."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, setup: _Setup) -> None:
         context = multiprocessing.get_context("spawn")
         self.pipe, other = context.Pipe()
-        self.process = context.Process(target=_serve, args=(other, job, os.getpid()), daemon=True)
+        self.process = context.Process(target=_serve, args=(other, setup, os.getpid()), daemon=True)
         with unheard():
             self.process.start()
         other.close()
 
-    def ask(self, what: tuple[str, Cell]) -> None:
-        with suppress(OSError):  # a process that died says so when its answer is read
-            self.pipe.send(what)
+    def send(self, command: Literal["fit", "predict"], cell: Cell) -> None:
+        """Send a command; a process that died is found when its answer is read."""
+        with suppress(OSError):
+            self.pipe.send((command, cell))
 
     def end(self, patience: float = _PATIENCE) -> int:
         """End the process and return its exit code."""
@@ -202,69 +195,57 @@ class _Process:
         return self.process.exitcode or 0
 
 
-def _serve(pipe: Connection, job: Job, parent: int) -> None:
-    """Life of a process: fit, and when it is its turn predict, until the pipe is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is told, and ends us
+def _serve(pipe: Connection, setup: _Setup, parent: int) -> None:
+    """Fit, and when it is this process's turn predict, until the pipe is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it, and ends us
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    file, offset, shape = job.pixels
-    data = replace(job.data, images=np.memmap(file, np.uint8, "r", offset, shape))
-    cores = job.resources.threads
-    resources = replace(job.resources, threads=max(1, cores // job.jobs), on_epoch=pipe.send)
-    encodings = Encodings(data.images, job.digest, job.cache, resources)
-    runner = None
+    file, offset = setup.pixels
+    detached = setup.experiment
+    images = np.memmap(file, np.uint8, "r", offset, detached.shape)
+    cores = detached.resources.threads
+    resources = replace(detached.resources, threads=max(1, cores // setup.jobs), on_epoch=pipe.send)
+    encodings = Encodings(images, detached.digest, setup.cache, resources)
+    experiment = detached.attach(images, encodings, resources)
+    current: tuple[Runner, Fitted] | None = None
     with suppress(EOFError, OSError):
         while True:
-            what, cell = pipe.recv()
+            command, cell = pipe.recv()
             try:
-                if what == "fit" or runner is None:
+                if command == "fit" or current is None:
                     pipe.send(_BEGUN)
+                    current = None  # its memory is needed
                     with using_threads(resources.threads):
-                        runner = Runner(
-                            cell, job.models[cell.model], data, encodings, resources, job.seed, jobs=job.jobs
-                        )
-                        pipe.send(runner.fitted())
+                        runner = experiment.runner(cell, jobs=setup.jobs)
+                        fitted = runner.fit()
+                    current = None if isinstance(fitted, CellResult) else (runner, fitted)
+                    pipe.send(fitted if isinstance(fitted, CellResult) else _FITTED)
                 else:
                     with using_threads(cores):
-                        pipe.send(_saved(runner.predicted(), job.scratch))
+                        pipe.send(_with_model_on_disk(current[0].predict(current[1]), setup.scratch))
             except Exception as error:  # noqa: BLE001 - a wrong suite, say: the parent raises it
                 pipe.send(error)
 
 
-def _saved(computed: Computed, scratch: Path) -> Computed:
-    """The result with its model in a folder, from which the parent takes it."""
-    if computed.save is None:
-        return computed
+def _with_model_on_disk(result: CellResult, scratch: Path) -> CellResult:
+    """Return the result with its model in a folder, from which the parent takes it."""
+    if result.save is None:
+        return result
     folder = beside(scratch / "model")
     folder.mkdir()
-    computed.save(folder)
-    return replace(computed, save=Moved(folder))
+    result.save(folder)
+    return replace(result, save=MoveModel(folder))
 
 
 @dataclass(frozen=True)
-class Moved:
-    """Brings a model's files from where a process left them to where they belong."""
+class MoveModel:
+    """Moves a model's files from where a process left them to where they belong."""
 
     folder: Path
 
     def __call__(self, target: Path) -> None:
+        """Move the files into a folder."""
         shutil.copytree(self.folder, target, dirs_exist_ok=True)
         shutil.rmtree(self.folder)
-
-
-@contextmanager
-def using_threads(n: int) -> Iterator[None]:
-    """So many threads for everything that has threads of its own."""
-    import sys
-
-    from threadpoolctl import threadpool_limits
-
-    with ExitStack() as stack:
-        stack.enter_context(threadpool_limits(n))
-        if "torch" in sys.modules:
-            sys.modules["torch"].set_num_threads(n)
-        if "numba" in sys.modules:
-            sys.modules["numba"].set_num_threads(min(n, sys.modules["numba"].config.NUMBA_NUM_THREADS))
-        yield
 
 
 def _end_with(parent: int) -> None:

@@ -22,8 +22,10 @@ from bench.errors import UserError
 from bench.explaining.overlay import legend, picture
 from bench.explaining.scores import RANDOM_MAPS, STEPS, faithfulness, likeness
 from bench.explaining.subject import HEAD, WHOLE, Subject
-from bench.store.run_folder import sealed
-from reports.pages.explanations import EXPLANATIONS, SCHEMA, Explanations, html, scores_csv
+from reports.pages.explanations import html
+from reports.runs.explanations import EXPLANATIONS, SCHEMA, Explanations
+from reports.runs.format import sealed
+from reports.tables.explanations import scores_csv
 
 
 @dataclass(frozen=True)
@@ -58,11 +60,11 @@ def explain(
 
     Parameters
     ----------
-    class_
+    class_ : str or None
         The class to explain; None for the one that the models together find most probable, image by image.
-    seed
+    seed : int
         Decides random maps and random weights.
-    run
+    run : str or None
         Id of the run that models and images are of: its models were fitted to them.
 
     Raises
@@ -140,7 +142,7 @@ def _explained(
 
 
 def _said(subject: Subject, probability: np.ndarray, label: int) -> dict[str, Any]:
-    """What a model says of an image."""
+    """Return what a model says of an image."""
     decision = subject.model.decide(probability[None])
     return {
         "labels": [name for name, given in zip(subject.model.classes, decision.labels[0], strict=True) if given],

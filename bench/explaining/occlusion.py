@@ -21,16 +21,17 @@ def occlusion(score: Score, image: np.ndarray, grid: int = GRID) -> np.ndarray:
 
     Parameters
     ----------
-    score
+    score : callable
         Probabilities of the class.
-    image
+    image : ndarray
         (h, w) uint8.
-    grid
+    grid : int
         Places down and across.
 
     Returns
     -------
-    (grid, grid) float32 in 0 .. 1; all 0 where no patch speaks against the class.
+    ndarray
+        (grid, grid) float32 in 0 .. 1; all 0 where no patch speaks against the class.
     """
     places = [(row, column) for row in range(grid) for column in range(grid)]
     found = []

@@ -38,11 +38,11 @@ def faithfulness(score: Score, image: np.ndarray, heat: np.ndarray, rng: np.rand
 
     Parameters
     ----------
-    score
+    score : callable
         Probabilities of the class.
-    image
+    image : ndarray
         (h, w) uint8.
-    heat
+    heat : ndarray
         (rows, columns), the map.
     """
     maps = [heat, *(rng.random(heat.shape) for _ in range(RANDOM_MAPS))]
@@ -53,7 +53,7 @@ def faithfulness(score: Score, image: np.ndarray, heat: np.ndarray, rng: np.rand
 
 
 def enlarged(heat: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """A map at the size of its image, (h, w) float32, smoothly."""
+    """Enlarge a map smoothly to the size of its image, (h, w) float32."""
     return cv2.resize(heat.astype(np.float32), shape[::-1], interpolation=cv2.INTER_CUBIC)
 
 

@@ -13,11 +13,12 @@ from radiographs.disk import write_checksums
 from bench.cells.encodings import Encodings
 from bench.data.dataset import Data
 from bench.export.refit import Refitted
-from bench.inference.descriptor import View, pooled, write_watch
+from bench.inference.descriptor import CLASSICAL, Descriptor, choose_descriptor, write_descriptor_network
 from bench.inference.native import Native
-from bench.inference.novelty import MOST, Strangeness, fit_strangeness
+from bench.inference.novelty import MAX_REFERENCES, OodDetector, fit_ood_detector
 from bench.inference.package import ONNX, encoder_file, head_folder, write_arrays, write_facts
-from bench.recipes.build import Resources, build, family
+from bench.recipes import contract
+from bench.recipes.build import Resources, build, family, resolve
 from bench.recipes.suite import Part
 
 TOLERANCE = 1e-3  # between the probabilities of the graph and of torch, both in float32
@@ -39,7 +40,7 @@ def assemble(
 
     Parameters
     ----------
-    facts
+    facts : dict
         What else model.json says.
     """
     (folder / "encoders").mkdir()
@@ -47,11 +48,12 @@ def assemble(
     parts = [_write_encoder(folder, k, part, resources) for k, part in enumerate(refitted.spec.encoders)]
     refitted.head.save(head_folder(folder))
     _write_references(folder, refitted, encodings)
-    view = View(parts, refitted.head, resources)
-    watch = write_watch(folder, resources) if view.kind == "classical" else None
-    view = View(parts, refitted.head, resources, watch)
-    usual = _usual(view, refitted, data, encodings, seed)
-    usual.save(folder)
+    descriptor = choose_descriptor(refitted.spec.encoders, refitted.head, resources)
+    network = write_descriptor_network(folder, resources) if descriptor.kind == CLASSICAL else None
+    if network:
+        descriptor = choose_descriptor(refitted.spec.encoders, refitted.head, resources, network)
+    detector = _ood_detector(descriptor, refitted, data, encodings, seed)
+    detector.save(folder)
     facts = {
         "name": name,
         "family": family(refitted.spec),
@@ -60,13 +62,13 @@ def assemble(
         "mirror": refitted.spec.mirror,
         "encoders": [_plain(part) for part in parts],
         "head": _plain(refitted.spec.head),
-        "view": view.kind,
-        "watch": _plain(watch) if watch else None,
+        "descriptor": descriptor.kind,
+        "descriptor_network": _plain(network) if network else None,
         "trained_on": {
             "n_images": len(refitted.rows),
             "n_groups": len(set(data.groups[refitted.rows])),
             "fit_seconds": refitted.seconds,
-            "chosen": getattr(refitted.head, "chosen_", {}),
+            "chosen": contract.chosen(refitted.head),
         },
         **facts,
     }
@@ -81,17 +83,18 @@ def seal(folder: Path, facts: dict[str, Any]) -> None:
 
 
 def _plain(part: Part) -> dict[str, Any]:
-    """A part as it stands in model.json; its weights stand in the folder, not at a path."""
+    """Write a part as it stands in model.json; its weights stand in the folder, not at a path."""
     parameters = {key: value for key, value in part.parameters.items() if key != "weights"}
     return {"class": part.class_, **json.loads(json.dumps(parameters))}
 
 
 def _write_encoder(folder: Path, k: int, part: Part, resources: Resources) -> Part:
     encoder = build(part, resources, f"encoders.{k}")
-    if not hasattr(encoder, "save"):
+    if not isinstance(encoder, contract.SavableEncoder):
         return part
     encoder.save(encoder_file(folder, k))
-    return Part.model_validate({**_plain(part), "start": "packaged"})
+    packaged = contract.packaged(type(encoder), encoder_file(folder, k))
+    return Part.model_validate(_plain(part) | {key: value for key, value in packaged.items() if key != "weights"})
 
 
 def _write_references(folder: Path, refitted: Refitted, encodings: Encodings) -> None:
@@ -105,22 +108,19 @@ def _write_references(folder: Path, refitted: Refitted, encodings: Encodings) ->
     write_arrays(folder / "references.safetensors", arrays)
 
 
-def _usual(view: View, refitted: Refitted, data: Data, encodings: Encodings, seed: int) -> Strangeness:
-    """What training images look like, from encodings that are there already."""
-    rows = np.random.default_rng(seed).permutation(refitted.rows)[:MOST]
-    rows = np.sort(rows)
-    if view.position is not None:
-        seen = pooled(encodings.get(refitted.spec.encoders[view.position]).values[rows])
-    elif view.head is not None:
-        seen = view.head.describe(data.images[rows])
-    else:
-        seen = np.concatenate([encodings.get(part).values[rows] for part in view.parts], axis=1)
-    return fit_strangeness(seen, data.groups[rows], whitened=view.kind == "classical")
+def _ood_detector(
+    descriptor: Descriptor, refitted: Refitted, data: Data, encodings: Encodings, seed: int
+) -> OodDetector:
+    """Fit the detector to training images, from encodings that are there already."""
+    rows = np.sort(np.random.default_rng(seed).permutation(refitted.rows)[:MAX_REFERENCES])
+    described = descriptor.describe_cached(lambda: data.images[rows], lambda part: encodings.get(part).values[rows])
+    return fit_ood_detector(described, data.groups[rows], whitened=descriptor.kind == CLASSICAL)
 
 
 def _write_graph(folder: Path, facts: dict[str, Any], images: np.ndarray) -> dict[str, Any] | None:
     """Write model.onnx where every part is a network and the exporter is installed; return how far it is from torch."""
-    if not any(part["class"].startswith("deep.") for part in [*facts["encoders"], facts["head"]]):
+    classes = [resolve(Part.model_validate(part), folder.name) for part in (*facts["encoders"], facts["head"])]
+    if not contract.is_network(classes[:-1], classes[-1]):
         return None
     native = Native(folder, facts, "cpu", trusted=True)
     try:
@@ -128,10 +128,7 @@ def _write_graph(folder: Path, facts: dict[str, Any], images: np.ndarray) -> dic
     except ModuleNotFoundError as error:
         _log.warning("%s: no %s: pip install 'xraybench[deploy]' (%s)", folder.name, ONNX, error)
         return None
-    graph = graph_of(native, facts)
-    if graph is None:
-        return None
-    differences = largest_difference(graph, native, images, folder / ONNX)
+    differences = largest_difference(graph_of(native), native, images, folder / ONNX)
     if differences["onnx_to_torch"] > TOLERANCE:
         raise RuntimeError(f"{folder / ONNX}: differs from torch by {differences['onnx_to_torch']:.2g}")
     return {"input": "images", "output": "probability", "n_checked": len(images), **differences}

@@ -22,9 +22,9 @@ def card(facts: dict[str, Any]) -> str:
 def licences(run: dict[str, Any], facts: dict[str, Any], weights: Sequence[dict[str, Any]]) -> dict[str, str]:
     """Licence of the data, and of the weights that the model started from; `weights` is what its cells say of them."""
     if weights:
-        from reports.runs.provenance import weights_in_words
+        from reports.runs.provenance import describe_weights
 
-        said = "; ".join(weights_in_words(each) for each in weights)
+        said = "; ".join(describe_weights(each) for each in weights)
         return {"data": run["data"]["licence"], "weights": f"{said}; {_IMAGENET}"}
     deep = [part for part in [*facts["encoders"], facts["head"]] if part["class"].startswith("deep.")]
     backbones = sorted({part["backbone"] for part in deep if "backbone" in part})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -17,7 +18,7 @@ from bench.cells.runner import weights_of
 from bench.export.assemble import assemble, seal
 from bench.export.card import card, licences
 from bench.export.refit import choices, refit
-from bench.export.reopen import Reopened, reopen
+from bench.export.run_inputs import RunInputs, open_run_inputs
 from bench.inference.decision import Rule, choose_rule
 from bench.inference.package import CARD, PackageError
 from bench.recipes.availability import without_packages, without_weights
@@ -36,9 +37,9 @@ def export(run: Path, model: str, out: Path, cache: Path, resources: Resources, 
 
     Parameters
     ----------
-    model
+    model : str
         A model of the run, or "best": the highest mean over the folds of the metric that decides.
-    target
+    target : float
         Share of the sure answers that must be right on validation data.
 
     Raises
@@ -56,13 +57,13 @@ def export(run: Path, model: str, out: Path, cache: Path, resources: Resources, 
     tested = RunFolder(run).holdout_folder(name) / "model"
     if tested.is_dir():
         return _copied(tested, out)
-    reopened = reopen(run, cache, resources)
+    reopened = open_run_inputs(run, cache, resources)
     with fresh_folder(out, durable=True) as fresh:
         return write_model(fresh, name, reopened, resources, results, target)
 
 
 def write_model(
-    folder: Path, name: str, run: Reopened, resources: Resources, results: Any, target: float
+    folder: Path, name: str, run: RunInputs, resources: Resources, results: Any, target: float
 ) -> dict[str, Any]:
     """Fit a model to all training images of a run, and write it into an empty folder.
 
@@ -124,29 +125,29 @@ def tests_of(results: Any, name: str) -> dict[str, Any]:
     """Metrics of a model over the folds of its run, with intervals over draws of patients."""
     from reports.comparison.bootstrap import bootstrap
     from reports.scores.evaluation import evaluate
-    from reports.scores.naming import SHOWN, title
+    from reports.scores.naming import VISIBLE_METRICS, title
     from reports.tables.summary import summary
 
     alone = replace(results, predictions={key: table for key, table in results.predictions.items() if key[0] == name})
     evaluation = evaluate(alone)
-    row = summary(evaluation, bootstrap(evaluation)).set_index("model").loc[name]
+    row = summary(evaluation, bootstrap(evaluation)).set_index("model").to_dict("index")[name]
     numbers = ("mean", "sd", "low", "high")
     return {
         title(metric, results): {kind: _number(row[f"{metric}_{kind}"]) for kind in numbers}
-        for metric in SHOWN
-        if not pd.isna(row[f"{metric}_mean"])
+        for metric in VISIBLE_METRICS
+        if not math.isnan(row[f"{metric}_mean"])
     }
 
 
 def _chosen(results: Any, model: str) -> str:
-    from reports.figures.comparison import ranked
     from reports.scores.evaluation import evaluate
+    from reports.scores.ranking import best_model
 
     if model == BEST:
-        found = ranked(evaluate(results))
-        if not found:
+        found = best_model(evaluate(results))
+        if found is None:
             raise PackageError(f"{results.path}: no model is finished: run it first")
-        return found[0]
+        return found
     if model not in results.models:
         raise PackageError(f"--model {model}: is not in {results.path}; it has {', '.join(results.models)}")
     return model

@@ -1,7 +1,7 @@
 """The last test: every model fitted once more to all training images, and scored once on images that no fold saw.
 
 RUN/holdout/MODEL/holdout.json, predictions.parquet, model/    model/ is the very model that was tested, as bench export gives it
-RUN/holdout/looks.json                                         each time that the held-out images were looked at, and for which models
+RUN/holdout/test_access.json                                   every access to the held-out images: when, and for which models
 """
 
 from __future__ import annotations
@@ -9,23 +9,23 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from radiographs.disk import damage, fresh_folder, sha256, write_whole
+from radiographs.disk import damage, fresh_folder, sha256
 
 from bench.cells.encodings import Encodings
 from bench.data.dataset import Data, HeldOut
 from bench.export.assemble import seal
 from bench.export.export import write_model
-from bench.export.reopen import Reopened
+from bench.export.run_inputs import RunInputs
 from bench.inference.model import load_model
 from bench.inference.package import CARD, PackageError
 from bench.recipes.build import Resources
-from bench.store.run_folder import SCHEMA, RunFolder, is_sealed, sealed
+from bench.store.run_folder import RunFolder
+from reports.runs.format import SCHEMA, is_sealed, sealed
 
 TARGET = 0.95  # share of the sure answers that must be right on validation data
 _BLOCK = 512
@@ -58,12 +58,14 @@ def score_holdout(
     if not todo:
         return 0
     note(f"last test: {len(todo)} models, on {len(data.held_out.y)} held-out images that no fold saw")
-    _record_look(folder, [name for name, _ in todo], note)
-    run = Reopened(folder, results.run, data, encodings)
+    _log_access(folder, [name for name, _ in todo], note)
+    run = RunInputs(folder, results.run, data, encodings)
     return sum(not _score(name, key, run, results, resources, note) for name, key in todo)
 
 
-def _score(name: str, key: str, run: Reopened, results: Any, resources: Resources, note: Callable[[str], None]) -> bool:
+def _score(
+    name: str, key: str, run: RunInputs, results: Any, resources: Resources, note: Callable[[str], None]
+) -> bool:
     held = run.data.held_out
     if held is None:
         raise RuntimeError("no held-out images")
@@ -95,7 +97,7 @@ def _predicted(package: Path, held: HeldOut, data: Data, resources: Resources) -
     """Truth and probabilities, with the model as it stands in its folder."""
     model = load_model(package, "native", resources.device, trusted=True)
     places = [np.arange(len(held.y))[begin : begin + _BLOCK] for begin in range(0, len(held.y), _BLOCK)]
-    probability = np.concatenate([model.look(np.array(held.images[place])).probability for place in places])
+    probability = np.concatenate([model.predict(np.array(held.images[place])).probability for place in places])
     columns: dict[str, Any] = {"image_id": held.image_ids, "group": held.groups, "part": "holdout"}
     columns |= {f"truth/{name}": held.y[:, k] for k, name in enumerate(data.classes)}
     columns |= {f"probability/{name}": probability[:, k] for k, name in enumerate(data.classes)}
@@ -115,7 +117,7 @@ def _complete_card(package: Path, facts: dict[str, Any], table: pd.DataFrame, he
 
 
 def _key(folder: RunFolder, results: Any, name: str, held: HeldOut) -> str | None:
-    """What a result rests on: the keys of the cells and the held-out images; None where a cell is not done."""
+    """Hash what a result rests on: the keys of the cells and the held-out images; None where a cell is not done."""
     cells = results.cells[(results.cells["model"] == name) & (results.cells["status"] == "done")]
     if len(cells) < results.n_planned:
         return None
@@ -138,15 +140,9 @@ def _kept(folder: RunFolder, name: str) -> str | None:
         return None
 
 
-def _record_look(folder: RunFolder, models: list[str], note: Callable[[str], None]) -> None:
+def _log_access(folder: RunFolder, models: list[str], note: Callable[[str], None]) -> None:
     """Write down that the held-out images are looked at, before they are."""
-    path = folder.root / "holdout" / "looks.json"
-    try:
-        before = json.loads(path.read_text(encoding="utf-8"))
-        looks = before["looks"] if is_sealed(before) else []
-    except (OSError, ValueError, KeyError, TypeError):
-        looks = []
-    if looks:
-        note(f"the held-out images were looked at before: this is look {len(looks) + 1}, and the run says so")
-    look = {"when": datetime.now(UTC).isoformat(timespec="seconds"), "models": models}
-    write_whole(path, json.dumps(sealed({"schema": SCHEMA, "looks": [*looks, look]}), indent=1))
+    n_before = len(folder.read_test_accesses())
+    if n_before:
+        note(f"the test set was used before: this is access {n_before + 1}, and the report says so")
+    folder.log_test_access(models)

@@ -14,10 +14,11 @@ import pandas as pd
 
 from bench.cells import clock
 from bench.cells.encodings import Encodings
-from bench.cells.runner import Runner
+from bench.cells.experiment import Experiment
 from bench.data.dataset import Data
 from bench.inference.package import PackageError
-from bench.recipes.build import Inputs, Resources, build
+from bench.recipes.build import Resources, build
+from bench.recipes.contract import PrunableHead, RefittableHead
 from bench.recipes.suite import ModelSpec
 from bench.store.run_folder import Cell, RunFolder
 
@@ -61,7 +62,7 @@ def refit(
 
     Parameters
     ----------
-    folds
+    folds : sequence of dict
         What each fold chose, from `choices`.
 
     Raises
@@ -70,22 +71,23 @@ def refit(
         If the model's head cannot be fitted without a validation part.
     """
     spec = typical(spec)
-    runner = Runner(Cell(name, 0, 0), spec, _all_train(data), encodings, resources, seed)
+    experiment = Experiment({name: spec}, _all_train(data), encodings, resources, seed)
     head = build(spec.head, resources, "head")
-    if not hasattr(head, "refit"):
+    if not isinstance(head, RefittableHead):
         raise PackageError(f"{name}: {spec.head.class_} has no refit(X, y, folds, seed): it cannot be exported")
-    train, *_ = runner.part_inputs(head)
-    X, y = _with_mirrored(train, data.y[runner.train])
+    inputs = experiment.runner(Cell(name, 0, 0)).inputs(head)
+    rows = inputs.parts.train
+    X, y = inputs.train.joined(data.y[rows])
     with clock.measured() as cost:
         head.refit(X, y, folds, seed)
     references = None
-    if hasattr(head, "keep_support"):
-        references = runner.train[: X.shape[2]][head.keep_support()]
-    return Refitted(spec, head, runner.train, references, cost.seconds)
+    if isinstance(head, PrunableHead):
+        references = rows[: X.shape[2]][head.prune_to_support()]
+    return Refitted(spec, head, rows, references, cost.seconds)
 
 
 def choices(folder: RunFolder, model: str) -> list[Facts]:
-    """What each finished fold of a model chose on its validation part: from cell.json, and from the JSON files beside its model.
+    """Collect what each finished fold of a model chose on its validation part: from cell.json, and from the JSON files beside its model.
 
     Raises
     ------
@@ -131,9 +133,3 @@ def _said(files: Sequence[Path]) -> Facts:
 def _all_train(data: Data) -> Data:
     ids = data.splits["image_id"].unique()
     return replace(data, splits=pd.DataFrame({"image_id": ids, "repeat": 0, "fold": 0, "part": "train"}))
-
-
-def _with_mirrored(train: Inputs, y: np.ndarray) -> tuple[Any, np.ndarray]:
-    if train.mirrored is None:
-        return train.values, y
-    return np.concatenate([train.values, train.mirrored]), np.concatenate([y, y])

@@ -7,7 +7,7 @@ import io
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import numpy as np
 import onnxruntime
@@ -15,20 +15,18 @@ import onnxscript  # noqa: F401 - torch's exporter needs it; without it there is
 import torch
 
 from bench.inference.native import Native
-from deep.graph import KernelHead, Whole, whole, write_onnx
+from bench.recipes.contract import TorchEncoder, TorchHead
+from deep.graph import InferenceGraph, write_onnx
 
 
-def graph_of(native: Native, facts: dict[str, Any]) -> Whole | None:
-    """Join the parts of a model, or return None where one is no network."""
-    head = native.head
-    if native.references:
-        if not all(part["class"].startswith("deep.frozen:") for part in facts["encoders"]):
-            return None
-        head = _kernel_head(native, facts["task"])
-    return whole(native.encoders, head, facts["task"], mirror=native.mirror)
+def graph_of(native: Native) -> InferenceGraph:
+    """Join the parts of a model, all of which are networks (`bench.recipes.contract.is_network`)."""
+    encoders = [cast(TorchEncoder, encoder).to_torch() for encoder in native.encoders]
+    head = cast(TorchHead, native.head).to_torch(mirror=native.mirror, references=native.pairs())
+    return InferenceGraph(encoders, head)
 
 
-def largest_difference(graph: Whole, native: Native, images: np.ndarray, file: Path) -> dict[str, float]:
+def largest_difference(graph: InferenceGraph, native: Native, images: np.ndarray, file: Path) -> dict[str, float]:
     """Write the graph; return the largest differences of a probability: graph to torch in float32, and to the native classes.
 
     These compute in bfloat16 where the hardware does, which the graph does not.
@@ -38,28 +36,11 @@ def largest_difference(graph: Whole, native: Native, images: np.ndarray, file: P
     found = session.run(["probability"], {"images": images})[0]
     with torch.inference_mode():
         expected = graph(torch.from_numpy(images))[0].numpy()
-    probability, _ = native.look(images)
+    probability, _ = native.predict(images)
     return {
         "onnx_to_torch": float(np.abs(found - expected).max()),
         "onnx_to_native": float(np.abs(found - probability).max()),
     }
-
-
-def _kernel_head(native: Native, task: str) -> KernelHead:
-    svm, refs, n = native.head, native.references, len(native.encoders)
-    mirrored = [refs[f"{k}-mirrored"] for k in range(n)] if "0-mirrored" in refs else None
-    calibration = svm.calibration_
-    return KernelHead(
-        [refs[f"{k}"] for k in range(n)],
-        mirrored,
-        svm.scale_,
-        svm.machine_.dual,
-        svm.machine_.intercept,
-        svm.chosen_["gamma"],
-        calibration.slope,
-        calibration.intercept,
-        task,
-    )
 
 
 def _quietly(do: Callable[[], object]) -> None:

@@ -1,4 +1,4 @@
-"""From probabilities to an answer: labels, how sure, and when to say "not sure". Everything is chosen on the validation parts of the folds."""
+"""From probabilities to an answer: labels, confidence, and whether it is sure. Everything is learned on the validation parts of the folds."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from typing import Any
 
 import numpy as np
 
-SURE, NOT_SURE, STRANGE = "sure", "not sure", "strange"
+from reports.scores.calibration import temperature, tempered
+from reports.scores.decision import apply_threshold, learn_threshold
+
+SURE, NOT_SURE, OUT_OF_DISTRIBUTION = "sure", "not sure", "out of distribution"
 
 
 @dataclass(frozen=True)
@@ -16,10 +19,12 @@ class Decision:
 
     Attributes
     ----------
-    labels : array of bool, shape (n, n_classes)
-    confidence : array, shape (n,)
-        Calibrated probability that the most probable class is right.
-    sure : array of bool, shape (n,)
+    labels : ndarray of bool, shape (n, n_classes)
+        The classes that each image is given.
+    confidence : ndarray of float, shape (n,)
+        Calibrated probability of the most probable class.
+    sure : ndarray of bool, shape (n,)
+        Whether the confidence reaches the threshold.
     """
 
     labels: np.ndarray
@@ -33,18 +38,22 @@ class Rule:
 
     Attributes
     ----------
+    task : {"multiclass", "multilabel"}
+        Whether an image has one label or may have several.
+    at_least_one : bool
+        Whether every image is known to have a label.
     threshold : float or None
-        From which probability on a label is given; None with one label per image, where the most probable class is.
+        Probability from which on a label is given; None with one label per image, where the most probable class is given.
     temperature : float
-        By which logits are divided for the confidence (Guo et al. 2017).
-    sure_from : float
+        Divides the logits for the confidence (Guo et al. 2017, "On calibration of modern neural networks").
+    confidence_threshold : float
         Confidence from which on an answer is sure.
     target : float
-        Share of sure answers that are right on the validation parts, or more.
+        Share of the sure answers on the validation parts that must be right.
     coverage : float
-        Share of the validation images that are answered surely.
-    most : float
-        Confidence is never more than this: where n validation images were all right, the next one is so with a probability of
+        Share of the validation images with a sure answer.
+    max_confidence : float
+        Upper limit of the confidence: after n right answers to n validation images the next one is right with probability
         (n + 1) / (n + 2) (Laplace's rule of succession).
     """
 
@@ -52,26 +61,19 @@ class Rule:
     at_least_one: bool
     threshold: float | None
     temperature: float
-    sure_from: float
+    confidence_threshold: float
     target: float
     coverage: float
-    most: float
+    max_confidence: float
 
     def decide(self, probability: np.ndarray) -> Decision:
-        """Answer probabilities (n, n_classes)."""
-        from reports.scores.decision import at_threshold, most_probable
-
-        if self.threshold is None:
-            labels = most_probable(probability)
-        else:
-            labels = at_threshold(probability, self.threshold, self.at_least_one)
-        confidence = np.minimum(self.calibrated(probability).max(axis=1), self.most)
-        return Decision(labels, confidence, confidence >= self.sure_from)
+        """Decide on probabilities (n, n_classes)."""
+        labels = apply_threshold(probability, self.threshold, self.at_least_one)
+        confidence = np.minimum(self.calibrated(probability).max(axis=1), self.max_confidence)
+        return Decision(labels, confidence, confidence >= self.confidence_threshold)
 
     def calibrated(self, probability: np.ndarray) -> np.ndarray:
-        """Probabilities after temperature scaling, (n, n_classes)."""
-        from reports.scores.calibration import tempered
-
+        """Return probabilities (n, n_classes) after temperature scaling."""
         return tempered(probability, self.temperature, self.task)
 
     def as_dict(self) -> dict[str, Any]:
@@ -80,29 +82,40 @@ class Rule:
 
 
 def choose_rule(truth: np.ndarray, probability: np.ndarray, task: str, at_least_one: bool, target: float) -> Rule:
-    """Choose threshold, temperature and the limit of sureness.
+    """Learn a rule from the validation parts of all folds together.
 
     Parameters
     ----------
-    truth, probability
-        (n, n_classes) of the validation parts of all folds together.
-    target
+    truth : ndarray of shape (n, n_classes)
+        1 where an image has a label.
+    probability : ndarray of shape (n, n_classes)
+        Probabilities of the models of the folds.
+    task : {"multiclass", "multilabel"}
+        Whether an image has one label or may have several.
+    at_least_one : bool
+        Whether every image is known to have a label.
+    target : float
         Share of the sure answers that must be right.
+
+    Returns
+    -------
+    Rule
+        The rule with the highest coverage that reaches the target.
     """
-    from reports.scores.calibration import temperature, tempered
-    from reports.scores.decision import best_threshold
-
-    threshold = None if task == "multiclass" else best_threshold(truth, probability, at_least_one)
-    heat = temperature(truth, probability, task)
-    calibrated = tempered(probability, heat, task)
+    threshold = learn_threshold(truth, probability, task, at_least_one)
+    scale = temperature(truth, probability, task)
+    calibrated = tempered(probability, scale, task)
     right = truth[np.arange(len(truth)), calibrated.argmax(axis=1)].astype(bool)
-    most = (len(truth) + 1) / (len(truth) + 2)
-    sure_from, coverage = _sure_from(np.minimum(calibrated.max(axis=1), most), right, target)
-    return Rule(task, at_least_one, threshold, heat, sure_from, target, coverage, most)
+    max_confidence = (len(truth) + 1) / (len(truth) + 2)
+    limit, coverage = _confidence_threshold(np.minimum(calibrated.max(axis=1), max_confidence), right, target)
+    return Rule(task, at_least_one, threshold, scale, limit, target, coverage, max_confidence)
 
 
-def _sure_from(confidence: np.ndarray, right: np.ndarray, target: float) -> tuple[float, float]:
-    """Lowest confidence from which on at least `target` of the answers are right, and how many those are; where none is, above all."""
+def _confidence_threshold(confidence: np.ndarray, right: np.ndarray, target: float) -> tuple[float, float]:
+    """Return the lowest confidence from which on a share `target` of the answers is right, and the share of such answers.
+
+    Where no confidence reaches the target the threshold is above all of them.
+    """
     order = np.argsort(-confidence, kind="stable")
     share = np.cumsum(right[order]) / np.arange(1, len(order) + 1)
     last_of_equals = np.append(np.diff(confidence[order]) != 0, True)

@@ -1,6 +1,6 @@
-"""Parts of a prediction on workers of a cluster. This process lists the files and writes; a worker reads pictures and answers.
+"""Parts of a prediction on workers of a cluster. This process lists the files and writes; a worker reads images and predicts.
 
-Pictures are read where they lie: workers must see them under the same path. The model is sent to each worker once.
+Images are read where they are: workers must find them under the same path. The model is sent to each worker once.
 """
 
 from __future__ import annotations
@@ -13,42 +13,71 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 from distributed import Client, Future, KilledWorker, WorkerPlugin, get_worker, wait
-from distributed.comm import CommClosedError
+from distributed.comm.core import CommClosedError
 
 from bench import environment
+from bench.cells.threads import using_threads
 from bench.cluster import versions
 from bench.cluster.config import ClusterLostError, Plan
 from bench.cluster.connect import connected
 from bench.cluster.jobs import Jobs
 from bench.errors import UserError
-from bench.executors.processes import using_threads
+from bench.inference.inputs import Item
 from bench.inference.model import Model, load_model
-from bench.inference.predict import Part, Settings, answers
+from bench.inference.parts import Part
+from bench.inference.predict import Settings, predict_part
 
-_DEATHS = 3  # of workers over one part
-_LOOK = 0.5  # seconds
-_PATIENCE = 60.0  # seconds without a worker after which it is said
+_MAX_DEATHS = 3  # of workers over one part
+_POLL = 0.5  # seconds
+_PATIENCE = 60.0  # seconds without a worker after which a note is printed
+_LOST = "the scheduler is gone (it does not answer)"
 _one_at_a_time = threading.Lock()
-_models: dict[str, Model] = {}
-_GONE = "the scheduler is gone (it does not answer)"
+_models: dict[str, Model] = {}  # of a worker, by name
 
 
-class Predicting:
-    """Answers parts on a cluster; a value for `bench.inference.predict.predict_to`.
+@dataclass
+class _Queue:
+    """Parts that wait: new ones, and those whose worker died, up to three times."""
+
+    new: Iterator[Part]
+    again: list[Part] = field(default_factory=list)
+    given_up: list[Part] = field(default_factory=list)
+    deaths: Counter[str] = field(default_factory=Counter)  # by the part's name
+
+    def take(self) -> Part | None:
+        """Return the next part, or None if there is none for now."""
+        return self.again.pop() if self.again else next(self.new, None)
+
+    def died(self, part: Part, deaths: int) -> bool:
+        """Count deaths of workers over a part; return whether it is tried again."""
+        self.deaths[part.name] += deaths
+        tried_again = self.deaths[part.name] < _MAX_DEATHS
+        (self.again if tried_again else self.given_up).append(part)
+        return tried_again
+
+
+class ClusterPredictor:
+    """Predicts parts on a cluster; a value for `compute` of `bench.inference.predict.predict_to`.
 
     Parameters
     ----------
-    model
+    plan : Plan
+        The cluster.
+    model : Model
         As it was opened here.
-    note
-        Called with what a person should know.
-    trusted
+    settings : Settings
+        How files are read.
+    note : callable
+        Called with what the user should know.
+    device : {"auto", "cpu", "cuda"}
+        Where networks compute.
+    trusted : bool
         Whether the workers may import classes from outside of xraybench.
     """
 
@@ -61,113 +90,145 @@ class Predicting:
         self.note = note
         self.opening = {"engine": model.engine.name, "device": device, "trusted": trusted}
         self.name = secrets.token_hex(8)  # others may use the same scheduler for models of the same name
-        self.deaths: Counter[Path] = Counter()
 
     def __call__(self, parts: Iterator[Part]) -> Iterator[tuple[Part, pd.DataFrame]]:
-        """Give each part with its answers, in the order in which they are done.
+        """Yield each part with its predictions, in the order in which they are done.
+
+        Parameters
+        ----------
+        parts : iterator of Part
+            The parts that are missing.
+
+        Yields
+        ------
+        part : Part
+            A part that is done.
+        table : DataFrame
+            Its predictions.
 
         Raises
         ------
         ClusterLostError
             If the scheduler is gone, or no job of the queue is left.
         UserError
-            If workers differ from this process or do not see the pictures; at the end, if workers died three times over a part.
+            If workers differ from this process or do not find the images; at the end, if workers died three times over a part.
         """
         first = next(parts, None)
         if first is None:
             return
+        queue = _Queue(parts, again=[first])
         with connected(self.plan, threads=environment.threads(), gpu=bool(environment.gpu())) as client:
-            self.jobs = Jobs(self.plan.queue, client.cluster, self.note)
+            jobs = Jobs(self.plan.queue, client.cluster, self.note)
             try:
-                self._wait_for_workers(client)
+                self._wait_for_workers(client, jobs)
                 versions.check_all(client)
-                folder = self.model.folder
-                files = [file for file in sorted(folder.rglob("*")) if file.is_file()]
-                sent = {file.relative_to(folder).as_posix(): file.read_bytes() for file in files}
-                client.register_plugin(Lent(self.name, sent), name=self.name)
+                client.register_plugin(ModelPlugin(self.name, _content(self.model.folder)), name=self.name)
                 with client.as_current():
-                    yield from self._answered(client, first, parts)
+                    yield from self._predicted(client, jobs, queue)
                 client.unregister_worker_plugin(self.name)
             except (CancelledError, CommClosedError) as error:
                 raise ClusterLostError(f"the scheduler is gone ({error or 'it does not answer'})") from None
+        _check_all_done(queue.given_up)
 
-    def _wait_for_workers(self, client: Client) -> None:
+    def _wait_for_workers(self, client: Client, jobs: Jobs) -> None:
         """Wait for the first worker: a minute, but for a queue as long as it takes."""
-        begun = told = time.monotonic()
-        while not client.nthreads():
+        begun = noted = time.monotonic()
+        while not _n_workers(client):
             with suppress(TimeoutError):
-                client.wait_for_workers(1, timeout=_LOOK)
-            self.jobs.look()
+                client.wait_for_workers(1, timeout=_POLL)
+            jobs.check()
             if self.plan.queue is None and time.monotonic() - begun > _PATIENCE:
                 raise UserError("--scheduler, --cluster: there is no worker: start one with: dask worker ADDRESS")
-            if time.monotonic() - told > _PATIENCE:
-                told = time.monotonic()
-                self.note(f"no worker is there: {self.jobs.explained()} (Ctrl-C ends; the same command goes on)")
+            if time.monotonic() - noted > _PATIENCE:
+                noted = time.monotonic()
+                self.note(f"no worker yet: {jobs.why_waiting()} (stop with Ctrl-C; the same command resumes)")
 
-    def _answered(self, client: Client, first: Part, parts: Iterator[Part]) -> Iterator[tuple[Part, pd.DataFrame]]:
-        again: list[Part] = [first]
+    def _predicted(self, client: Client, jobs: Jobs, queue: _Queue) -> Iterator[tuple[Part, pd.DataFrame]]:
         running: dict[Future, Part] = {}
-        spoilt: list[Part] = []
         while True:
-            room = max(1, len(client.nthreads()))  # one part for each worker: who dies had no other one
-            while len(running) < room:
-                part = again.pop() if again else next(parts, None)
-                if part is None:
-                    break
-                running[self._submit(client, part)] = part
+            self._submit_more(client, queue, running)
             if not running:
-                break
-            for future in self._done(client, running):
+                return
+            for future in self._wait_for_any(client, jobs, running):
                 part = running.pop(future)
                 if future.status == "finished":
-                    self.jobs.has_result()
+                    jobs.has_result()
                     yield part, future.result()
                 else:
-                    self._failed(client, part, future, again, spoilt)
-        if spoilt:
-            said = ", ".join(f"{part.files[0].file} to {part.files[-1].file}" for part in spoilt)
-            raise UserError(
-                f"workers died three times over {len(spoilt)} parts ({said}): give them more memory, or a smaller --part; the same command goes on"
+                    self._handle_failure(client, part, future, queue)
+
+    def _submit_more(self, client: Client, queue: _Queue, running: dict[Future, Part]) -> None:
+        """Submit one part for each worker: when one dies it takes no other part along."""
+        room = max(1, _n_workers(client))
+        while len(running) < room and (part := queue.take()) is not None:
+            witness = next((item.file for item in part.files if Path(item.file).exists()), None)
+            key = f"{part.name}-{queue.deaths[part.name]}-{self.name}"
+            future = client.submit(
+                _predict_on_worker, self.name, part.files, witness, self.settings, self.opening, key=key, pure=False
             )
+            running[future] = part
 
-    def _submit(self, client: Client, part: Part) -> Future:
-        seen = next((item.file for item in part.files if Path(item.file).exists()), None)
-        key = f"{part.path.stem}-{self.deaths[part.path]}-{self.name}"
-        return client.submit(_answer, self.name, part.files, seen, self.settings, self.opening, key=key, pure=False)
-
-    def _failed(self, client: Client, part: Part, future: Future, again: list[Part], spoilt: list[Part]) -> None:
-        """Have a part answered again whose worker died; raise what else went wrong."""
-        if client.status != "running":
-            raise ClusterLostError(_GONE)
-        error = future.exception() if future.status == "error" else None
-        if error is not None and not isinstance(error, KilledWorker):
-            raise error
-        # A scheduler of others tries again by itself before it says so.
-        self.deaths[part.path] += error.allowed_failures + 1 if error else 1
-        if self.deaths[part.path] < _DEATHS:
-            self.note(f"{part.path.stem}: its worker died: it is answered again")
-            again.append(part)
-        else:
-            spoilt.append(part)
-
-    def _done(self, client: Client, running: dict[Future, Part]) -> list[Future]:
-        """Wait for the first of these to be done."""
-        begun, told = time.monotonic(), False
+    def _wait_for_any(self, client: Client, jobs: Jobs, running: dict[Future, Part]) -> list[Future]:
+        """Wait until one of these or more are done."""
+        begun, noted = time.monotonic(), False
         while True:
             try:
-                return list(wait(list(running), timeout=_LOOK, return_when="FIRST_COMPLETED").done)
+                wait(list(running), timeout=_POLL, return_when="FIRST_COMPLETED")
+                return [future for future in running if future.status != "pending"]
             except TimeoutError:
                 if client.status != "running":
-                    raise ClusterLostError(_GONE) from None
-                self.jobs.look()
-                alone = not told and time.monotonic() - begun > _PATIENCE and not client.nthreads()
-            if alone:
-                self.note(f"no worker is there: {self.jobs.explained()} (Ctrl-C keeps what was answered)")
-                told = True
+                    raise ClusterLostError(_LOST) from None
+                jobs.check()
+            if not noted and time.monotonic() - begun > _PATIENCE and not _n_workers(client):
+                self.note(f"no worker left: {jobs.why_waiting()} (stop with Ctrl-C; what was predicted is kept)")
+                noted = True
+
+    def _handle_failure(self, client: Client, part: Part, future: Future, queue: _Queue) -> None:
+        """Queue a part again whose worker died; raise any other error."""
+        if client.status != "running":
+            raise ClusterLostError(_LOST)
+        error = _error(future)
+        if error is not None and not isinstance(error, KilledWorker):
+            raise error
+        deaths = error.allowed_failures + 1 if error else 1  # a scheduler of others has tried again by itself before
+        if queue.died(part, deaths):
+            self.note(f"{part.name}: its worker died: it is predicted again")
 
 
-class Lent(WorkerPlugin):
-    """A model's folder on a worker, below what Dask removes with it."""
+def _n_workers(client: Client) -> int:
+    return len(cast("dict[str, int]", client.nthreads()))  # a coroutine only with an asynchronous client
+
+
+def _error(future: Future) -> BaseException | None:
+    """Return the error of a future; None if it was lost with its worker."""
+    return cast("BaseException | None", future.exception()) if future.status == "error" else None  # as above
+
+
+def _check_all_done(given_up: list[Part]) -> None:
+    if given_up:
+        named = ", ".join(f"{part.files[0].file} to {part.files[-1].file}" for part in given_up)
+        raise UserError(
+            f"workers died three times over {len(given_up)} parts ({named}): give them more memory, or a smaller --part; "
+            "the same command resumes"
+        )
+
+
+def _content(folder: Path) -> dict[str, bytes]:
+    """Return the content of every file of a folder, by relative path."""
+    files = [file for file in sorted(folder.rglob("*")) if file.is_file()]
+    return {file.relative_to(folder).as_posix(): file.read_bytes() for file in files}
+
+
+class ModelPlugin(WorkerPlugin):
+    """Puts a model's folder on a worker, below what Dask removes with it.
+
+    Parameters
+    ----------
+    name : str
+        Name of the folder.
+    files : dict of str to bytes
+        Content of each file, by relative path.
+    """
 
     def __init__(self, name: str, files: dict[str, bytes]) -> None:
         self.name = name
@@ -179,30 +240,33 @@ class Lent(WorkerPlugin):
         if wrong := versions.difference(self.versions, versions.found_here()):
             raise RuntimeError(f"xraybench: {wrong}")
         for name, content in self.files.items():
-            path = _folder(worker, self.name) / name
+            path = _model_folder(worker, self.name) / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
 
     def teardown(self, worker: Any) -> None:
         """Forget the model."""
         _models.pop(self.name, None)
-        shutil.rmtree(_folder(worker, self.name), ignore_errors=True)
+        shutil.rmtree(_model_folder(worker, self.name), ignore_errors=True)
 
 
-def _folder(worker: Any, name: str) -> Path:
+def _model_folder(worker: Any, name: str) -> Path:
     return Path(worker.local_directory) / "xraybench-models" / name
 
 
-def _answer(name: str, files: list[Any], seen: str | None, settings: Settings, opening: dict[str, Any]) -> pd.DataFrame:
-    """Answer one part with all threads of the worker; `seen` is a file of it that is there for whoever asks."""
+def _predict_on_worker(
+    name: str, files: list[Item], witness: str | None, settings: Settings, opening: dict[str, Any]
+) -> pd.DataFrame:
+    """Predict one part with all threads of the worker; `witness` is a file of it that the sender can read."""
     worker = get_worker()
     threads = worker.state.nthreads
-    if seen and not Path(seen).exists():
+    if witness and not Path(witness).exists():
         raise UserError(
-            f"worker {worker.address}: {seen} is not there: mount the pictures under the same path on every worker; the same command goes on"
+            f"worker {worker.address}: {witness} is not there: mount the images under the same path on every worker; "
+            "the same command resumes"
         )
     with _one_at_a_time:
         if name not in _models:
-            _models[name] = load_model(_folder(worker, name), **opening)
+            _models[name] = load_model(_model_folder(worker, name), **opening)
         with using_threads(threads):
-            return pd.concat(answers(_models[name], files, replace(settings, workers=threads)), ignore_index=True)
+            return predict_part(_models[name], files, replace(settings, workers=threads))

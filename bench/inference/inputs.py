@@ -1,4 +1,4 @@
-"""From what a person names (files, folders, patterns, a list on standard input) to preprocessed images, one after another."""
+"""From what a user names (files, folders, patterns, a list on standard input) to preprocessed images, one after another."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,29 +20,31 @@ from radiographs.walk import each_picture
 from bench.errors import UserError
 
 _LIST = "-"
-_COLOURED = 0.05  # share of coloured pixels from which on an image is none of an X-ray
+_COLOURED = 0.05  # share of coloured pixels from which on an image is not an X-ray
 
 
 @dataclass(frozen=True)
 class Item:
-    """One file to look at, or why there is none."""
+    """One file to read, or the reason why there is none."""
 
     file: str
     reason: str = ""
 
 
 @dataclass(frozen=True)
-class Seen:
-    """One image, or why it cannot be looked at.
+class InputImage:
+    """One image as a model takes it, or the reason why there is none.
 
     Attributes
     ----------
     file : str
+        Path of the file, as it was given.
     frame : int
-    pixels : array, shape (side, side), or None
-        uint8, preprocessed.
-    tags : dict
-        Of a DICOM file: see `radiographs.dicom.TAGS`.
+        Number of the frame, from 0.
+    pixels : ndarray of uint8, shape (side, side), or None
+        The preprocessed image; None where it could not be read.
+    tags : dict of str to str
+        Entries of a DICOM header: see `radiographs.dicom.TAGS`.
     coloured : bool
         Whether the picture has colours, which no radiograph has.
     reason : str
@@ -59,21 +62,28 @@ class Seen:
 def list_files(
     paths: Iterable[str], listed: Iterable[str], passed_over: Counter[str], *, outside: bool
 ) -> Iterator[Item]:
-    """Give every file that the paths stand for, in a stable order; nothing is held in memory but the folder at hand.
+    """List the files that paths stand for, in a stable order; nothing is held in memory but the folder at hand.
 
     Parameters
     ----------
-    paths
+    paths : iterable of str
         Files, folders (walked), patterns with ``*``, or "-" for the lines of `listed`.
-    passed_over
-        Counts what was left alone in folders, by reason.
-    outside
+    listed : iterable of str
+        Lines of standard input.
+    passed_over : Counter
+        Counts the files of folders that are left alone, by reason.
+    outside : bool
         Whether links may lead out of a folder.
+
+    Yields
+    ------
+    Item
+        One file.
 
     Raises
     ------
     UserError
-        If a pattern fits no file.
+        If a pattern matches no file.
     """
     for path in paths:
         if path == _LIST:
@@ -83,17 +93,21 @@ def list_files(
             for found in each_picture(Path(path), passed_over, allow_outside=outside):
                 yield Item(str(found))
         elif not Path(path).exists() and glob.has_magic(path):
-            matches = sorted(glob.glob(path, recursive=True))  # noqa: PTH207 - Path.glob takes no absolute pattern
-            if not matches:
-                raise UserError(f"{path}: no file fits the pattern")
-            yield from (Item(match) for match in matches if not Path(match).is_dir())
+            yield from _matches(path)
         elif path.startswith(_LIST) and len(path) > 1 and not Path(path).exists():
             yield Item(path, "no such file")
         else:
             yield Item(path)
 
 
-def see(
+def _matches(pattern: str) -> Iterator[Item]:
+    matches = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 - Path.glob takes no absolute pattern
+    if not matches:
+        raise UserError(f"{pattern}: no file fits the pattern")
+    yield from (Item(match) for match in matches if not Path(match).is_dir())
+
+
+def load_images(
     items: Iterable[Item],
     preprocessing: Preprocessing,
     *,
@@ -101,74 +115,114 @@ def see(
     every_frame: bool = False,
     max_pixels: int = MAX_PIXELS,
     seconds: float = SECONDS,
-) -> Iterator[list[Seen]]:
-    """Decode and preprocess files in processes, in order, with a bounded number begun; for each file its images, or why there are none.
+) -> Iterator[list[InputImage]]:
+    """Decode and preprocess files in processes, in order, with a bounded number of files ahead.
 
     Parameters
     ----------
-    seconds
-        That an image may take, after which it is given up and its process is ended.
+    items : iterable of Item
+        Files.
+    preprocessing : Preprocessing
+        Of the model.
+    workers : int
+        Files that are read at the same time.
+    every_frame : bool
+        Whether every frame of a DICOM file is an image, or the first alone.
+    max_pixels : int
+        Larger images are not decoded; all frames count.
+    seconds : float
+        Time for an image, after which its process is ended.
+
+    Yields
+    ------
+    list of InputImage
+        The images of one file, or one without pixels that gives the reason.
     """
-
-    def look(file: str, frame: int) -> tuple[Seen, int]:
-        place = Path(file).absolute()  # of a process that may have begun in another folder
-        return readers().do(_look, place, file, frame, preprocessing, max_pixels, seconds=seconds)
-
-    def one(item: Item) -> list[Seen]:
-        if item.reason:
-            return [Seen(item.file, 0, None, reason=item.reason)]
-        try:
-            first, frames = look(item.file, 0)
-            return [first, *(look(item.file, frame)[0] for frame in range(1, frames if every_frame else 1))]
-        except (UnreadableImageError, CutOffError) as error:
-            return [Seen(item.file, 0, None, reason=str(error).removeprefix(f"{item.file}: "))]
-
+    read = partial(
+        _read_file, preprocessing=preprocessing, every_frame=every_frame, max_pixels=max_pixels, seconds=seconds
+    )
     with ThreadPoolExecutor(workers) as pool:
         try:
-            yield from in_order(pool, one, items)
+            yield from in_order(pool, read, items)
         finally:
             pool.shutdown(cancel_futures=True)
 
 
-def _look(place: Path, file: str, frame: int, preprocessing: Preprocessing, max_pixels: int) -> tuple[Seen, int]:
-    """One frame of a file, and how many the file has."""
+def _read_file(
+    item: Item, preprocessing: Preprocessing, every_frame: bool, max_pixels: int, seconds: float
+) -> list[InputImage]:
+    """Read the images of a file, each in a process that is ended when it takes too long."""
+    if item.reason:
+        return [InputImage(item.file, 0, None, reason=item.reason)]
+    place = Path(item.file).absolute()  # of a process that may have begun in another folder
+
+    def read_frame(frame: int) -> tuple[InputImage, int]:
+        return readers().do(_decode_frame, place, item.file, frame, preprocessing, max_pixels, seconds=seconds)
+
+    try:
+        first, n_frames = read_frame(0)
+        return [first, *(read_frame(frame)[0] for frame in range(1, n_frames if every_frame else 1))]
+    except (UnreadableImageError, CutOffError) as error:
+        return [InputImage(item.file, 0, None, reason=str(error).removeprefix(f"{item.file}: "))]
+
+
+def _decode_frame(
+    place: Path, file: str, frame: int, preprocessing: Preprocessing, max_pixels: int
+) -> tuple[InputImage, int]:
+    """Return one frame of a file, and how many frames the file has."""
     picture = read_picture(place, file, frame=frame, max_pixels=max_pixels)
-    return seen_of(file, frame, picture, preprocessing), picture.frames
+    return preprocess_picture(file, frame, picture, preprocessing), picture.frames
 
 
-def look_into(
+def decode_bytes(
     data: bytes, frame: int, wanted: Sequence[Preprocessing], max_pixels: int, seconds: float
-) -> tuple[list[Seen], dict[str, Any]]:
+) -> tuple[list[InputImage], dict[str, Any]]:
     """Decode a file's content in a process, for several models.
+
+    Parameters
+    ----------
+    data : bytes
+        Content of the file.
+    frame : int
+        Number of the frame, from 0.
+    wanted : sequence of Preprocessing
+        Of each model.
+    max_pixels : int
+        Larger images are not decoded; all frames count.
+    seconds : float
+        Time for the image, after which its process is ended.
 
     Returns
     -------
-    What each model gets to see, and the file's frames, kind and modality.
+    images : list of InputImage
+        The image as each model takes it.
+    facts : dict
+        The file's frames, kind and modality.
 
     Raises
     ------
     UnreadableImageError
-        If it is no picture that can be used, or takes too long.
+        If it is not a picture that can be used, or takes too long.
     """
     try:
-        return readers().do(_look_into, data, frame, tuple(wanted), max_pixels, seconds=seconds)
+        return readers().do(_decode_bytes, data, frame, tuple(wanted), max_pixels, seconds=seconds)
     except CutOffError as error:
         raise UnreadableImageError(f"the file: {error}") from None
 
 
-def _look_into(
+def _decode_bytes(
     data: bytes, frame: int, wanted: Sequence[Preprocessing], max_pixels: int
-) -> tuple[list[Seen], dict[str, Any]]:
+) -> tuple[list[InputImage], dict[str, Any]]:
     try:
         picture = read_bytes(data, "the file", frame=frame, max_pixels=max_pixels)
     except MemoryError:
         raise UnreadableImageError("the file: needs more memory than there is") from None
     facts = {"frames": picture.frames, "kind": picture.mode, "modality": picture.tags.get("modality", "")}
-    return [seen_of("", frame, picture, settings) for settings in wanted], facts
+    return [preprocess_picture("", frame, picture, settings) for settings in wanted], facts
 
 
-def seen_of(file: str, frame: int, picture: Picture, preprocessing: Preprocessing) -> Seen:
+def preprocess_picture(file: str, frame: int, picture: Picture, preprocessing: Preprocessing) -> InputImage:
     """Preprocess a picture for a model."""
     pixels = preprocessing.apply(picture.grey, picture.padding)
     coloured = picture.coloured > _COLOURED
-    return Seen(file, frame, pixels, dict(picture.tags), coloured, "; ".join(picture.remarks))
+    return InputImage(file, frame, pixels, dict(picture.tags), coloured, "; ".join(picture.remarks))

@@ -1,4 +1,4 @@
-"""A model that answers: opened from its folder, with the engine that is there."""
+"""A model that predicts: opened from its folder, with an engine that is installed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from radiographs.preprocess import Preprocessing
 
 from bench.inference.decision import Decision, Rule
-from bench.inference.novelty import Strangeness
+from bench.inference.novelty import OodDetector
 from bench.inference.package import ONNX, PackageError, read_facts
 
 ENGINES = ("auto", "native", "onnx", "openvino")
@@ -22,26 +22,28 @@ class Engine(Protocol):
 
     name: str
 
-    def look(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Probabilities (n, n_classes) float64 of images (n, h, w) uint8, and descriptions (n, d) float32 of what is seen in them."""
+    def predict(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return probabilities (n, n_classes) float64 and descriptions (n, d) float32 of images (n, h, w) uint8."""
         ...
 
 
 @dataclass(frozen=True)
-class Look:
-    """What was found in n images.
+class Prediction:
+    """What a model predicts for n images.
 
     Attributes
     ----------
-    probability : array, shape (n, n_classes)
+    probability : ndarray of float64, shape (n, n_classes)
+        Probability of each class.
     decision : Decision
-    strangeness : array, shape (n,)
-        Above 1: not like the images that the model was trained on.
+        Labels, confidence, and whether it is sure.
+    ood_score : ndarray of float64, shape (n,)
+        Above 1 an image is out of distribution: unlike those that the model was trained on.
     """
 
     probability: np.ndarray
     decision: Decision
-    strangeness: np.ndarray
+    ood_score: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -51,18 +53,22 @@ class Model:
     Attributes
     ----------
     folder : Path
+        Where it was opened from.
     facts : dict
-        model.json.
+        Content of model.json.
     engine : Engine
+        What computes probabilities.
     rule : Rule
-    usual : Strangeness
+        What turns them into answers.
+    ood_detector : OodDetector
+        What scores how unlike the training images an image is.
     """
 
     folder: Path
     facts: dict[str, Any]
     engine: Engine
     rule: Rule
-    usual: Strangeness
+    ood_detector: OodDetector
 
     @property
     def name(self) -> str:
@@ -79,24 +85,20 @@ class Model:
         """What turns grey levels of any size into the (side, side) uint8 that the model takes."""
         return Preprocessing.model_validate(self.facts["preprocessing"])
 
-    def look(self, images: np.ndarray) -> Look:
-        """Look at preprocessed images (n, side, side) uint8 once, for everything there is to say."""
+    def predict(self, images: np.ndarray) -> Prediction:
+        """Predict preprocessed images (n, side, side) uint8, each of which is computed once."""
         if not len(images):
             empty = np.empty((0, len(self.classes)))
-            return Look(empty, Decision(empty > 0, np.empty(0), np.empty(0, bool)), np.empty(0))
-        probability, description = self.engine.look(images)
-        return Look(probability, self.decide(probability), self.usual.score(description))
+            return Prediction(empty, Decision(empty > 0, np.empty(0), np.empty(0, bool)), np.empty(0))
+        probability, description = self.engine.predict(images)
+        return Prediction(probability, self.decide(probability), self.ood_detector.score(description))
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
-        """Probabilities (n, n_classes) float64 of preprocessed images (n, side, side) uint8."""
-        return self.look(images).probability
-
-    def strangeness(self, images: np.ndarray) -> np.ndarray:
-        """Strangeness (n,) of preprocessed images; above 1 is not like those that the model was trained on."""
-        return self.look(images).strangeness
+        """Return probabilities (n, n_classes) float64 of preprocessed images (n, side, side) uint8."""
+        return self.predict(images).probability
 
     def decide(self, probability: np.ndarray) -> Decision:
-        """Labels, confidence and sureness of probabilities (n, n_classes)."""
+        """Apply the decision rule to probabilities (n, n_classes)."""
         return self.rule.decide(probability)
 
 
@@ -105,18 +107,25 @@ def load_model(folder: Path, engine: str = "auto", device: str = "auto", *, trus
 
     Parameters
     ----------
-    engine
+    folder : Path
+        Made by ``bench export``.
+    engine : {"auto", "native", "onnx", "openvino"}
         "native": the classes it was trained with, the same numbers as in the run. "onnx" and "openvino": its graph, for models that are
         networks from end to end; OpenVINO also runs the networks alone of others. "auto": native where its packages are installed, else onnx.
-    device
-        "auto", "cpu" or "cuda".
-    trusted
+    device : {"auto", "cpu", "cuda"}
+        Where networks compute.
+    trusted : bool
         Whether classes from outside of xraybench may be imported.
+
+    Returns
+    -------
+    Model
+        The opened model.
 
     Raises
     ------
     PackageError
-        If the folder holds no model, is damaged, or needs what is not installed.
+        If the folder holds no model, is damaged, or needs a package that is not installed.
     """
     folder = Path(folder)
     facts = read_facts(folder)
@@ -126,18 +135,17 @@ def load_model(folder: Path, engine: str = "auto", device: str = "auto", *, trus
         raise PackageError(
             f"{folder}: its decision rule is of another version of xraybench: export the model again"
         ) from None
-    return Model(folder, facts, _engine(folder, facts, engine, device, trusted=trusted), rule, Strangeness.load(folder))
+    return Model(folder, facts, _engine(folder, facts, engine, device, trusted=trusted), rule, OodDetector.load(folder))
 
 
 def _engine(folder: Path, facts: dict[str, Any], engine: str, device: str, *, trusted: bool) -> Engine:
     from bench.inference.native import Native
     from bench.recipes.build import NotInstalledError
 
+    has_graph = (folder / ONNX).is_file()
     if engine == "auto":
-        deep = any(part["class"].startswith("deep.") for part in [*facts["encoders"], facts["head"]])
-        lacks_torch = deep and importlib.util.find_spec("torch") is None
-        engine = "onnx" if lacks_torch and (folder / ONNX).is_file() else "native"
-    compiled = engine == "openvino" and not (folder / ONNX).is_file()
+        engine = "onnx" if has_graph and _needs_torch(facts) else "native"
+    compiled = engine == "openvino" and not has_graph
     if engine == "native" or compiled:
         try:
             return Native(folder, facts, device, trusted=trusted, compiled=compiled)
@@ -146,3 +154,9 @@ def _engine(folder: Path, facts: dict[str, Any], engine: str, device: str, *, tr
     from bench.inference.runtimes import open_graph
 
     return open_graph(folder, engine)
+
+
+def _needs_torch(facts: dict[str, Any]) -> bool:
+    """Whether a part of the model is a network, and torch is not installed."""
+    deep = any(part["class"].startswith("deep.") for part in [*facts["encoders"], facts["head"]])
+    return deep and importlib.util.find_spec("torch") is None

@@ -6,7 +6,6 @@ number of rows, and an image must get the same numbers alone as among others.
 
 from __future__ import annotations
 
-import inspect
 import pkgutil
 import re
 from collections.abc import Sequence
@@ -15,13 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from bench.inference.descriptor import View, watch_of
+from bench.inference.descriptor import choose_descriptor, descriptor_network
 from bench.inference.package import PackageError, encoder_file, head_folder, read_arrays
-from bench.recipes.build import Inputs, Resources, build, install_hint, predict
+from bench.recipes import contract
+from bench.recipes.build import Resources, build, install_hint, resolve
+from bench.recipes.inputs import Inputs, predict
 from bench.recipes.suite import Part
 
 BLOCK = 8  # images that go through together
-_FROZEN = "deep.frozen:Frozen"
 _OURS = re.compile(r"(baselines|deep)\.\w+:\w+")
 
 
@@ -30,14 +30,15 @@ class Native:
 
     Parameters
     ----------
-    folder, facts
+    folder : Path
+    facts : dict
         The model and its model.json.
-    device
+    device : str
         "auto", "cpu" or "cuda".
-    trusted
+    trusted : bool
         Whether classes from outside of xraybench may be imported and called: such a class can do anything.
-    compiled
-        Whether OpenVINO runs the frozen networks among the encoders, and the one that watches over a classical model.
+    compiled : bool
+        Whether OpenVINO runs the frozen networks among the encoders, and the one that describes images for a classical model.
     """
 
     def __init__(
@@ -52,18 +53,18 @@ class Native:
         self.name = "openvino" if compiled else "native"
         self.mirror = bool(facts["mirror"])
         self.parts = [Part.model_validate(part) for part in facts["encoders"]]
-        watch = watch_of(folder, facts)
+        network = descriptor_network(folder, facts)
         if compiled:
-            _see_that_it_can_be_compiled(folder, [*self.parts, *([watch] if watch else [])])
-            self.parts, watch = [_compiled(part) for part in self.parts], _compiled(watch) if watch else None
+            _see_that_it_can_be_compiled(folder, [*self.parts, *([network] if network else [])])
+            self.parts, network = [_compiled(part) for part in self.parts], _compiled(network) if network else None
         self.encoders = [_encoder(folder, k, part, resources) for k, part in enumerate(self.parts)]
         self.head = load_head(facts["head"]["class"], head_folder(folder), device)
         references = folder / "references.safetensors"
         self.references = read_arrays(references) if references.is_file() else {}
         self.landmarks = self._landmarks()
-        self.view = View(self.parts, self.head, resources, watch)
+        self.descriptor = choose_descriptor(self.parts, self.head, resources, network)
 
-    def look(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def predict(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Probabilities (n, n_classes) float64 of images (n, h, w) uint8, and descriptions (n, d) float32 of what is seen in them."""
         found = [self._block(images[begin : begin + BLOCK]) for begin in range(0, len(images), BLOCK)]
         probability, description = zip(*found, strict=True)
@@ -74,15 +75,15 @@ class Native:
         images = np.concatenate([images, np.repeat(images[-1:], BLOCK - n, axis=0)])
         encoded = [encoder.encode(images) for encoder in self.encoders]
         probability = predict(self.head, self._inputs(images, encoded))
-        return probability[:n], self.view.describe(images, encoded)[:n]
+        return probability[:n], self.descriptor.describe(images, encoded)[:n]
 
     def _inputs(self, images: np.ndarray, encoded: list[np.ndarray]) -> Inputs:
         if not encoded:
             return Inputs(images)
-        if getattr(self.head, "pairwise", False):
+        if contract.is_pairwise(self.head):
             found = zip(self.landmarks, encoded, strict=True)
             return Inputs(np.stack([known.distances(values) for known, values in found]))  # (n_encodings, n, m)
-        if getattr(self.head, "by_rows", False):
+        if contract.is_rowwise(self.head):
             return Inputs(encoded[0])
         mirrored = None
         if self.mirror:
@@ -91,27 +92,35 @@ class Native:
         return Inputs(np.concatenate(encoded, axis=1), mirrored)
 
     def _landmarks(self) -> list[Any]:
-        """What a kernel machine compares with, for each encoder; nothing for other heads."""
+        """Return what a kernel machine compares with, for each encoder; nothing for other heads."""
         if not self.references:
             return []
         from baselines.distances import Landmarks
 
+        return [Landmarks(plain, mirrored) for plain, mirrored in self.pairs()]
+
+    def pairs(self) -> list[contract.Reference]:
+        """Return encodings of the images that a kernel machine compares with, and of their mirror images, by encoder."""
         refs = self.references
-        return [Landmarks(refs[f"{k}"], refs.get(f"{k}-mirrored")) for k in range(len(self.parts))]
+        return [(refs[f"{k}"], refs.get(f"{k}-mirrored")) for k in range(len(self.parts))] if refs else []
 
 
 def _compiled(part: Part) -> Part:
-    return part.changed(engine="openvino") if part.class_ == _FROZEN else part
+    return part.changed(engine="openvino") if _runs_in_openvino(part) else part
+
+
+def _runs_in_openvino(part: Part) -> bool:
+    return "openvino" in contract.engines(resolve(part, "encoders"))
 
 
 def _see_that_it_can_be_compiled(folder: Path, parts: Sequence[Part]) -> None:
-    if not any(part.class_ == _FROZEN for part in parts):
+    if not any(map(_runs_in_openvino, parts)):
         raise PackageError(f"{folder}: has no network that OpenVINO could run: leave out --engine openvino")
-    from deep.compiled import import_openvino
+    from deep.openvino import OpenVinoMissingError, import_openvino
 
     try:
         import_openvino()
-    except ValueError as error:
+    except OpenVinoMissingError as error:
         raise PackageError(f"--engine openvino: {error}") from None
 
 
@@ -120,12 +129,12 @@ def _encoder(folder: Path, k: int, part: Part, resources: Resources) -> Any:
     if file.is_file():
         part = Part.model_validate({"class": part.class_, **part.parameters, "weights": str(file)})
     encoder = build(part, resources, f"encoders.{k}")
-    if hasattr(encoder, "for_prediction"):
-        encoder.for_prediction()
+    if isinstance(encoder, contract.InferenceEncoder):
+        encoder.inference_mode()
     return encoder
 
 
-def load_head(class_: str, folder: Path, device: str) -> Any:
+def load_head(class_: str, folder: Path, device: str) -> contract.Head:
     """Read a head that predicts.
 
     Raises
@@ -139,7 +148,7 @@ def load_head(class_: str, folder: Path, device: str) -> Any:
         raise PackageError(
             f"{folder}: needs {class_}, which cannot be loaded here ({error}){install_hint(class_)}"
         ) from None
-    if not hasattr(kind, "load"):
+    head = contract.load_head(kind, folder, device)
+    if head is None:
         raise PackageError(f"{class_}: has no load(folder), so that a saved one cannot be used")
-    options = {"device": device} if "device" in inspect.signature(kind.load).parameters else {}
-    return kind.load(folder, **options)
+    return head

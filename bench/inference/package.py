@@ -1,15 +1,18 @@
 """A model as a folder: everything that it needs to predict, nothing that runs when it is opened.
 
-    model.json              classes, preprocessing, encoders, head, decision, what it was trained on and how it was tested; sealed
+    model.json              classes, preprocessing, encoders, head, decision rule, training data and tests; sealed
     README.md               the same for people: the model card
     encoders/K.safetensors  weights of the K-th encoder, where it has any
     head/                   what the head learned: safetensors, XGBoost's own binary JSON, JSON
     references.safetensors  encodings of the images that a kernel machine compares with
-    strangeness.safetensors what images of the training part look like, to know what is none of them
+    ood.safetensors         descriptions of training images, for the out-of-distribution score
+    descriptor.safetensors  a small network that describes images for a model without one of its own
     model.onnx              from images to probabilities in one graph, where every part of the model is a network
     SHA256SUMS              as ``sha256sum --check`` reads it
 
 Arrays are safetensors, facts are JSON. Nothing is a pickle.
+
+Schema 1 called the last two arrays ``strangeness`` and ``watch``, and had other words in model.json (`_WORDS_1`); it is still read.
 """
 
 from __future__ import annotations
@@ -25,11 +28,15 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from bench.errors import UserError
-from bench.store.run_folder import is_sealed, sealed
+from reports.runs.format import is_sealed, sealed
 
-SCHEMA = 1
-_FIELDS = ("name", "family", "task", "classes", "mirror", "preprocessing", "encoders", "head", "decision")
+SCHEMA = 2
 FACTS, CARD, ONNX = "model.json", "README.md", "model.onnx"
+OOD, DESCRIPTOR = "ood.safetensors", "descriptor.safetensors"
+_FILES_1 = {OOD: "strangeness.safetensors", DESCRIPTOR: "watch.safetensors"}
+_WORDS_1 = {"view": "descriptor", "watch": "descriptor_network"}
+_RULE_WORDS_1 = {"sure_from": "confidence_threshold", "most": "max_confidence"}
+_FIELDS = ("name", "family", "task", "classes", "mirror", "preprocessing", "encoders", "head", "decision")
 
 
 class PackageError(UserError):
@@ -37,13 +44,19 @@ class PackageError(UserError):
 
 
 def encoder_file(folder: Path, k: int) -> Path:
-    """Weights of the k-th encoder."""
+    """Return the file with the weights of the k-th encoder."""
     return folder / "encoders" / f"{k}.safetensors"
 
 
 def head_folder(folder: Path) -> Path:
-    """Where the head keeps what it learned."""
+    """Return the folder where the head keeps what it learned."""
     return folder / "head"
+
+
+def array_file(folder: Path, name: str) -> Path:
+    """Return the path of `OOD` or `DESCRIPTOR`, under the name that it had in schema 1 where the folder has that."""
+    before = folder / _FILES_1[name]
+    return before if before.is_file() else folder / name
 
 
 def is_package(folder: Path) -> bool:
@@ -53,11 +66,21 @@ def is_package(folder: Path) -> bool:
 
 def write_facts(folder: Path, facts: Mapping[str, Any]) -> None:
     """Write model.json with its seal."""
-    (folder / FACTS).write_text(json.dumps(sealed({"schema": SCHEMA, **facts}), indent=1), encoding="utf-8")
+    (folder / FACTS).write_text(json.dumps(sealed({**facts, "schema": SCHEMA}), indent=1), encoding="utf-8")
 
 
 def read_facts(folder: Path) -> dict[str, Any]:
-    """Facts of a model folder, every file of which is as it was written.
+    """Read the facts of a model folder, in the words of the newest schema.
+
+    Parameters
+    ----------
+    folder : Path
+        The model; every file of it is compared with its checksum.
+
+    Returns
+    -------
+    dict
+        Content of model.json.
 
     Raises
     ------
@@ -69,9 +92,7 @@ def read_facts(folder: Path) -> dict[str, Any]:
         facts = json.loads(path.read_text(encoding="utf-8"))
         schema = int(facts["schema"])
     except OSError as error:
-        hint = (
-            "it is a run: bench export makes a model of it" if (folder / "run.json").is_file() else "is this a model?"
-        )
+        hint = "this is a run: export a model of it with bench export" if _is_run(folder) else "is this a model?"
         raise PackageError(f"{path}: {error.strerror}: {hint}") from None
     except (ValueError, KeyError, TypeError):
         raise PackageError(f"{path}: damaged: export the model again") from None
@@ -80,24 +101,44 @@ def read_facts(folder: Path) -> dict[str, Any]:
     damaged = damage(folder) if is_sealed(facts) else f"{FACTS}: is not as it was written"
     if damaged:
         raise PackageError(f"{folder / damaged}: export or copy the model again")
-    lacking = next((key for key in _FIELDS if key not in facts), None)
-    if lacking:
-        raise PackageError(f"{path}: lacks {lacking!r}: export the model again")
-    return facts
+    missing = next((key for key in _FIELDS if key not in facts), None)
+    if missing:
+        raise PackageError(f"{path}: lacks {missing!r}: export the model again")
+    return facts if schema == SCHEMA else _migrated(facts)
+
+
+def _is_run(folder: Path) -> bool:
+    return (folder / "run.json").is_file()
+
+
+def _migrated(facts: dict[str, Any]) -> dict[str, Any]:
+    """Return facts of schema 1 in the words of schema 2."""
+    rule = {_RULE_WORDS_1.get(key, key): value for key, value in dict(facts["decision"]).items()}
+    return {_WORDS_1.get(key, key): value for key, value in facts.items()} | {"decision": rule}
 
 
 def write_arrays(file: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write arrays as safetensors; its own `save_file` makes files that nobody but their owner can read."""
+    """Write arrays as safetensors; safetensors' own `save_file` makes files that only their owner can read."""
     file.write_bytes(save({name: np.ascontiguousarray(value) for name, value in arrays.items()}))
 
 
 def read_arrays(file: Path) -> dict[str, np.ndarray]:
-    """Arrays of a safetensors file.
+    """Read the arrays of a safetensors file.
+
+    Parameters
+    ----------
+    file : Path
+        The file.
+
+    Returns
+    -------
+    dict of str to ndarray
+        The arrays by name.
 
     Raises
     ------
     PackageError
-        If it is not one.
+        If it is not a safetensors file.
     """
     try:
         return load_file(file)

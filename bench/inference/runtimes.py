@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 
 from bench.inference.native import BLOCK
 from bench.inference.package import ONNX, PackageError
+from deep.openvino import ROWS, CompiledModel, OpenVinoMissingError, import_openvino
 
 OUTPUTS = ("probability", "description")
 
@@ -27,31 +27,25 @@ class OnnxGraph:
         providers = [name for name in ("CUDAExecutionProvider", "CPUExecutionProvider") if name in known]
         self.session = onnxruntime.InferenceSession(str(file), providers=providers)
 
-    def look(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """As `bench.inference.native.Native.look`."""
+    def predict(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """As `bench.inference.native.Native.predict`."""
         return _in_blocks(images, lambda block: self.session.run(list(OUTPUTS), {"images": block}))
 
 
 class OpenVinoGraph:
-    """The graph in OpenVINO, in the number format that it holds to be right for the processor."""
+    """The graph in OpenVINO."""
 
     name = "openvino"
 
     def __init__(self, file: Path) -> None:
-        sys.modules.setdefault("openvino_telemetry", None)  # pyright: ignore[reportArgumentType] - it would report home
-        import openvino  # pyright: ignore[reportMissingImports] - whoever asks for it has it
+        graph = import_openvino().Core().read_model(str(file))
+        graph.reshape([ROWS, *graph.input("images").partial_shape[1:]])  # of a known size it runs in half the time
+        self.model = CompiledModel(graph)
 
-        graph = openvino.Core().read_model(str(file))
-        graph.reshape([BLOCK, *graph.input("images").partial_shape[1:]])  # of a known size it runs in half the time
-        self.compiled = openvino.compile_model(graph, "CPU", {"PERFORMANCE_HINT": "LATENCY"})
-
-    def look(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """As `bench.inference.native.Native.look`."""
-        return _in_blocks(images, self._run)
-
-    def _run(self, block: np.ndarray) -> list[np.ndarray]:
-        found = self.compiled({"images": block})
-        return [found[name] for name in OUTPUTS]
+    def predict(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """As `bench.inference.native.Native.predict`."""
+        probability, description = self.model(images)
+        return probability.astype(np.float64), description
 
 
 _ENGINES = {"onnx": (OnnxGraph, "xraybench[deploy]"), "openvino": (OpenVinoGraph, "xraybench[openvino]")}
@@ -71,7 +65,7 @@ def open_graph(folder: Path, engine: str) -> OnnxGraph | OpenVinoGraph:
     kind, extra = _ENGINES[engine]
     try:
         return kind(file)
-    except ModuleNotFoundError:
+    except (ModuleNotFoundError, OpenVinoMissingError):
         raise PackageError(f"--engine {engine}: pip install '{extra}'") from None
 
 

@@ -1,1 +1,1 @@
-"""Questions to what is there: runs, models, weights, this machine."""
+"""Inspection of runs, models, weights, and this machine."""

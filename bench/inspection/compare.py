@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from reports.comparison.pairwise import Level
+from reports.comparison.pairwise import TestSettings
 from reports.comparison.two_runs import changes, differences, why_untested
 from reports.runs.results import load
 from reports.scores.evaluation import Evaluation, evaluate
@@ -20,8 +20,17 @@ from reports.scores.ranking import primary_metric
 _LONGEST = 60  # characters of a setting
 
 
-def compare(folders: list[Path], level: Level, console: Console) -> None:
+def compare(folders: list[Path], settings: TestSettings, console: Console) -> None:
     """Print for each further run what differs from the first one, and how the scores of common models changed.
+
+    Parameters
+    ----------
+    folders : list of Path
+        Run folders; the first is the base.
+    settings : TestSettings
+        When a difference is claimed.
+    console : Console
+        Where to print.
 
     Raises
     ------
@@ -32,7 +41,7 @@ def compare(folders: list[Path], level: Level, console: Console) -> None:
     for folder, other in zip(folders[1:], others, strict=True):
         console.print(Text(f"{folder} against {folders[0]}", style="bold"))
         _print_differences(first, other, console)
-        _print_changes(first, other, level, console)
+        _print_changes(first, other, settings, console)
 
 
 def _print_differences(first: Evaluation, other: Evaluation, console: Console) -> None:
@@ -48,8 +57,8 @@ def _print_differences(first: Evaluation, other: Evaluation, console: Console) -
     console.print(table)
 
 
-def _print_changes(first: Evaluation, other: Evaluation, level: Level, console: Console) -> None:
-    rows = changes(first, other, level)
+def _print_changes(first: Evaluation, other: Evaluation, settings: TestSettings, console: Console) -> None:
+    rows = changes(first, other, settings)
     if rows.empty:
         console.print("The runs have no finished model in common.")
         return

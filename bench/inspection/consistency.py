@@ -1,4 +1,4 @@
-"""Does a run folder agree with itself? What one of its files says of another is worked out again; seals, which anybody can make anew, play no part."""
+"""Whether a run folder agrees with itself: what one file states of another is recomputed; seals, which anybody can make anew, play no part."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,7 @@ from radiographs.disk import damage
 from bench.data.held_out import facts_of
 from bench.session.record import data_digest, suite_digest
 from bench.store.run_folder import Cell, RunFolder
+from reports.runs.format import OLD_TEST_ACCESS, TEST_ACCESS
 from reports.runs.results import Results
 
 _PARTS = ("train", "valid", "test")
@@ -23,29 +24,29 @@ _KEPT_BESIDE = (".tmp-", ".DS_Store")
 
 
 def contradictions(results: Results) -> list[str]:
-    """Say in a line each what cannot be true of a run together."""
+    """Return what contradicts itself in a run, a line for each."""
     checks = (_manifest, _suite, _splits, _cells, _predictions, _files, _held_out)
     return [line for check in checks for line in check(results)]
 
 
 def unchecked(results: Results) -> list[str]:
-    """Say in a line for each model what is not there to be checked."""
+    """Return what is missing so that it cannot be checked, a line for each model."""
     lines = []
     for model in results.models:
         cells = results.cells[results.cells["model"] == model]
         done = int((cells["status"] == "done").sum())
         absent = results.n_planned - len(cells)
         if absent:
-            lines.append(f"{model}: {absent} of {results.n_planned} cells are not there: not run yet, or removed")
+            lines.append(f"{model}: {absent} of {results.n_planned} cells are missing: not run yet, or removed")
         elif 0 < done < results.n_planned:
             lines.append(f"{model}: {results.n_planned - done} of {results.n_planned} cells were not finished")
         if "holdout" in results.run and done == results.n_planned and model not in results.held_out:
-            lines.append(f"{model}: its last test is not there: not run yet, or removed")
+            lines.append(f"{model}: its last test is missing: not run yet, or removed")
     return lines
 
 
 def folder_digest(root: Path) -> str:
-    """SHA-256 of what sha256sum prints for all that numbers rest on, sorted by name: what a paper can state, or an author sign."""
+    """Return the SHA-256 of what sha256sum prints for every file that numbers depend on, sorted by name: what a paper can state, or an author sign."""
     names = ("run.json", "manifest.parquet", "splits.parquet", "cells", "holdout")
     files = [file for name in names for file in (root / name, *(root / name).rglob("*")) if file.is_file()]
     sums = {file.relative_to(root).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
@@ -61,12 +62,12 @@ def _manifest(results: Results) -> Iterator[str]:
     }
     for key, n in found.items():
         if data.get(key, n) != n:
-            yield f"run.json says {key} = {data[key]}, manifest.parquet has {n}"
+            yield f"run.json states {key} = {data[key]}, manifest.parquet has {n}"
     labels = {label for each in used["labels"] for label in each}
     if labels != set(results.classes):
         yield f"classes of run.json and labels of manifest.parquet differ: {', '.join(sorted(labels ^ set(results.classes)))}"
     if data["task"] == "multiclass" and any(len(each) != 1 for each in used["labels"]):
-        yield "run.json says that each image has one label, manifest.parquet does not"
+        yield "run.json states that each image has one label, manifest.parquet does not"
     twice = results.manifest["image_id"].duplicated()
     if twice.any():
         yield f"manifest.parquet has {results.manifest['image_id'][twice].iloc[0]} more than once"
@@ -77,20 +78,20 @@ def _manifest(results: Results) -> Iterator[str]:
 def _suite(results: Results) -> Iterator[str]:
     suite, planned = results.run["suite"], results.run["splits"]
     if "description" in suite and suite_digest(suite) != suite["digest"]:
-        yield f"suite of run.json: has another digest than it says ({suite['digest'][:12]}): a model or a parameter is another"
+        yield f"suite of run.json: has another digest than it states ({suite['digest'][:12]}): a model or a parameter differs"
     for key in ("folds", "repeats"):
         if suite.get("cv", planned).get(key) != planned[key]:
-            yield f"run.json says {key} = {planned[key]} of its splits and {suite['cv'].get(key)} of its suite"
+            yield f"run.json states {key} = {planned[key]} of its splits and {suite['cv'].get(key)} of its suite"
 
 
 def _splits(results: Results) -> Iterator[str]:
-    splits, said = results.splits, results.run["splits"]
+    splits, stated = results.splits, results.run["splits"]
     digest = splitting.digest(splits)
-    if digest != said["digest"]:
-        yield f"splits.parquet has the digest {digest[:12]}, run.json says {said['digest'][:12]}"
-    places = {(repeat, fold) for repeat in range(said["repeats"]) for fold in range(said["folds"])}
+    if digest != stated["digest"]:
+        yield f"splits.parquet has the digest {digest[:12]}, run.json states {stated['digest'][:12]}"
+    places = {(repeat, fold) for repeat in range(stated["repeats"]) for fold in range(stated["folds"])}
     if set(zip(splits["repeat"], splits["fold"], strict=True)) != places:
-        yield f"splits.parquet has other folds than the {said['folds']} x {said['repeats']} of run.json"
+        yield f"splits.parquet has other folds than the {stated['folds']} x {stated['repeats']} of run.json"
         return
     used = _in_folds(results)
     try:
@@ -101,25 +102,27 @@ def _splits(results: Results) -> Iterator[str]:
     parted = splits.assign(group=splits["image_id"].map(used.set_index("image_id")["group"]))
     leaks = (parted.groupby(["repeat", "fold", "group"])["part"].nunique() > 1).any()
     if leaks and not any(str(note).startswith("D025") for note in results.run.get("notes", [])):
-        yield "splits.parquet has images of one group in two parts of a fold, and run.json does not say so"
-    if said.get("published") is False and digest == said["digest"] and _made_again(results, used) != digest:
+        yield "splits.parquet has images of one group in two parts of a fold, and run.json does not note it"
+    if stated.get("published") is False and digest == stated["digest"] and _made_again(results, used) != digest:
         yield f"splits.parquet: is not what seed {results.run['seed']} gives for these images"
 
 
 def _made_again(results: Results, used: pd.DataFrame) -> str:
-    """Digest of the splits that the seed of the run gives."""
+    """Return the digest of the splits that the seed of the run gives."""
     y = np.array([[name in labels for name in results.classes] for labels in used["labels"]], np.int8)
-    said, groups = results.run["splits"], used["group"].to_numpy(str)
+    stated, groups = results.run["splits"], used["group"].to_numpy(str)
     ids = used["image_id"].tolist()
     return splitting.digest(
-        splitting.make_splits(ids, y, groups, folds=said["folds"], repeats=said["repeats"], seed=results.run["seed"])
+        splitting.make_splits(
+            ids, y, groups, folds=stated["folds"], repeats=stated["repeats"], seed=results.run["seed"]
+        )
     )
 
 
 def _cells(results: Results) -> Iterator[str]:
     groups = results.groups
     parts = {place: rows.set_index("image_id")["part"] for place, rows in results.splits.groupby(["repeat", "fold"])}
-    for cell in results.cells.to_dict("records"):
+    for cell in _records(results.cells):
         place = (cell["repeat"], cell["fold"])
         part = parts.get(place, pd.Series(dtype=str))
         sizes = {name: int((part == name).sum()) for name in _PARTS}
@@ -130,9 +133,9 @@ def _cells(results: Results) -> Iterator[str]:
             sizes["train"] = int(splitting.nested_share(train, share, seed).sum())
         for name, n in sizes.items():
             if cell[f"n_{name}"] != n:
-                yield f"{_name(cell)}: says n_{name} = {cell[f'n_{name}']}, splits.parquet has {n}"
+                yield f"{_name(cell)}: states n_{name} = {cell[f'n_{name}']}, splits.parquet has {n}"
         if cell["family"] != results.models[cell["model"]]["family"]:
-            yield f"{_name(cell)}: says family = {cell['family']}, run.json {results.models[cell['model']]['family']}"
+            yield f"{_name(cell)}: states family = {cell['family']}, run.json {results.models[cell['model']]['family']}"
 
 
 def _predictions(results: Results) -> Iterator[str]:
@@ -154,16 +157,16 @@ def _predictions(results: Results) -> Iterator[str]:
 
 
 def _files(results: Results) -> Iterator[str]:
-    """Files that do not fit their checksums, that nobody names, and folders of cells that are not planned."""
+    """Find files that do not match their checksums, files that no record names, and folders of cells that are not planned."""
     folder = RunFolder(results.path)
-    planned = {(row.model, f"r{row.repeat}-f{row.fold}"): row for row in results.cells.itertuples()}
+    planned = {(cell["model"], f"r{cell['repeat']}-f{cell['fold']}"): cell for cell in _records(results.cells)}
     for model in _inside(results.path / "cells"):
         for place in _inside(model) or [model]:
-            row = planned.get((model.name, place.name))
-            if row is None:
-                yield f"{place.relative_to(results.path)}: is of no model and fold of run.json"
+            cell = planned.get((model.name, place.name))
+            if cell is None:
+                yield f"{place.relative_to(results.path)}: belongs to no model and fold of run.json"
                 continue
-            record, wrong = folder.read_cell(Cell(row.model, row.repeat, row.fold))
+            record, wrong = folder.read_cell(Cell(cell["model"], cell["repeat"], cell["fold"]))
             known = {"cell.json", *(record or {}).get("checksums", {})}
             names = {file.relative_to(place).as_posix() for file in place.rglob("*") if file.is_file()}
             others = sorted(name for name in names - known if not Path(name).name.startswith(_KEPT_BESIDE))
@@ -175,43 +178,45 @@ def _files(results: Results) -> Iterator[str]:
 
 
 def _held_out(results: Results) -> Iterator[str]:
-    """What is said of the images of the last test, and of the models that were tested on them."""
-    root, said = results.path / "holdout", results.run.get("holdout")
+    """Check the images of the last test, and the models that were tested on them."""
+    root, stated = results.path / "holdout", results.run.get("holdout")
     for model in _inside(root):
         if model.is_dir() and model.name not in results.held_out:
-            yield f"holdout/{model.name}: is of no model of run.json, or run.json says nothing of a last test"
-    for model in {model for look in results.looks for model in look["models"]} - set(results.models):
-        yield f"holdout/looks.json: names {model}, which is not in run.json"
-    if said is None:
+            yield f"holdout/{model.name}: belongs to no model of run.json, or run.json names no last test"
+    for model in {model for look in results.test_accesses for model in look["models"]} - set(results.models):
+        yield f"holdout/test_access.json: names {model}, which is not in run.json"
+    if stated is None:
         return
-    looked = {model for look in results.looks for model in look["models"]}
-    if said["kind"] == "share":
+    looked = {model for look in results.test_accesses for model in look["models"]}
+    if stated["kind"] == "share":
         used = _used(results)
         own = used[~used["image_id"].isin(set(results.splits["image_id"]))]
-        yield from _same_images(said, own["image_id"], own["group"], own["labels"], results.classes, "manifest.parquet")
+        yield from _same_images(
+            stated, own["image_id"], own["group"], own["labels"], results.classes, "manifest.parquet"
+        )
     for model, (record, table) in results.held_out.items():
         where = f"holdout/{model}"
         if model not in looked:
-            yield f"{where}: holdout/looks.json says nothing of a look with this model"
+            yield f"{where}: holdout/test_access.json lists no use of the test set by this model"
         if table is None:
             continue
         truth = table[[f"truth/{name}" for name in results.classes]].to_numpy(bool)
         labels = [[name for name, given in zip(results.classes, row, strict=True) if given] for row in truth]
-        yield from _same_images(said, table["image_id"], table["group"], labels, results.classes, where)
+        yield from _same_images(stated, table["image_id"], table["group"], labels, results.classes, where)
         values = table[[f"probability/{name}" for name in results.classes]].to_numpy(float)
         if not (np.isfinite(values).all() and values.min(initial=0) >= 0 and values.max(initial=0) <= 1):
-            yield f"{where}: a probability is no number between 0 and 1"
+            yield f"{where}: a probability is not a number between 0 and 1"
         yield from _tested_model(results.path / where / "model", record, where)
 
 
 def _same_images(
-    said: dict[str, Any], ids: Any, groups: Any, labels: Any, classes: list[str], where: str
+    stated: dict[str, Any], ids: Any, groups: Any, labels: Any, classes: list[str], where: str
 ) -> Iterator[str]:
     y = np.array([[name in each for name in classes] for each in labels], np.int8).reshape(len(ids), len(classes))
-    found = facts_of(said["kind"], np.asarray(ids, str), np.asarray(groups, str), y)
+    found = facts_of(stated["kind"], np.asarray(ids, str), np.asarray(groups, str), y)
     for key in ("n_images", "n_groups", "digest"):
-        if found[key] != said[key]:
-            yield f"run.json says {key} = {str(said[key])[:12]} of the held-out images, {where} has {str(found[key])[:12]}"
+        if found[key] != stated[key]:
+            yield f"run.json states {key} = {str(stated[key])[:12]} of the held-out images, {where} has {str(found[key])[:12]}"
             return
 
 
@@ -223,7 +228,7 @@ def _tested_model(folder: Path, record: dict[str, Any], where: str) -> Iterator[
     facts = json.loads((folder / "model.json").read_text(encoding="utf-8"))
     for key in ("decision", "trained_on"):
         if facts.get(key) != record.get(key):
-            yield f"{where}: holdout.json and model/model.json do not say the same of {key}"
+            yield f"{where}: holdout.json and model/model.json differ in {key}"
 
 
 def _used(results: Results) -> pd.DataFrame:
@@ -231,9 +236,9 @@ def _used(results: Results) -> pd.DataFrame:
 
 
 def _in_folds(results: Results) -> pd.DataFrame:
-    """Rows of the manifest that the folds are made of: all usable ones but those held out."""
-    used, said = _used(results), results.run.get("holdout")
-    if said is None or said["kind"] != "share":
+    """Return the rows of the manifest that the folds are made of: all usable ones but those held out."""
+    used, stated = _used(results), results.run.get("holdout")
+    if stated is None or stated["kind"] != "share":
         return used
     inside = used["image_id"].isin(set(results.splits["image_id"]))
     return used[inside].reset_index(drop=True)
@@ -241,7 +246,15 @@ def _in_folds(results: Results) -> pd.DataFrame:
 
 def _inside(folder: Path) -> list[Path]:
     found = folder.iterdir() if folder.is_dir() else ()
-    return sorted(path for path in found if path.name != "looks.json" and not path.name.startswith(_KEPT_BESIDE))
+    return sorted(
+        path
+        for path in found
+        if path.name not in (TEST_ACCESS, OLD_TEST_ACCESS) and not path.name.startswith(_KEPT_BESIDE)
+    )
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    return cast("list[dict[str, Any]]", table.to_dict("records"))  # columns are named by texts
 
 
 def _name(cell: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""``bench list``: what there is to run, to run on, and what was run."""
+"""``bench list``: models, data sets, suites and runs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bench.recipes.suite import load_suite, suite_names
 
 
 def models(console: Console) -> None:
-    """Every model of the package's suites."""
+    """Print every model of the package's suites."""
     table = _table("model", "family", "suites", "what it is")
     suites = {name: load_suite(name) for name in suite_names()}
     for model in dict.fromkeys(m for suite in suites.values() for m in suite.models):
@@ -26,7 +26,7 @@ def models(console: Console) -> None:
 
 
 def datasets(console: Console) -> None:
-    """Every card of the package, with what a person does to get the images."""
+    """Print every card of the package, with the steps to get the images."""
     for card in known_cards().values():
         console.print(Text(card.name, style="bold"), Text(f"{card.title}{' (synthetic)' if card.synthetic else ''}"))
         for label, value in (
@@ -37,13 +37,11 @@ def datasets(console: Console) -> None:
         ):
             if value:
                 console.print(Text(f"  {label}: " + value.replace("\n", "\n    ")))
-    console.print(
-        "Any folder with one sub-folder per class, or a .csv table, works as well: bench run --all --data PATH"
-    )
+    console.print("Any folder with one sub-folder per class, or a .csv table, also works: bench run --all --data PATH")
 
 
 def suites(console: Console) -> None:
-    """Every suite of the package."""
+    """Print every suite of the package."""
     table = _table("suite", "models", "what it is")
     for name in suite_names():
         suite = load_suite(name)
@@ -52,7 +50,7 @@ def suites(console: Console) -> None:
 
 
 def runs(console: Console) -> None:
-    """Every run below runs/."""
+    """Print every run below runs/."""
     table = _table("folder", "run", "suite", "images", "cells", "created")
     for path in sorted(Path("runs").glob("*/run.json")):
         try:

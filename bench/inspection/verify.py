@@ -1,4 +1,4 @@
-"""``bench verify``: does a run folder hold together, and does a published table follow from it?"""
+"""``bench verify``: whether a run folder is consistent, and whether a published table follows from it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from bench.inspection.consistency import contradictions, folder_digest, unchecked
-from reports.comparison.pairwise import Level
+from reports.comparison.pairwise import TestSettings
 from reports.runs.results import load
 from reports.scores.evaluation import evaluate
 from reports.tables.verification import check_table
@@ -16,13 +16,28 @@ from reports.tables.verification import check_table
 _MOST = 50  # differences that are listed
 
 
-def verify(folder: Path, table: Path | None, level: Level, console: Console, digest: str | None = None) -> int:
-    """Check a run folder and, if one is given, every number of a table; return 0 if all of it was checked and is right, else 1.
+def verify(
+    folder: Path, table: Path | None, settings: TestSettings, console: Console, digest: str | None = None
+) -> int:
+    """Check a run folder and, if one is given, every number of a table.
 
     Parameters
     ----------
-    digest
-        Of the folder, as it was published.
+    folder : Path
+        Run folder.
+    table : Path or None
+        A table of ``bench report``.
+    settings : TestSettings
+        As it was for the report.
+    console : Console
+        Where to print.
+    digest : str, optional
+        Published digest of the folder.
+
+    Returns
+    -------
+    int
+        0 if everything was checked and is right, else 1.
 
     Raises
     ------
@@ -31,20 +46,20 @@ def verify(folder: Path, table: Path | None, level: Level, console: Console, dig
     """
     results = load(folder)
     wrong, left_out = contradictions(results), unchecked(results)
-    said = [f"{folder}: {len(results.predictions)} prediction files match their checksums"]
+    lines = [f"{folder}: {len(results.predictions)} prediction files match their checksums"]
     if not wrong:
-        said.append(f"labels and splits {results.run['splits']['digest'][:12]} are those that the run says")
+        lines.append(f"labels and splits {results.run['splits']['digest'][:12]} are those of the run")
     found = folder_digest(results.path)
-    said.append(f"digest of the folder: {found}")
+    lines.append(f"digest of the folder: {found}")
     if digest is not None and digest != found:
-        wrong.append(f"--digest {digest}: the folder has another: it is not the one that was published")
+        wrong.append(f"--digest {digest}: the folder has another digest: it is not the one that was published")
     if table:
-        finding = check_table(evaluate(results), table, level)
+        finding = check_table(evaluate(results), table, settings)
         wrong += finding.wrong
         left_out += finding.unchecked
-        none = "" if finding.checked else ": there is no row to compare"
-        said.append(f"{table}: {finding.checked} cells computed again, {len(finding.wrong)} differ{none}")
-    for line in said:
+        note = "" if finding.checked else ": there is no row to compare"
+        lines.append(f"{table}: {finding.checked} cells recomputed, {len(finding.wrong)} differ{note}")
+    for line in lines:
         console.print(Text(line))
     _list(console, wrong, "", "red")
     _list(console, left_out, "not checked: ", "yellow")

@@ -1,4 +1,4 @@
-"""``bench weights``: which pretrained weights are at hand, from where, and a folder of them to carry to a machine without a network."""
+"""``bench weights``: which pretrained weights are available, from where, and a folder of them for a machine without a network."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ if TYPE_CHECKING:
     from deep.addresses import Address
     from deep.weights import Weights
 
-NOT_AT_HAND = 1
+NOT_AVAILABLE = 1
 _IMAGENET = "imagenet"
 
 
 def backbones(suite: Suite) -> list[str]:
-    """Backbones that a suite's models start from with ImageNet weights, in its order."""
+    """Return the backbones that a suite's models start from with ImageNet weights, in its order."""
     parts = [part.parameters for spec in suite.models.values() for part in (*spec.encoders, spec.head)]
     wanted = [part for part in parts if part.get("start", _IMAGENET) == _IMAGENET and "weights" not in part]
     return list(dict.fromkeys(str(part["backbone"]) for part in wanted if "backbone" in part))
 
 
 def list_weights(weights_dir: Path | None, console: Console) -> int:
-    """Print every backbone of the package's suites and of the index's packages: where its weights are, or how they come here."""
+    """Print every backbone of the package's suites and of the published packages: where its weights are, or where they are downloaded from."""
     from deep.published import published
     from deep.weights import address, at_hand, way_out
 
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for column in ("backbone", "at hand", "from", "licence", "MB"):
+    for column in ("backbone", "available", "from", "licence", "MB"):
         name = column == "backbone"  # is never broken
         table.add_column(column, overflow="fold", no_wrap=name, justify="right" if column == "MB" else "left")
     suites = [load_suite(name) for name in suite_names()]
@@ -50,29 +50,45 @@ def list_weights(weights_dir: Path | None, console: Console) -> int:
             row = ("yes", found.origin, found.licence, f"{found.file.stat().st_size / 1e6:.1f}")
         else:
             source = address(name)
-            origin = source.url if source else "nowhere that timm knows of"
+            origin = source.url if source else "timm knows no address"
             size = f"{source.megabytes:.1f}" if source and source.megabytes else "?"
             row = ("no", origin, source.licence if source else "", size)
         table.add_row(*(Text(text) for text in (name, *row)))
     console.print(table)
-    console.print(Text(f"what is not at hand is downloaded when it is needed; {way_out('BACKBONE')}"), soft_wrap=True)
+    console.print(Text(f"what is not available is downloaded when it is needed; {way_out('BACKBONE')}"), soft_wrap=True)
     return 0
 
 
 def where(names: Iterable[str], weights_dir: Path | None, console: Console) -> int:
-    """Print the file of each backbone's weights, one a line; exit code 1 if one is not at hand."""
+    """Print the file of each backbone's weights, one a line; return exit code 1 if one is not available."""
     code = 0
     for name in names:
         found, reason = _looked_up(name, weights_dir)
         console.print(Text(f"{name}: {found.file} ({found.origin})" if found else f"{name}: {reason}"), soft_wrap=True)
-        code = code if found else NOT_AT_HAND
+        code = code if found else NOT_AVAILABLE
     return code
 
 
-def get(names: Iterable[str], folder: Path, weights_dir: Path | None, console: Console) -> int:
-    """Put the weights of backbones into a folder for ``--weights-dir``: copied where they are at hand, else downloaded.
+def collect(names: Iterable[str], folder: Path, weights_dir: Path | None, console: Console) -> int:
+    """Collect the weights of backbones in a folder for ``--weights-dir``: copied if available, else downloaded.
 
-    What is there whole is left alone, and an interrupted download is resumed. Every backbone is tried; exit code 1 if one failed.
+    A file that is there and intact is left alone, and an interrupted download is resumed. Every backbone is tried.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Backbones.
+    folder : Path
+        Where to put the files.
+    weights_dir : Path or None
+        Folder to search first.
+    console : Console
+        Where to print.
+
+    Returns
+    -------
+    int
+        Exit code: 1 if a backbone failed.
     """
     folder.mkdir(parents=True, exist_ok=True)
     failed = 0
@@ -85,7 +101,7 @@ def get(names: Iterable[str], folder: Path, weights_dir: Path | None, console: C
             continue
         console.print(Text(f"{name}: {path} ({path.stat().st_size / 1e6:.1f} MB, {origin})"), soft_wrap=True)
     console.print(Text(f"{'incomplete: ' if failed else ''}use it with: bench run --all --weights-dir {folder}"))
-    return NOT_AT_HAND if failed else 0
+    return NOT_AVAILABLE if failed else 0
 
 
 def _looked_up(name: str, weights_dir: Path | None) -> tuple[Weights | None, str]:
@@ -100,7 +116,7 @@ def _looked_up(name: str, weights_dir: Path | None) -> tuple[Weights | None, str
 
 
 def _put(name: str, folder: Path, weights_dir: Path | None, console: Console) -> tuple[Path, str]:
-    """Bring one file into the folder; return it with where it came from."""
+    """Put one file into the folder; return it with its origin."""
     from deep.weights import address, fingerprint
 
     found, reason = _looked_up(name, weights_dir)
@@ -124,7 +140,7 @@ def _put(name: str, folder: Path, weights_dir: Path | None, console: Console) ->
 
 
 def _addressed(source: Address) -> tuple[str, str, int]:
-    """Address, checksum and size of a file: the hub is asked for them, elsewhere the name carries the first digits of the SHA-256."""
+    """Return address, checksum and size of a file: the hub tells them, elsewhere the name carries the first digits of the SHA-256."""
     from deep.addresses import HASH_IN_NAME
 
     if not source.hub:

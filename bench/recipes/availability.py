@@ -6,6 +6,7 @@ import logging
 from importlib.util import find_spec
 
 from bench.errors import UserError, one_line
+from bench.recipes import contract
 from bench.recipes.build import NotInstalledError, Resources, build, skip_reasons
 from bench.recipes.suite import ModelSpec, Part, Suite
 
@@ -57,7 +58,7 @@ def _packages_missing(spec: ModelSpec) -> str | None:
 
 
 def _cannot_be_had(name: str, spec: ModelSpec, resources: Resources, failed: dict[str, Exception]) -> Exception | None:
-    """The first reason why a model cannot be had here, after all its parts were built."""
+    """Return the first reason why a model cannot be had here, after all its parts were built."""
     found = None
     places = [(f"models.{name}.encoders.{k}", part) for k, part in enumerate(spec.encoders)]
     for where, part in [*places, (f"models.{name}.head", spec.head)]:
@@ -71,8 +72,7 @@ def _part_missing(where: str, part: Part, resources: Resources, failed: dict[str
         built = build(part, resources, where)
         if asked in failed and "backbone" in part.parameters:
             return failed[asked]
-        if hasattr(built, "fingerprint"):
-            built.fingerprint()
+        contract.fingerprint(built)
     except NotInstalledError as error:
         return error
     except skip_reasons() as error:

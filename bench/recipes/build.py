@@ -1,4 +1,4 @@
-"""From a model's table in a suite to its objects, and the one way to fit and predict them all."""
+"""From a model's table in a suite to its objects."""
 
 from __future__ import annotations
 
@@ -8,34 +8,14 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
-
-import numpy as np
+from typing import Any
 
 from bench.errors import UserError
+from bench.recipes import contract
+from bench.recipes.search import Dimension
 from bench.recipes.suite import ModelSpec, Part, Suite, did_you_mean
 
 _OWN = {"baselines": "classical", "deep": "deep"}  # rooms of the project, and what their classes are
-
-
-class Encoder(Protocol):
-    """Describes images; learns nothing, so it is done once for all folds."""
-
-    def encode(self, images: np.ndarray) -> np.ndarray:
-        """Describe images (n, h, w) uint8 as (n, d) float32."""
-        ...
-
-
-class Head(Protocol):
-    """Learns from the training part, tunes and stops on the validation part."""
-
-    def fit(self, X: np.ndarray, y: np.ndarray, X_valid: np.ndarray, y_valid: np.ndarray, seed: int) -> Any:
-        """Learn; y is (n, n_classes) of 0 and 1."""
-        ...
-
-    def predict_proba(self, X: np.ndarray) -> np.ndarray:
-        """Probabilities, (n, n_classes) float64, on the host."""
-        ...
 
 
 class NotInstalledError(RuntimeError):
@@ -64,22 +44,24 @@ def build(part: Part, resources: Resources, where: str) -> Any:
     NotInstalledError
         If a package that it needs is not installed.
     """
-    kind = _resolve(part, where)
+    kind = resolve(part, where)
     known = inspect.signature(kind).parameters
+    parameters = {contract.former_names(kind).get(name, name): value for name, value in part.parameters.items()}
     given = {name: value for name, value in vars(resources).items() if name in known}
-    for name in part.parameters:
+    for name in parameters:
         if name not in known or name in given:
             free = [k for k in known if k not in given]
             raise UserError(
                 f"{where}: {kind.__name__} has no parameter {name!r}{did_you_mean(name, free)}; it has {', '.join(free) or 'none'}"
             )
     try:
-        return kind(**part.parameters, **given)
+        return kind(**parameters, **given)
     except TypeError as error:
         raise UserError(f"{where}: {kind.__name__}: {error}") from None
 
 
-def _resolve(part: Part, where: str) -> type:
+def resolve(part: Part, where: str) -> type:
+    """Return the class of an encoder or head, with errors as of `build`."""
     try:
         return pkgutil.resolve_name(part.class_)
     except ModuleNotFoundError as error:
@@ -97,6 +79,27 @@ def install_hint(class_: str) -> str:
     """Say how the packages of a class of the project are installed, as the end of a line; nothing for a class of a user's own."""
     extra = {"baselines": "classical", "deep": "deep"}.get(class_.partition(":")[0].partition(".")[0])
     return f": pip install 'xraybench[{extra}]'" if extra else ""
+
+
+def with_search_spaces(suite: Suite) -> Suite:
+    """Return the suite with what the classes of each model declare as their search space, where its own `search` does not say otherwise."""
+    models = {name: spec.model_copy(update={"search": _search(name, spec)}) for name, spec in suite.models.items()}
+    return suite.model_copy(update={"models": models})
+
+
+def _search(name: str, spec: ModelSpec) -> dict[str, Dimension]:
+    found: dict[str, Dimension] = {}
+    places = [*((f"encoders.{k}", part) for k, part in enumerate(spec.encoders)), ("head", spec.head)]
+    for where, part in places:
+        try:
+            space = contract.search_space(resolve(part, f"models.{name}.{where}"))
+        except NotInstalledError:
+            continue
+        found |= {f"{where}.{key}": Dimension.model_validate(table) for key, table in space.items()}
+    if "search" in spec.model_fields_set and not spec.search:  # an empty table: nothing is to be tried
+        return {}
+    found |= spec.search
+    return {key: dimension for key, dimension in found.items() if not dimension.left_out}
 
 
 def family(spec: ModelSpec) -> str:
@@ -136,58 +139,7 @@ def check_families(suite: Suite) -> None:
             raise UserError(f"models.{name}: {error}") from None
 
 
-def version(part: Part) -> int:
-    """Return the VERSION of the module that holds a part, 0 where it states none."""
-    return int(getattr(sys.modules.get(part.class_.split(":")[0]), "VERSION", 0))
-
-
 def skip_reasons() -> tuple[type[Exception], ...]:
     """Errors that mean that a cell cannot be had here, as against one that failed. Torch is not imported for the question."""
     weights = sys.modules.get("deep.weights")
     return (NotInstalledError, weights.WeightsUnavailableError) if weights else (NotInstalledError,)
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Rows of an array that may be larger than memory, read when they are asked for; for a head that says ``by_rows = True``."""
-
-    array: np.ndarray
-    rows: np.ndarray
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """As of the array of these rows."""
-        return (len(self.rows), *self.array.shape[1:])
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, index: np.ndarray) -> np.ndarray:
-        return self.array[self.rows[index]]
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """What a head gets: (n, d) features, (n_encodings, n, n_train) squared distances, or (n, h, w) pixels.
-
-    `mirrored` holds the features of the mirror images, for a head that is trained on both.
-    """
-
-    values: np.ndarray | Rows
-    mirrored: np.ndarray | None = None
-
-
-def fit(head: Head, train: Inputs, y: np.ndarray, valid: Inputs, y_valid: np.ndarray, seed: int) -> None:
-    """Fit a head, on the mirror images too where there are features of them."""
-    X = train.values
-    if train.mirrored is not None:
-        X, y = np.concatenate([X, train.mirrored]), np.concatenate([y, y])
-    head.fit(X, y, valid.values, y_valid, seed)
-
-
-def predict(head: Head, inputs: Inputs) -> np.ndarray:
-    """Probabilities (n, n_classes) float64, the mean over image and mirror image where there are features of both."""
-    probability = head.predict_proba(inputs.values)
-    if inputs.mirrored is None:
-        return probability
-    return (probability + head.predict_proba(inputs.mirrored)) / 2

@@ -24,7 +24,7 @@ def origin(module: str) -> Path | None:
     return Path(spec.origin) if spec and spec.has_location and spec.origin else None
 
 
-def find_beside(file: Path, suite: Suite) -> None:
+def add_suite_folder(file: Path, suite: Suite) -> None:
     """Let the classes that a suite names be found in the folder of its file.
 
     Raises

@@ -23,7 +23,8 @@ class Dimension(BaseModel):
     """Values that one parameter may take: a list of choices, or the numbers from `low` to `high`.
 
     With `log` numbers are drawn evenly on a logarithmic scale, with `step` or `int` on a grid. With `as_list` a number is given as a
-    list of one, to parameters that take candidates (C and gamma of a support vector machine).
+    list of one, to parameters that take candidates (C and gamma of a support vector machine). `false` leaves a parameter out that the
+    class declares in its search space.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
@@ -35,14 +36,19 @@ class Dimension(BaseModel):
     step: float | None = Field(default=None, gt=0)
     whole: bool = Field(default=False, alias="int")
     as_list: bool = False
+    left_out: bool = False
 
     @model_validator(mode="before")
     @classmethod
     def _of_list(cls, raw: Any) -> Any:
+        if raw is False:
+            return {"left_out": True}
         return {"choices": raw} if isinstance(raw, list) else raw
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Dimension:
+        if self.left_out:
+            return self
         wrong = _wrong_choices(self) if "choices" in self.model_fields_set else _wrong_range(self)
         if wrong:
             raise ValueError(wrong)
@@ -64,6 +70,8 @@ class Dimension(BaseModel):
 
     def as_table(self) -> Any:
         """As it stands in a suite file."""
+        if self.left_out:
+            return False
         return list(self.choices) or self.model_dump(by_alias=True, exclude_defaults=True)
 
     def _given(self, value: float) -> Any:

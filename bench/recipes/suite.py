@@ -25,6 +25,7 @@ from radiographs.text import read_toml
 
 from bench.errors import UserError
 from bench.recipes.search import Dimension, Key, Tuned
+from bench.recipes.vary import varied
 
 _SUITES = files("bench").joinpath("suites")
 
@@ -62,7 +63,8 @@ class ModelSpec(BaseModel):
     any other head is trained on the encodings of both and predicts their mean.
 
     `family` is what the model counts as in the comparison; it follows from encoders and head where all are the project's own.
-    `search` is what ``bench tune`` may try; a run does not look at it, so that it is part of no digest. `tuned` is what it chose.
+    `search` is what ``bench tune`` may try beside the search spaces that the classes declare, or instead of their entries; a run does not
+    look at it, so that it is part of no digest. `tuned` is what was chosen.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -173,9 +175,9 @@ def load_suite(name: str, changes: Mapping[str, Any] | None = None) -> Suite:
 
     Parameters
     ----------
-    name
+    name : str
         A suite of the package, or a path that ends in ``.toml``.
-    changes
+    changes : mapping, optional
         Values by dotted key, such as ``{"models.hog-svm.head.C": [1, 10]}``.
 
     Raises
@@ -209,6 +211,11 @@ def _read(name: str) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UserError(f"{path}: cannot be read as a suite ({error})") from None
     raw.setdefault("name", path.stem)
+    if vary := raw.pop("vary", None):
+        try:
+            raw["models"] = varied(raw.get("models", {}), vary)
+        except (ValueError, TypeError, AttributeError) as error:
+            raise UserError(f"suite {name!r}: {error}") from None
     base = raw.pop("extends", None)
     return _merged(_read(base), raw) if base else raw
 

@@ -1,4 +1,4 @@
-"""The application: a page, and an API for other programs. Nothing that is sent is stored, and no path is taken from anybody."""
+"""The application: a page, and an API for other programs. Nothing that is sent is stored, and no path is accepted."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ from starlette.datastructures import UploadFile as StarletteUpload
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.types import ASGIApp
 
 import bench
 from bench.inference.model import Model
-from bench.serving.limits import BusyError, Guard, Limits, Turns, refusal
-from bench.serving.looking import decoded, explain, look_at
+from bench.serving.limits import BusyError, Guard, Limits, RequestQueue, refusal
+from bench.serving.predictions import Upload, decode, explain_upload, predict_upload
 
 _POLICY = "default-src 'none'; img-src 'self' data:; style-src 'nonce-{n}'; script-src 'nonce-{n}'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 _HOW = "send one file as the multipart field 'file'"
@@ -42,7 +43,7 @@ _BUCKETS = (0.1, 0.3, 1, 3, 10)  # seconds
 
 
 class Metrics:
-    """Counts for a monitoring system, without anything that was sent."""
+    """Counts for a monitoring system; nothing that was sent is in them."""
 
     def __init__(self) -> None:
         self.requests: Counter[tuple[str, int]] = Counter()
@@ -51,12 +52,12 @@ class Metrics:
         self.total, self.n = 0.0, 0
 
     def observe(self, seconds: float) -> None:
-        """Count a prediction that took so long."""
+        """Count a prediction and its seconds."""
         self.total, self.n = self.total + seconds, self.n + 1
         self.seconds.update(bucket for bucket in _BUCKETS if seconds <= bucket)
 
     def text(self) -> str:
-        """Write everything in Prometheus' text format."""
+        """Return the counts in Prometheus' text format."""
         lines = ["# TYPE xraybench_requests_total counter"]
         lines += [
             f'xraybench_requests_total{{route="{r}",status="{s}"}} {n}' for (r, s), n in sorted(self.requests.items())
@@ -72,31 +73,41 @@ class Metrics:
         return "\n".join(lines) + "\n"
 
 
-def make_app(models: Sequence[Model], limits: Limits) -> Any:
-    """Make the application for models that are open.
+def make_app(models: Sequence[Model], limits: Limits) -> ASGIApp:
+    """Make the application for open models.
+
+    Parameters
+    ----------
+    models : sequence of Model
+        Open models, with distinct names.
+    limits : Limits
+        What a request may be.
 
     Returns
     -------
-    An ASGI application.
+    ASGIApp
+        The application.
     """
     app = FastAPI(
         title="xraybench", version=bench.__version__, docs_url=None, redoc_url=None, description=_describe(models)
     )
-    metrics, turns = Metrics(), Turns(limits)
+    metrics, queue = Metrics(), RequestQueue(limits)
     _add_errors(app)
     _add_pages(app, models, metrics)
 
-    async def answer(route: Callable[..., dict[str, Any]], request: Request, frame: int) -> dict[str, Any]:
-        with turns.place():
+    async def answer(
+        route: Callable[[Sequence[Model], Upload], dict[str, Any]], request: Request, frame: int
+    ) -> dict[str, Any]:
+        with queue.slot():
             data = await _uploaded(request, limits)
-            file = await turns.read(lambda: decoded(models, data, frame, limits))
-            return await turns.take(lambda: route(models, file))
+            upload = await queue.decode(lambda: decode(models, data, frame, limits))
+            return await queue.predict(lambda: route(models, upload))
 
     @app.post("/v1/predict", openapi_extra=_UPLOAD)
     async def predict(request: Request, frame: Annotated[int, Query(ge=0, le=100_000)] = 0) -> dict[str, Any]:
-        """Name the body parts in a PNG, JPEG, TIFF or DICOM file, by every model."""
+        """Name the body parts in a PNG, JPEG, TIFF or DICOM file, with every model."""
         start = time.perf_counter()
-        found = await answer(look_at, request, frame)
+        found = await answer(predict_upload, request, frame)
         metrics.observe(time.perf_counter() - start)
         metrics.verdicts.update((each["model"], each["verdict"]) for each in found["models"])
         return found
@@ -104,11 +115,11 @@ def make_app(models: Sequence[Model], limits: Limits) -> Any:
     @app.post("/v1/explain", openapi_extra=_UPLOAD)
     async def explain_(request: Request, frame: Annotated[int, Query(ge=0, le=100_000)] = 0) -> dict[str, Any]:
         """Show where each model looks, as a PNG with a heat map."""
-        return await answer(explain, request, frame)
+        return await answer(explain_upload, request, frame)
 
     @app.middleware("http")
-    async def count(request: Request, go_on: Callable[[Request], Awaitable[Response]]) -> Response:
-        response = await go_on(request)
+    async def count(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+        response = await call_next(request)
         known = {getattr(route, "path", "") for route in app.routes}
         path = request.url.path if request.url.path in known else "other"
         metrics.requests[path, response.status_code] += 1
@@ -155,13 +166,13 @@ def _add_pages(app: FastAPI, models: Sequence[Model], metrics: Metrics) -> None:
 
     @app.get("/v1/models")
     async def known() -> list[dict[str, Any]]:
-        """What is served: name, family, classes, and how each model was tested."""
+        """List what is served: name, family, classes, and how each model was tested."""
         keys = ("name", "family", "task", "classes", "trained_on", "tests", "holdout", "decision", "licences")
         return [{key: model.facts.get(key) for key in keys} for model in models]
 
     @app.get("/health")
     async def health() -> dict[str, Any]:
-        """Answer that the server lives, and how many models are open."""
+        """Answer that the server is up, and how many models are open."""
         return {"status": "ok", "models": len(models), "version": bench.__version__}
 
     @app.get("/metrics", response_class=PlainTextResponse)
@@ -177,7 +188,7 @@ def _add_errors(app: FastAPI) -> None:
 
     @app.exception_handler(BusyError)
     async def busy(_: Request, __: BusyError) -> JSONResponse:
-        return refusal(503, "too many requests wait: try again in a moment")
+        return refusal(503, "too many requests are waiting: try again in a moment")
 
     @app.exception_handler(RequestValidationError)
     async def wrong(_: Request, error: RequestValidationError) -> JSONResponse:
@@ -186,7 +197,7 @@ def _add_errors(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def unexpected(_: Request, __: Exception) -> JSONResponse:
-        return refusal(500, "something went wrong; what is written on the server's terminal says what")
+        return refusal(500, "internal error: see the server's terminal")
 
     @app.exception_handler(HTTPException)
     async def refused(_: Request, error: HTTPException) -> JSONResponse:

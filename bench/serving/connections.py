@@ -1,4 +1,4 @@
-"""Connections that may not be held open for nothing: a request's first line and headers come within a time, or the connection ends."""
+"""Connections with a time limit: a request's first line and headers arrive within it, or the connection is closed."""
 
 from __future__ import annotations
 
@@ -11,43 +11,43 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 SECONDS = 10.0
 
 
-class Impatient(H11Protocol):
+class TimedProtocol(H11Protocol):
     """uvicorn's protocol, which by itself waits for headers for ever."""
 
     seconds = SECONDS
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self._limit: TimerHandle | None = None
+        self._timer: TimerHandle | None = None
 
     def connection_made(self, transport: Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] - as uvicorn's
-        """Begin to wait."""
+        """Start the timer."""
         super().connection_made(transport)
-        self._wait()
+        self._start()
 
     def data_received(self, data: bytes) -> None:
-        """Stop waiting when the headers are whole; a further request on the connection has its own time, and so has a body that nobody reads."""
+        """Stop the timer when the headers are complete; a further request on the connection, or a body that nobody reads, has its own time."""
         super().data_received(data)
         answered = self.cycle is not None and self.cycle.response_complete
         if answered or self.conn.their_state is h11.IDLE:
-            self._wait()
+            self._start()
         else:
             self._stop()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop waiting."""
+        """Stop the timer."""
         self._stop()
         super().connection_lost(exc)
 
-    def _wait(self) -> None:
-        if self._limit is None:
-            self._limit = self.loop.call_later(self.seconds, self._end)
+    def _start(self) -> None:
+        if self._timer is None:
+            self._timer = self.loop.call_later(self.seconds, self._close)
 
     def _stop(self) -> None:
-        if self._limit is not None:
-            self._limit.cancel()
-            self._limit = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
-    def _end(self) -> None:
-        self._limit = None
-        cast("Transport", self.transport).abort()
+    def _close(self) -> None:
+        self._timer = None
+        cast("Transport", self.transport).abort()  # asyncio's type of it is wider than what it is

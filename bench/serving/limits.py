@@ -1,4 +1,4 @@
-"""What a request may be: from whom, how large, how many at a time. Refusals are one line of JSON and never a path or a traceback."""
+"""What a request may be: from whom, how large, how many at a time. A refusal is one line of JSON, never a path or a traceback."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ import ipaddress
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeVar
 
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _OWN_NAMES = ("localhost", "127.0.0.1", "[::1]")
 _HARMLESS = ("GET", "HEAD", "OPTIONS")
-_EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - what a user may have asked for
+_EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104 - what a user may give as --host
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Of the server.
+    """Limits of the server.
 
     Attributes
     ----------
@@ -29,15 +30,15 @@ class Limits:
     max_pixels : int
         Of an image, all frames together.
     at_once : int
-        Images that are looked at at the same time.
+        Images that are predicted at the same time.
     reading : int
-        Files that are decoded at the same time, so that one that takes long holds up no other.
+        Files that are decoded at the same time, so that a slow one holds up no other.
     waiting : int
-        Requests that may wait for that; further ones are sent away with 503.
+        Requests that may wait; further ones are refused with 503.
     seconds : float
-        In which a request must have come whole.
+        Time in which the whole of a request must arrive.
     image_seconds : float
-        Seconds in which an image must have been read; what reads a longer one is ended.
+        Time in which an image must be decoded; the process of a slower one is ended.
     hosts : tuple of str
         Names that requests may be addressed to, besides those of this machine: a page on the internet that has its name resolve to this machine
         (DNS rebinding) is not among them.
@@ -52,8 +53,8 @@ class Limits:
     image_seconds: float = 10
     hosts: tuple[str, ...] = ()
 
-    def knows(self, host: str) -> bool:
-        """Whether a Host header names this server; any address of it will do where it listens to others."""
+    def allows_host(self, host: str) -> bool:
+        """Whether a Host header names this server; where it listens to other machines, any address does."""
         name = host.rsplit(":", 1)[0] if host.rpartition(":")[2].isdigit() else host
         name = name.lower().removesuffix(".")
         known = name in _OWN_NAMES or name in self.hosts or name.strip("[]") in self.hosts
@@ -61,103 +62,126 @@ class Limits:
 
 
 class Guard:
-    """Refuses what is not addressed to this server, what another site's page sends, and what is too large, before it is read or while it is."""
+    """Refuses a request that is not addressed to this server, that another site's page sends, or that is too large or too slow.
+
+    Parameters
+    ----------
+    app : ASGIApp
+        The application behind it.
+    limits : Limits
+        What a request may be.
+    count : callable
+        Called with the status of each refusal.
+    """
 
     def __init__(self, app: ASGIApp, limits: Limits, count: Callable[[int], None]) -> None:
         self.app = app
         self.limits = limits
-        self.count = count  # called with the status of each refusal
+        self.count = count
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
+        response = self._refusal_by_headers(scope)
+        if response is None:
+            response = await self._refusal_by_body(scope, receive, send)
+        if response is not None:
+            self.count(response.status_code)
+            await response(scope, receive, send)
+
+    def _refusal_by_headers(self, scope: Scope) -> JSONResponse | None:
+        """Return why a request is refused before its body is read, or None."""
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        if not self.limits.knows(headers.get("host", "")):
-            await self._refuse(refusal(403, "this server does not answer to that name"), scope, receive, send)
-            return
+        if not self.limits.allows_host(headers.get("host", "")):
+            return refusal(403, "this server does not answer to that name")
         if scope["method"] not in _HARMLESS and not _is_own_page(headers):
-            await self._refuse(refusal(403, "this server does not answer to other sites' pages"), scope, receive, send)
-            return
-        told = headers.get("content-length", "0")
-        if not told.isdigit() or int(told) > self.limits.max_bytes:
-            await self._refuse(self._too_large(), scope, receive, send)
-            return
-        body = _Counted(receive, self.limits)
+            return refusal(403, "this server does not answer to other sites' pages")
+        length = headers.get("content-length", "0")
+        if not length.isdigit() or int(length) > self.limits.max_bytes:
+            return self._too_large()
+        return None
+
+    async def _refusal_by_body(self, scope: Scope, receive: Receive, send: Send) -> JSONResponse | None:
+        """Have a request answered; return why it is refused if its body is too large or too slow, else None."""
+        body = _LimitedBody(receive, self.limits)
 
         async def answer(message: Message) -> None:
-            if not body.over:  # what is said of half a body is not what is wrong with it
+            if not body.cut_off:  # an answer to half a body does not name what is wrong with it
                 await send(message)
 
         try:
             await self.app(scope, body, answer)
-        except Exception:  # of a body that was cut off, in whatever it comes wrapped
-            if not body.over:
+        except Exception:  # a cut-off body, whatever the error is wrapped in
+            if not body.cut_off:
                 raise
-        if body.over:
-            late = refusal(408, f"the file did not come within {self.limits.seconds:g} seconds")
-            await self._refuse(late if body.late else self._too_large(), scope, receive, send)
-
-    async def _refuse(self, response: JSONResponse, scope: Scope, receive: Receive, send: Send) -> None:
-        self.count(response.status_code)
-        await response(scope, receive, send)
+        if body.late:
+            return refusal(408, f"the file did not arrive within {self.limits.seconds:g} seconds")
+        return self._too_large() if body.cut_off else None
 
     def _too_large(self) -> JSONResponse:
-        return refusal(413, f"the file is over the limit of {self.limits.max_bytes:,} bytes")
+        return refusal(413, f"the file exceeds the limit of {self.limits.max_bytes:,} bytes")
 
 
-class _Counted:
-    """Gives the parts of a body until there are too many bytes, or they take too long to come."""
+class _LimitedBody:
+    """Receives the parts of a body until there are too many bytes, or they take too long to arrive."""
 
     def __init__(self, receive: Receive, limits: Limits) -> None:
         self.receive = receive
         self.left = limits.max_bytes
         self.deadline = time.monotonic() + limits.seconds
-        self.whole = False
-        self.over = self.late = False
+        self.complete = False
+        self.cut_off = self.late = False
 
     async def __call__(self) -> Message:
-        if self.whole:  # what comes now is the end of the connection, which may take its time
+        if self.complete:  # what comes now is the end of the connection, which may take its time
             return await self.receive()
         try:
             message = await asyncio.wait_for(self.receive(), max(0.0, self.deadline - time.monotonic()))
         except TimeoutError:
-            self.over = self.late = True
+            self.cut_off = self.late = True
             raise _CutOffError from None
-        self.whole = not message.get("more_body", False)
+        self.complete = not message.get("more_body", False)
         self.left -= len(message.get("body", b""))
         if self.left < 0:
-            self.over = True
+            self.cut_off = True
             raise _CutOffError
         return message
 
 
-class Turns:
-    """Lets so many in at a time and so many wait."""
+class RequestQueue:
+    """Limits how many files are decoded and predicted at the same time, and how many requests wait.
+
+    Parameters
+    ----------
+    limits : Limits
+        Of the server.
+    """
 
     def __init__(self, limits: Limits) -> None:
-        self.reading = asyncio.Semaphore(limits.reading)
-        self.inside = asyncio.Semaphore(limits.at_once)
+        self.decoding = asyncio.Semaphore(limits.reading)
+        self.predicting = asyncio.Semaphore(limits.at_once)
         self.free = limits.at_once + limits.waiting
 
-    async def read(self, do: Callable[[], Any]) -> Any:
-        """Decode something in a thread, beside others."""
-        async with self.reading:
-            return await asyncio.to_thread(do)
+    async def decode(self, work: Callable[[], T]) -> T:
+        """Decode in a thread, beside others."""
+        async with self.decoding:
+            return await asyncio.to_thread(work)
 
-    async def take(self, do: Callable[[], Any]) -> Any:
-        """Do something in a thread when it is its turn."""
-        async with self.inside:
-            return await asyncio.to_thread(do)
+    async def predict(self, work: Callable[[], T]) -> T:
+        """Predict in a thread, in turn."""
+        async with self.predicting:
+            return await asyncio.to_thread(work)
 
     @contextlib.contextmanager
-    def place(self) -> Iterator[None]:
+    def slot(self) -> Iterator[None]:
         """Hold a place in the queue, from before a file is read to its answer.
 
         Raises
         ------
         BusyError
-            If too many wait already.
+            If too many requests are waiting.
         """
         if self.free == 0:
             raise BusyError
@@ -169,21 +193,21 @@ class Turns:
 
 
 class BusyError(Exception):
-    """Too many requests wait."""
+    """Too many requests are waiting."""
 
 
 class _CutOffError(Exception):
     """The rest of a body is not waited for."""
 
 
-def refusal(status: int, words: str) -> JSONResponse:
-    """One line that says what is wrong."""
+def refusal(status: int, message: str) -> JSONResponse:
+    """Return an answer of one line that says what is wrong."""
     headers = {"Retry-After": "2"} if status == 503 else None
-    return JSONResponse({"error": words}, status_code=status, headers=headers)
+    return JSONResponse({"error": message}, status_code=status, headers=headers)
 
 
 def _is_own_page(headers: dict[str, str]) -> bool:
-    """Whether a request comes from this server's page or from no page at all: browsers say so, and no page can make them say otherwise."""
+    """Whether a request comes from this server's page or from no page at all; browsers say so, and no page can make them say otherwise."""
     site = headers.get("sec-fetch-site")
     if site is not None:
         return site in ("same-origin", "none")

@@ -13,8 +13,9 @@ from radiographs.sources import open_source
 from rich.console import Console
 
 from bench import environment
+from bench.data.dataset import label_matrix
 from bench.errors import UserError
-from bench.terminal.progress import View
+from bench.terminal.progress import Progress
 
 _LEARNING_RATE, _BATCH = 1e-3, 32
 _AUGMENTATION: dict[str, float] = {}  # the ranges of deep.augment.Augmentation as they stand
@@ -41,18 +42,18 @@ def pretrain_on_phantoms(
         build_backbone(backbone)
     except ValueError as error:
         raise UserError(str(error)) from None
-    view = View(console)
+    progress = Progress(console)
     with tempfile.TemporaryDirectory(prefix="xraybench-") as scratch:
         data = Path(scratch) / "phantoms"
-        with view.counting("simulating radiographs (synthetic)", n) as progress:
+        with progress.counting("simulating radiographs (synthetic)", n) as advance:
             recipe = phantom.Recipe(n, seed, side=max(256, side))
-            phantom.write_folder(data, recipe, workers=environment.threads(), progress=progress)
+            phantom.write_folder(data, recipe, workers=environment.threads(), progress=advance)
         listing = open_source(data)
         pixels = load_pixels(listing, Preprocessing(side=side), Path(scratch) / "cache", workers=environment.threads())
         manifest = pixels.manifest
         labels = listing.items.set_index("image_id")["labels"].reindex(manifest["image_id"])
         classes = sorted({part for parts in labels for part in parts})
-        y = np.array([[name in parts for name in classes] for parts in labels], np.uint8)
+        y = label_matrix(labels, classes).astype(np.uint8)
         head = FineTune(
             backbone,
             epochs,
@@ -62,7 +63,7 @@ def pretrain_on_phantoms(
             backbone_rate=1.0,
             augmentation=_AUGMENTATION,
             device=device,
-            on_epoch=lambda record: view.note(
+            on_epoch=lambda record: progress.note(
                 f"epoch {record['epoch']:.0f}/{epochs}: train loss {record['train_loss']:.3f}, valid loss {record['valid_loss']:.3f}"
             ),
         )

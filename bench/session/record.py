@@ -1,4 +1,4 @@
-"""run.json: the facts that make a run folder citable, and whether a folder may be gone on with."""
+"""run.json: the facts that make a run folder citable, and whether the run in a folder may be resumed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from bench import environment
 from bench.data.prepare import Prepared
 from bench.recipes.build import family
 from bench.recipes.suite import Suite
-from bench.store.run_folder import SCHEMA, RunFolder, StoreError
+from bench.store.run_folder import RunFolder, StoreError
+from reports.runs.format import MANIFEST, SCHEMA, SPLITS
 
 MANIFEST_COLUMNS = (
     *("image_id", "file", "frame", "labels", "group", "sha256", "pixels_sha256", "width", "height", "mode"),
@@ -29,7 +30,7 @@ MANIFEST_COLUMNS = (
 
 
 def describe_run(prepared: Prepared, suite: Suite, seed: int, command: str, device: str) -> dict[str, Any]:
-    """Facts for run.json."""
+    """Return the facts for run.json."""
     data, listing = prepared.data, prepared.listing
     ok = prepared.manifest["status"] == "ok"
     digest = data_digest(prepared.manifest)
@@ -125,9 +126,9 @@ def data_digest(manifest: pd.DataFrame) -> str:
 
 
 def open_run(
-    folder: RunFolder, run: dict[str, Any], prepared: Prepared, note: Callable[[str], None] = str
+    folder: RunFolder, run: dict[str, Any], prepared: Prepared, note: Callable[[str], None] = lambda _: None
 ) -> dict[str, Any]:
-    """Begin a run folder, or go on with one that was made from the same things; new models may join.
+    """Begin a run folder, or resume the run in it if it is made from the same things; new models may join.
 
     What is damaged is named by `note` and written again. A run of an older schema becomes one of this schema.
 
@@ -167,20 +168,19 @@ def _with_models(run: dict[str, Any], models: dict[str, Any]) -> dict[str, Any]:
 
 
 def _write_tables(folder: RunFolder, prepared: Prepared) -> None:
-    folder.write_table("manifest", _with_greys(prepared)[list(MANIFEST_COLUMNS)])
-    folder.write_table("splits", prepared.data.splits)
+    folder.write_table(MANIFEST, _with_greys(prepared)[list(MANIFEST_COLUMNS)])
+    folder.write_table(SPLITS, prepared.data.splits)
 
 
 def _with_greys(prepared: Prepared) -> pd.DataFrame:
-    """The manifest with the mean and the standard deviation of each preprocessed image's grey values (0 to 255)."""
-    manifest = prepared.manifest.assign(grey_mean=np.nan, grey_sd=np.nan)
+    """Return the manifest with the mean and the standard deviation of each preprocessed image's grey values (0 to 255)."""
+    manifest = prepared.manifest
+    means, deviations = np.full(len(manifest), np.nan), np.full(len(manifest), np.nan)
     rows = np.flatnonzero(manifest["status"] == "ok")
     for start in range(0, len(rows), 1000):  # mapped from disk: a part at a time
-        part = np.asarray(prepared.pixels.images[start : start + 1000])
-        greys = {"grey_mean": part.mean(axis=(1, 2)), "grey_sd": part.std(axis=(1, 2))}
-        for name, values in greys.items():
-            manifest.iloc[rows[start : start + 1000], manifest.columns.get_loc(name)] = values
-    return manifest
+        part, here = np.asarray(prepared.pixels.images[start : start + 1000]), rows[start : start + 1000]
+        means[here], deviations[here] = part.mean(axis=(1, 2)), part.std(axis=(1, 2))
+    return manifest.assign(grey_mean=means, grey_sd=deviations)
 
 
 def _difference(before: dict[str, Any], now: dict[str, Any]) -> str | None:

@@ -4,32 +4,39 @@ from __future__ import annotations
 
 import shlex
 import time
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from radiographs.sources import Hints, Listing
+from radiographs.sources import Listing
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from bench import environment
 from bench.cells.encodings import Encodings
-from bench.cells.keys import Keys
+from bench.cells.experiment import Experiment
+from bench.cells.keys import CellKeyCache
 from bench.cells.runner import check_tuned
 from bench.cluster.config import ClusterLostError, Plan, parse_plan
-from bench.cluster.encodings import Elsewhere
+from bench.cluster.host_encodings import HostEncodings
 from bench.data import prepare
 from bench.data.pictures import write_pictures
 from bench.errors import DiskError, UserError, cause
-from bench.executors.loop import Outcome, run_cells
+from bench.executors.executor import Executor
+from bench.executors.loop import Outcome, SerialExecutor, plan_cells, run_cells
+from bench.executors.processes import ProcessExecutor
 from bench.recipes.availability import grouped, without_packages, without_weights
-from bench.recipes.build import Resources, check_families
-from bench.recipes.plugins import find_beside
-from bench.recipes.suite import Suite, load_suite, parse_setting, with_epochs
+from bench.recipes.build import Resources
+from bench.recipes.suite import Suite
 from bench.session.record import describe_run, open_run
+from bench.session.request import Request, check_request, requested_suite
 from bench.store.lock import Lock
 from bench.store.run_folder import RunFolder
-from bench.terminal.progress import View, clock_face
+from bench.terminal.progress import Progress, clock_face
+from bench.terminal.tables import plain_table
+
+__all__ = ["DONE", "INTERRUPTED", "SOME_FAILED", "prepare_data", "report_skipped", "run_session"]
 
 DONE, SOME_FAILED, INTERRUPTED = 0, 1, 130
 GPU_NOTE = (
@@ -38,35 +45,28 @@ GPU_NOTE = (
 
 
 @dataclass(frozen=True)
-class Request:
-    """What the user asked for; None where nothing was said."""
+class _Place:
+    """Where one run happens.
 
-    models: tuple[str, ...] = ()
-    data: str | None = None
-    suite: str | None = None
-    out: Path | None = None
-    folds: int | None = None
-    repeats: int | None = None
-    seed: int = 0
-    splits: Path | None = None
-    epochs: int | None = None
-    device: str = "auto"
-    weights_dir: Path | None = None
-    offline: bool = False
-    limit: int | None = None
-    settings: tuple[str, ...] = ()
-    hints: Hints = field(default_factory=Hints)
-    pictures: bool = True
-    jobs: int = 1
-    timeout: float | None = None
-    scheduler: str | None = None
-    cluster: str | None = None
-    holdout: float | None = None
-    test: str | None = None
-    test_hints: Hints | None = None  # where the folder for the last test is another kind of source than the data
-    mlflow: str | None = None
-    mlflow_answered: bool = False  # a study asks once, before its first run
-    command: str = ""
+    Attributes
+    ----------
+    folder : RunFolder
+    lock : Lock
+        Held on the folder.
+    cache : Path
+    device : str
+        Kind of device on which heads learn, ``cpu`` or ``cuda``.
+    plan : Plan or None
+        Of a cluster.
+    progress : Progress
+    """
+
+    folder: RunFolder
+    lock: Lock
+    cache: Path
+    device: str
+    plan: Plan | None
+    progress: Progress
 
 
 def run_session(request: Request, console: Console) -> int:
@@ -78,80 +78,147 @@ def run_session(request: Request, console: Console) -> int:
         For wrong input: one line, before anything is computed.
     """
     begun = time.perf_counter()
-    view = View(console)
-    gpu = environment.gpu() if request.device != "cpu" else None
+    progress = Progress(console)
+    gpu = bool(environment.gpu()) if request.device != "cpu" else False
     plan = parse_plan(request.scheduler, request.cluster, jobs=request.jobs, cores=environment.threads())
-    if request.device == "cuda" and gpu is None and plan is None:
-        raise UserError("--device cuda: there is no CUDA device here; use --device cpu")
-    if request.weights_dir and not request.weights_dir.is_dir():
-        raise UserError(f"--weights-dir {request.weights_dir}: no such folder")
-    if (request.holdout is not None) + (request.test is not None) + (request.splits is not None) > 1:
-        raise UserError("--holdout, --test, --splits: give one of them; a published splits file decides on all images")
+    check_request(request, gpu=gpu or plan is not None)
     if request.mlflow and not request.mlflow_answered:
         from bench.session import tracking
 
         tracking.connect(request.mlflow)  # before anything is computed
-    device = _device(request, plan, gpu=gpu is not None)
-    suite = requested_suite(request, view, device if device == "cuda" else None)
+    device = _device(request, plan, gpu=gpu)
+    suite = requested_suite(request, progress, gpu=device == "cuda")
     cache = environment.cache_folder()
-    listing = prepare.find_data(request.data, request.hints, cache, view)
+    listing = prepare.find_data(request.data, request.hints, cache, progress)
     folder = RunFolder(request.out or Path("runs") / f"{listing.card.name}-{suite.name}")
     folder.make()
     with Lock(folder) as lock:
-        try:
-            outcome = _run(request, suite, listing, folder, lock, cache, device, plan, view)
-        except KeyboardInterrupt:
-            again = request.command or "the same command"
-            console.print(Text(f"\ninterrupted: finished cells are kept in {folder.root}; go on with:\n  {again}"))
-            return INTERRUPTED
-        except ClusterLostError as error:
-            again = request.command or "the same command"
-            console.print(Text(f"\n{error}: finished cells are kept in {folder.root}; go on with:\n  {again}"))
-            return SOME_FAILED
-        except OSError as error:
-            raise DiskError(
-                f"{cause(error)}: finished cells are kept in {folder.root}: mend that, then give the same command again"
-            ) from error
-        finally:
-            if lock.is_mine():
-                folder.clear_leftovers()
-    code = _farewell(outcome, folder, console, time.perf_counter() - begun)
+        place = _Place(folder, lock, cache, device, plan, progress)
+        outcome = _run_guarded(request, suite, listing, place)
+    if isinstance(outcome, int):
+        return outcome
+    code = _print_summary(outcome, folder, console, time.perf_counter() - begun)
     return _logged(request.mlflow, folder, console, code) if request.mlflow else code
 
 
-def _logged(server: str, folder: RunFolder, console: Console, code: int) -> int:
-    """Send the run to a tracking server; the exit code says if that is not done."""
-    from bench.session.tracking import TrackingError, connect, log_run
-
+def _run_guarded(request: Request, suite: Suite, listing: Listing, place: _Place) -> Outcome | int:
+    """Run; return the exit code where something from outside ended it, and how it is resumed."""
+    folder, console = place.folder, place.progress.console
+    kept = f"finished cells are kept in {folder.root}"
     try:
-        console.print(Text(log_run(connect(server), folder.root)))
-    except (TrackingError, UserError) as error:
-        said = f"warning: not logged to MLflow ({error}): the run is whole in {folder.root}; the same command sends it"
-        console.print(Text(said))
-        return max(code, SOME_FAILED)
+        return _run(request, suite, listing, place)
     except KeyboardInterrupt:
-        console.print(Text(f"\ninterrupted: not logged; the run is whole in {folder.root}; the same command sends it"))
+        console.print(Text(f"\ninterrupted: {kept}; resume with:\n  {request.resuming}"))
         return INTERRUPTED
-    return code
+    except ClusterLostError as error:
+        console.print(Text(f"\n{error}: {kept}; resume with:\n  {request.resuming}"))
+        return SOME_FAILED
+    except OSError as error:
+        raise DiskError(f"{cause(error)}: {kept}: fix this, then give the same command again") from error
+    finally:
+        if place.lock.is_mine():
+            folder.clear_leftovers()
 
 
-def requested_suite(request: Request, view: View, gpu: str | None) -> Suite:
-    """Return the suite with everything the command line changes in it."""
-    name = request.suite or _default_suite(request.models, view, gpu)
-    suite = load_suite(name, dict(parse_setting(text) for text in request.settings))
-    if name.endswith(".toml"):
-        find_beside(Path(name), suite)
-    changes = {
-        key: value for key, value in (("folds", request.folds), ("repeats", request.repeats)) if value is not None
-    }
-    if request.splits and changes:
-        raise UserError("--splits: the file decides folds and repeats; leave out --folds and --repeats")
-    suite = suite.model_copy(update={"cv": suite.cv.model_copy(update=changes)})
-    if suite.cv.folds < 2:
-        raise UserError(f"--folds {suite.cv.folds}: give 2 or more")
-    suite = suite.select(request.models) if request.models else suite
-    check_families(suite)
-    return with_epochs(suite, request.epochs) if request.epochs is not None else suite
+def _run(request: Request, suite: Suite, listing: Listing, place: _Place) -> Outcome:
+    """Prepare the data, describe the run, compute its cells and score them on the test set."""
+    progress = place.progress
+    skipped = without_packages(suite)
+    report_skipped(skipped, progress)
+    notes = (GPU_NOTE,) if place.device == "cuda" else ()
+    prepared = prepare_data(request, suite, listing, place.cache, progress, notes)
+    data = prepared.data
+    check_tuned(suite.models, data.splits_digest)
+    resources = _resources(request, data.task, place.device)
+    keys = CellKeyCache(place.cache, resources, (prepared.pixels.digest, data.splits_digest, request.seed))
+    missing = without_weights(_unbuilt(suite, keys, skipped), resources)
+    report_skipped(missing, progress)
+    place.folder.clear_leftovers()
+    _open_folder(request, suite, prepared, place)
+    experiment, own = _experiment(request, suite, prepared, resources, place)
+    cells = plan_cells(suite, data.splits)
+    executor = choose_executor(request, experiment, place.folder, place.plan, progress)
+    outcome = run_cells(
+        cells, experiment, executor, place.folder, place.lock, keys, progress, skipped={**skipped, **missing}
+    )
+    if data.held_out is None:
+        return outcome
+    from bench.export.final_test import score_holdout
+
+    return replace(outcome, untested=score_holdout(place.folder, data, own, own.resources, progress.note))
+
+
+def prepare_data(
+    request: Request, suite: Suite, listing: Listing, cache: Path, progress: Progress, notes: tuple[str, ...] = ()
+) -> prepare.Prepared:
+    """Decode, label and split what a request names, and report what it was taken for; `notes` are added to those on the data."""
+    prepared = prepare.prepare(
+        listing,
+        suite,
+        cache,
+        limit=request.limit,
+        splits_file=request.splits,
+        seed=request.seed,
+        progress=progress,
+        holdout=request.holdout,
+        test=request.test_source,
+    )
+    progress.note(prepare.describe_dataset(prepared))
+    prepared = replace(prepared, notes=(*prepared.notes, *notes))
+    for note in prepared.notes:
+        progress.note(f"  note: {note}")
+    return prepared
+
+
+def choose_executor(
+    request: Request, experiment: Experiment, folder: RunFolder, plan: Plan | None, progress: Progress
+) -> Executor:
+    """Return what computes the cells: a cluster, processes, or this process."""
+    if plan is not None:
+        from bench.cluster.executor import DaskExecutor  # Dask is loaded where it is asked for
+
+        return DaskExecutor(experiment, plan, progress, timeout=request.timeout)
+    if request.jobs > 1 or request.timeout is not None:  # only a process can be ended whatever it does
+        return ProcessExecutor(experiment, request.jobs, folder.root, progress, timeout=request.timeout)
+    return SerialExecutor(experiment, progress)
+
+
+def report_skipped(skipped: Mapping[str, str], progress: Progress) -> None:
+    """Report once per reason which models are skipped."""
+    for reason, names in grouped(dict(skipped)).items():
+        progress.note(f"skipped: {', '.join(names)}: {reason}")
+
+
+def _resources(request: Request, task: str, device: str) -> Resources:
+    return Resources(
+        task=task,
+        device=device,
+        weights_dir=request.weights_dir,
+        offline=request.offline,
+        threads=environment.threads(),
+    )
+
+
+def _experiment(
+    request: Request, suite: Suite, prepared: prepare.Prepared, resources: Resources, place: _Place
+) -> tuple[Experiment, Encodings]:
+    """Return the experiment, and the encodings with the resources of this process, which a cluster's workers may not share."""
+    data = prepared.data
+    own = replace(resources, device="cuda" if place.device == "cuda" and environment.gpu() else "cpu")
+    encodings = Encodings(data.images, prepared.pixels.digest, place.cache, own)
+    shared = encodings if own == resources else HostEncodings(encodings, resources)
+    return Experiment(suite.models, data, shared, resources, request.seed), encodings
+
+
+def _open_folder(request: Request, suite: Suite, prepared: prepare.Prepared, place: _Place) -> None:
+    """Describe the run in its folder, or check that the folder's is the same run; write the pictures."""
+    folder, progress = place.folder, place.progress
+    facts = describe_run(prepared, suite, request.seed, request.command, place.device)
+    run = open_run(folder, facts, prepared, progress.note)
+    progress.console.print(_fold_table(prepared))
+    progress.note(f"run {run['run_id']} in {folder.root}; splits {run['splits']['digest'][:12]}")
+    if request.pictures:
+        write_pictures(folder, prepared, suite, request.seed, environment.threads(), progress.note)
 
 
 def _device(request: Request, plan: Plan | None, *, gpu: bool) -> str:
@@ -164,113 +231,15 @@ def _device(request: Request, plan: Plan | None, *, gpu: bool) -> str:
     return request.device if request.device != "auto" else "cuda" if found else "cpu"
 
 
-def _default_suite(models: tuple[str, ...], view: View, gpu: str | None) -> str:
-    """Return the suite for a command that names none: the first that has the models, by whether there is a GPU."""
-    order = ["standard", "quick"] if gpu else ["quick", "standard"]
-    if not models:
-        if not gpu:
-            view.note("no GPU: suite 'quick'; for every model, which takes hours without one: --suite standard")
-        return order[0]
-    return next((name for name in order if set(models) <= set(load_suite(name).models)), order[0])
+def _unbuilt(suite: Suite, keys: CellKeyCache, skipped: Mapping[str, str]) -> Suite:
+    """Models whose parts must be built to find out what they need; one whose key is cached was built before."""
+    return suite.select(name for name, spec in suite.models.items() if name not in skipped and not keys.cached(spec))
 
 
-def _run(
-    request: Request,
-    suite: Suite,
-    listing: Listing,
-    folder: RunFolder,
-    lock: Lock,
-    cache: Path,
-    device: str,
-    plan: Plan | None,
-    view: View,
-) -> Outcome:
-    skipped = without_packages(suite)
-    _say_skipped(skipped, view)
-    prepared = prepare.prepare(
-        listing,
-        suite,
-        cache,
-        limit=request.limit,
-        splits_file=request.splits,
-        seed=request.seed,
-        view=view,
-        holdout=request.holdout,
-        test=None if request.test is None else (request.test, request.test_hints or request.hints),
-    )
-    view.note(prepare.recognised(prepared))
-    if device == "cuda":
-        prepared = replace(prepared, notes=(*prepared.notes, GPU_NOTE))
-    for note in prepared.notes:
-        view.note(f"  note: {note}")
-    data = prepared.data
-    check_tuned(suite.models, data.splits_digest)
-    resources = Resources(
-        task=data.task,
-        device=device,
-        weights_dir=request.weights_dir,
-        offline=request.offline,
-        threads=environment.threads(),
-    )
-    keys = Keys(cache, resources, (prepared.pixels.digest, data.splits_digest, request.seed))
-    missing = without_weights(_to_look_for(suite, keys, skipped), resources)
-    _say_skipped(missing, view)
-    folder.clear_leftovers()
-    run = open_run(folder, describe_run(prepared, suite, request.seed, request.command, device), prepared, view.note)
-    view.console.print(_balance(prepared))
-    view.note(f"run {run['run_id']} in {folder.root}; splits {run['splits']['digest'][:12]}")
-    usable = prepared.manifest[prepared.manifest["status"] == "ok"].reset_index(drop=True)
-    if request.pictures:
-        write_pictures(
-            folder,
-            listing.root,
-            usable,
-            prepared.pixels.files,
-            data.images,
-            suite,
-            request.seed,
-            environment.threads(),
-            view.note,
-        )
-    own = replace(resources, device="cuda" if device == "cuda" and environment.gpu() else "cpu")
-    encodings = Encodings(data.images, prepared.pixels.digest, cache, own)
-    outcome = run_cells(
-        suite,
-        data,
-        folder,
-        lock,
-        keys,
-        encodings if own == resources else Elsewhere(encodings, resources),
-        resources,
-        request.seed,
-        view,
-        jobs=request.jobs,
-        timeout=request.timeout,
-        cluster=plan,
-        skipped=skipped | missing,
-    )
-    if data.held_out is None:
-        return outcome
-    from bench.export.final_test import score_holdout
-
-    return replace(outcome, untested=score_holdout(folder, data, encodings, own, view.note))
-
-
-def _to_look_for(suite: Suite, keys: Keys, skipped: dict[str, str]) -> Suite:
-    """Models whose parts must be built to see what they need; one whose key is known was built before."""
-    return suite.select(name for name, spec in suite.models.items() if name not in skipped and not keys.known(spec))
-
-
-def _say_skipped(skipped: dict[str, str], view: View) -> None:
-    """Say once per reason which models are skipped."""
-    for reason, names in grouped(skipped).items():
-        view.note(f"skipped: {', '.join(names)}: {reason}")
-
-
-def _balance(prepared: prepare.Prepared) -> Table:
+def _fold_table(prepared: prepare.Prepared) -> Table:
     """Test images of each class in each fold."""
-    rows = prepare.fold_table(prepared.data)
-    table = Table(title="test images per fold (first repeat)", box=None, padding=(0, 2, 0, 0), title_justify="left")
+    rows = prepare.test_counts(prepared.data)
+    table = plain_table("test images per fold (first repeat)")
     table.add_column("class")
     for fold in range(len(rows[0][1])):
         table.add_column(f"fold {fold}", justify="right")
@@ -279,7 +248,8 @@ def _balance(prepared: prepare.Prepared) -> Table:
     return table
 
 
-def _farewell(outcome: Outcome, folder: RunFolder, console: Console, seconds: float) -> int:
+def _print_summary(outcome: Outcome, folder: RunFolder, console: Console, seconds: float) -> int:
+    """Print the scores and what was computed; return the exit code."""
     from reports.pages.terminal import held_out_summary, summary_table, unfinished
     from reports.runs.results import load
 
@@ -289,13 +259,23 @@ def _farewell(outcome: Outcome, folder: RunFolder, console: Console, seconds: fl
         console.print(Text(line))
     if results.held_out:
         console.print(held_out_summary(results))
-    parts = [
-        f"{outcome.done} cells computed",
-        f"{outcome.kept} kept",
-        f"{outcome.skipped} skipped",
-        f"{outcome.failed} failed",
-    ]
-    console.print(
-        Text(f"{', '.join(parts)} in {clock_face(seconds)}. Next: bench report {shlex.quote(str(folder.root))} --html")
-    )
+    counts = f"{outcome.done} cells computed, {outcome.kept} kept, {outcome.skipped} skipped, {outcome.failed} failed"
+    report = f"bench report {shlex.quote(str(folder.root))} --html"
+    console.print(Text(f"{counts} in {clock_face(seconds)}. Next: {report}"))
     return SOME_FAILED if outcome.failed or outcome.untested else DONE
+
+
+def _logged(server: str, folder: RunFolder, console: Console, code: int) -> int:
+    """Send the run to a tracking server; the exit code says if that is not done."""
+    from bench.session.tracking import TrackingError, connect, log_run
+
+    try:
+        console.print(Text(log_run(connect(server), folder.root)))
+    except (TrackingError, UserError) as error:
+        warning = f"not logged to MLflow ({error}): the run is whole in {folder.root}; the same command sends it"
+        console.print(Text(f"warning: {warning}"))
+        return max(code, SOME_FAILED)
+    except KeyboardInterrupt:
+        console.print(Text(f"\ninterrupted: not logged; the run is whole in {folder.root}; the same command sends it"))
+        return INTERRUPTED
+    return code

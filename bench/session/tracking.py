@@ -127,18 +127,21 @@ def _begun(client: MlflowClient, experiment: str, tags: dict[str, str]) -> str:
 
 def _log_headline(client: MlflowClient, parent: str, evaluation: Evaluation) -> None:
     """Log the means of the best model, and every model's score, such as ``f1_samples.hog-svm``."""
-    from reports.comparison.pairwise import best_model
-    from reports.scores.ranking import primary_metric
+    from reports.scores.ranking import best_model, primary_metric
 
     metric = primary_metric(evaluation.results)
     means = {model: _means(model, evaluation) for model in evaluation.finished}
     scores = {
         f"{metric}.{_NO_NAME.sub('_', model)}": found[metric] for model, found in means.items() if metric in found
     }
-    best = best_model(evaluation, metric)
+    best = best_model(evaluation)
     if best:
         client.set_tag(parent, "xraybench.best_model", best)
-    _log_metrics(client, parent, [(name, value, 0) for name, value in {**means.get(best, {}), **scores}.items()])
+    _log_metrics(
+        client,
+        parent,
+        [(name, value, 0) for name, value in {**(means.get(best, {}) if best else {}), **scores}.items()],
+    )
 
 
 def _log_model(client: MlflowClient, experiment: str, parent: str, model: str, evaluation: Evaluation) -> None:
@@ -171,7 +174,8 @@ def _means(model: str, evaluation: Evaluation) -> dict[str, float]:
     rows = _cells(model, evaluation)
     if len(rows) < evaluation.results.n_planned:
         return {}
-    return rows.drop(columns=["repeat", "fold"]).mean().dropna().to_dict()
+    means = rows.drop(columns=["repeat", "fold"]).mean().dropna()
+    return {str(name): float(value) for name, value in means.items()}
 
 
 def _log_metrics(client: MlflowClient, run: str, values: list[tuple[str, float, int]]) -> None:
@@ -203,7 +207,7 @@ def _facts(run: dict[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """A model's table as dotted names, such as ``encoders.0.cell``."""
+    """Return a model's table as dotted names, such as ``encoders.0.cell``."""
     if isinstance(value, dict):
         items = value.items()
     elif isinstance(value, list) and value and isinstance(value[0], dict):
@@ -237,9 +241,9 @@ def _quiet() -> Iterator[None]:
 
 
 def _reason(error: Exception) -> str:
-    """What went wrong, without the addresses and objects of the library that tried."""
-    said = one_line(error, 2000)
+    """Return what went wrong, without the addresses and objects of the library that tried."""
+    message = one_line(error, 2000)
     for words, meaning in _MEANINGS.items():
-        if words in said:
+        if words in message:
             return meaning
-    return said[:200]
+    return message[:200]

@@ -43,6 +43,7 @@ class Lock:
         self._stop = threading.Event()
 
     def __enter__(self) -> Lock:
+        """Take the lock, or raise."""
         for _ in range(_TRIES):
             if self._created():
                 threading.Thread(target=self._beat, daemon=True).start()
@@ -53,6 +54,7 @@ class Lock:
         )
 
     def __exit__(self, *_: object) -> None:
+        """Release the lock."""
         self._stop.set()
         if self.is_mine():
             self.path.unlink(missing_ok=True)
@@ -112,7 +114,7 @@ class Lock:
             return
         if not owner and self._silence() <= _SILENCE:
             raise StoreError(
-                f"{self.path}: is damaged, so that nobody knows whose it is: wait {_SILENCE / 60:g} minutes, after which it counts for nothing, or "
+                f"{self.path}: is damaged, so that nobody knows whose it is: wait {_SILENCE / 60:g} minutes, after which it is ignored, or "
                 "remove it if no other run is at work here"
             )
         if owner and not self._is_gone(owner):

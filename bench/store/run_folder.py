@@ -1,30 +1,36 @@
 """The run folder: who writes what where. A cell is there whole, with checksums that fit, or it is not there.
 
-Schema 2: run.json, manifest.parquet, splits.parquet, pictures.json, samples/, thumbnails.parquet,
-cells/MODEL/rR-fF/{cell.json, predictions.parquet, model/}. JSON files end in a seal, the SHA-256 of the rest of them; run.json holds the
-SHA-256 of the tables, pictures.json of the pictures, cell.json of the cell's files, and what the cell was made of.
-Schema 1, which is read, has no seals, no pictures.json, and checksums in cell.json alone.
+Names, schemas and seals are those of `reports.runs.format`.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from radiographs.disk import fresh_folder, naming, remove_leftovers, sha256, write_file, write_whole
 
-from bench.errors import UserError
+from bench.errors import UserError, one_line
+from reports.runs import format as layout
+from reports.runs.format import SCHEMA, TABLES, is_sealed, sealed
 
-SCHEMA = 2
-TABLES = ("manifest.parquet", "splits.parquet")
-_NAMES = {*TABLES, "cells", "samples", "thumbnails.parquet", "pictures.json", "report", "holdout", "explanations"}
+_NAMES = {
+    *TABLES,
+    layout.CELLS,
+    layout.SAMPLES,
+    layout.THUMBNAILS,
+    layout.PICTURES,
+    layout.REPORT,
+    layout.HOLDOUT,
+    layout.EXPLANATIONS,
+}
 
 
 class StoreError(UserError):
@@ -46,7 +52,7 @@ class Cell:
     @property
     def name(self) -> str:
         """Such as ``hog-svm r0-f3``."""
-        return f"{self.model} r{self.repeat}-f{self.fold}"
+        return f"{self.model} {layout.fold_name(self.repeat, self.fold)}"
 
 
 @dataclass(frozen=True)
@@ -58,33 +64,33 @@ class RunFolder:
     @property
     def run_file(self) -> Path:
         """The facts of the run."""
-        return self.root / "run.json"
+        return self.root / layout.RUN
 
     @property
     def samples(self) -> Path:
         """Pictures before and after preprocessing, for the report."""
-        return self.root / "samples"
+        return self.root / layout.SAMPLES
 
     @property
     def thumbnails(self) -> Path:
         """A small picture of each image, for the report."""
-        return self.root / "thumbnails.parquet"
+        return self.root / layout.THUMBNAILS
 
     @property
     def pictures(self) -> Path:
         """Checksums of the pictures."""
-        return self.root / "pictures.json"
+        return self.root / layout.PICTURES
 
     def cell_folder(self, cell: Cell) -> Path:
-        """Where a cell's result stands."""
-        return self.root / "cells" / cell.model / f"r{cell.repeat}-f{cell.fold}"
+        """Return the folder of a cell's result."""
+        return self.root / layout.cell_path(cell.model, cell.repeat, cell.fold)
 
     def holdout_folder(self, model: str) -> Path:
-        """Where the result of a model on the held-out images stands, and the model itself."""
-        return self.root / "holdout" / model
+        """Return the folder of a model's result on the held-out images, and of the model itself."""
+        return self.root / layout.holdout_path(model)
 
     def make(self) -> None:
-        """Make the folder and see that it can be written to.
+        """Make the folder and check that it can be written to.
 
         Raises
         ------
@@ -105,10 +111,12 @@ class RunFolder:
     def _is_ours(self) -> bool:
         """Whether the folder is a run's, or empty but for what a run that was killed at its start left."""
         names = {path.name for path in self.root.iterdir() if not path.name.startswith(".tmp-")}
-        return not names or not names.isdisjoint({"run.json", "lock"}) or names <= _NAMES
+        return not names or not names.isdisjoint({layout.RUN, "lock"}) or names <= _NAMES
 
     def read_run(self) -> tuple[dict[str, Any] | None, str | None]:
         """Return run.json if it is whole, and else None with what is wrong (None where nothing is there).
+
+        Its words are those of the current schema; `schema` is that of the file.
 
         Raises
         ------
@@ -126,7 +134,7 @@ class RunFolder:
             raise StoreError(
                 f"{self.run_file}: written with schema {schema}; this version reads up to schema {SCHEMA}: update xraybench"
             )
-        return (run, None) if _as_it_was(run, schema) else (None, "does not fit its seal")
+        return (layout.upgrade_run(run), None) if layout.is_intact(run, schema) else (None, "does not fit its seal")
 
     def write_run(self, run: dict[str, Any]) -> dict[str, Any]:
         """Write run.json whole, with the checksums of the tables that stand there, and return it."""
@@ -136,38 +144,35 @@ class RunFolder:
         return run
 
     def write_table(self, name: str, table: pd.DataFrame) -> None:
-        """Write ``NAME.parquet`` whole."""
-        write_file(self.root / f"{name}.parquet", lambda path: table.to_parquet(path, index=False))
+        """Write a Parquet file whole, under its name with the ending."""
+        write_file(self.root / name, lambda path: table.to_parquet(path, index=False))
 
     def damaged_tables(self, run: dict[str, Any]) -> list[str]:
-        """Names of the tables that are not as run.json says; nothing is known of those of schema 1."""
+        """Return the names of tables that do not fit run.json; nothing is known of those of schema 1."""
         found = {name: sha256(self.root / name) if (self.root / name).is_file() else "" for name in TABLES}
         return [name for name, digest in found.items() if run.get("files", found).get(name) != digest]
 
     def write_pictures(self) -> None:
         """Write the checksums of the pictures that stand there."""
-        files = {p.relative_to(self.root).as_posix(): sha256(p) for p in self._picture_files()}
-        write_whole(self.pictures, json.dumps(sealed({"schema": SCHEMA, "files": files}), indent=1))
+        write_whole(self.pictures, json.dumps(sealed({"schema": SCHEMA, "files": self._picture_digests()}), indent=1))
 
     def damaged_pictures(self) -> str | None:
-        """Name of a picture file that is not as it was written, or None."""
+        """Return the name of a picture file that is not as it was written, or None."""
         if not self.pictures.exists():
             return None
         try:
             known = json.loads(self.pictures.read_text(encoding="utf-8"))
             if not is_sealed(known):
                 return self.pictures.name
-            found = {p.relative_to(self.root).as_posix(): sha256(p) for p in self._picture_files()}
-            return next(
-                (name for name in sorted({*found, *known["files"]}) if found.get(name) != known["files"].get(name)),
-                None,
-            )
+            files, found = known["files"], self._picture_digests()
+            return next((name for name in sorted({*found, *files}) if found.get(name) != files.get(name)), None)
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return self.pictures.name
 
-    def _picture_files(self) -> list[Path]:
-        files = [*self.samples.glob("*"), self.thumbnails]
-        return sorted(path for path in files if path.is_file())
+    def _picture_digests(self) -> dict[str, str]:
+        """SHA-256 of each picture that stands there, by its path in the folder."""
+        files = sorted(path for path in (*self.samples.glob("*"), self.thumbnails) if path.is_file())
+        return {path.relative_to(self.root).as_posix(): sha256(path) for path in files}
 
     def clear_pictures(self) -> None:
         """Remove all pictures."""
@@ -182,26 +187,29 @@ class RunFolder:
         predictions: pd.DataFrame | None,
         save_model: Callable[[Path], None] | None,
     ) -> None:
-        """Write a cell beside its place, with the sha256 of its files, and rename it when it is whole."""
+        """Write a cell beside its place, with the SHA-256 of its files, and rename it when it is whole."""
         with fresh_folder(self.cell_folder(cell), durable=True) as fresh:
             if predictions is not None:
-                with naming(self.cell_folder(cell) / "predictions.parquet"):
-                    predictions.to_parquet(fresh / "predictions.parquet", index=False)
+                with naming(self.cell_folder(cell) / layout.PREDICTIONS):
+                    predictions.to_parquet(fresh / layout.PREDICTIONS, index=False)
+            model = fresh / layout.MODEL
             if save_model is not None:
-                (fresh / "model").mkdir()
-                save_into(save_model, fresh / "model")
+                model.mkdir()
+                save_into(save_model, model)
             checksums = {f.relative_to(fresh).as_posix(): sha256(f) for f in sorted(fresh.rglob("*")) if f.is_file()}
-            size = sum(f.stat().st_size for f in (fresh / "model").rglob("*"))
+            size = sum(f.stat().st_size for f in model.rglob("*"))
             whole = {
                 "schema": SCHEMA,
                 **record,
                 "checksums": checksums,
                 "model_bytes": record.get("model_bytes", 0) + size,
             }
-            (fresh / "cell.json").write_text(json.dumps(sealed(whole), indent=1), encoding="utf-8")
+            (fresh / layout.CELL).write_text(json.dumps(sealed(whole), indent=1), encoding="utf-8")
 
     def read_cell(self, cell: Cell) -> tuple[dict[str, Any] | None, str | None]:
         """Return a cell's record if it is whole, and else None with what is wrong (None where nothing is there).
+
+        Its words are those of the current schema; `schema` is that of the file.
 
         Raises
         ------
@@ -214,9 +222,9 @@ class RunFolder:
         if not folder.exists():
             return None, None
         try:
-            record = json.loads((folder / "cell.json").read_text(encoding="utf-8"))
+            record = json.loads((folder / layout.CELL).read_text(encoding="utf-8"))
             schema = int(record["schema"])
-            whole = schema > SCHEMA or _as_it_was(record, schema)
+            intact = schema > SCHEMA or layout.is_intact(record, schema)
             damaged = [name for name, digest in record["checksums"].items() if not _fits(folder, name, digest)]
             place = (record["model"], record["repeat"], record["fold"])
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -225,25 +233,42 @@ class RunFolder:
             raise StoreError(
                 f"{folder}: written with schema {schema}; this version reads up to schema {SCHEMA}: update xraybench"
             )
-        if not whole:
-            return None, "cell.json does not fit its seal"
+        if not intact:
+            return None, f"{layout.CELL} does not fit its seal"
         if place != (cell.model, cell.repeat, cell.fold):
             return None, "holds another cell"
-        return (None, f"{damaged[0]} does not fit its checksum") if damaged else (record, None)
+        if damaged:
+            return None, f"{damaged[0]} does not fit its checksum"
+        return layout.upgrade_cell(record), None
+
+    def read_test_accesses(self) -> list[dict[str, Any]]:
+        """Return the accesses to the test set, oldest first; none where the log is missing or damaged."""
+        for name in (layout.TEST_ACCESS, layout.OLD_TEST_ACCESS):
+            path = self.root / layout.HOLDOUT / name
+            try:
+                log = json.loads(path.read_text(encoding="utf-8"))
+                return layout.upgrade_test_access(log) if is_sealed(log) else []
+            except FileNotFoundError:
+                continue
+            except (OSError, ValueError, KeyError, TypeError, AttributeError):
+                return []
+        return []
+
+    def log_test_access(self, models: list[str]) -> None:
+        """Add an access to the log of the test set, which is from then on one of the current schema."""
+        access = {"when": datetime.now(UTC).isoformat(timespec="seconds"), "models": models}
+        log = sealed({"schema": SCHEMA, "accesses": [*self.read_test_accesses(), access]})
+        write_whole(self.root / layout.HOLDOUT / layout.TEST_ACCESS, json.dumps(log, indent=1))
+        (self.root / layout.HOLDOUT / layout.OLD_TEST_ACCESS).unlink(missing_ok=True)
 
     def clear_leftovers(self) -> None:
         """Remove what a killed run left half-written; only the owner of the folder's lock may ask for it."""
-        for folder in (self.root, *self.root.glob("cells/*"), self.root / "holdout"):
+        for folder in (self.root, *self.root.glob(f"{layout.CELLS}/*"), self.root / layout.HOLDOUT):
             remove_leftovers(folder, all_=True)
 
 
 def _is_inside(path: Path, root: Path) -> bool:
     return path.resolve().is_relative_to(root.resolve())
-
-
-def _as_it_was(record: dict[str, Any], schema: int) -> bool:
-    """Whether a record fits its seal; those of the first schema have none."""
-    return is_sealed(record) or (schema < SCHEMA and "seal" not in record)
 
 
 def _fits(folder: Path, name: str, digest: str) -> bool:
@@ -263,17 +288,4 @@ def save_into(save_model: Callable[[Path], None], folder: Path) -> None:
     except OSError:
         raise
     except Exception as error:
-        raise ModelNotSavedError(
-            f"the model could not be saved: {type(error).__name__}: {' '.join(str(error).split())}"
-        ) from error
-
-
-def sealed(record: dict[str, Any]) -> dict[str, Any]:
-    """Return the record with the SHA-256 of the rest of it at its end."""
-    rest = {key: value for key, value in record.items() if key != "seal"}
-    return {**rest, "seal": hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()}
-
-
-def is_sealed(record: dict[str, Any]) -> bool:
-    """Whether the record is as it was when it was sealed."""
-    return record.get("seal") == sealed(record)["seal"]
+        raise ModelNotSavedError(f"the model could not be saved: {type(error).__name__}: {one_line(error)}") from error

@@ -126,8 +126,8 @@ def read_study(path: Path) -> Study:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"])) or "study"
-        said = first["msg"].removeprefix("Value error, ")
-        raise UserError(f"{path}: {key}: {said[0].lower()}{said[1:]}; see docs/studies.md") from None
+        message = first["msg"].removeprefix("Value error, ")
+        raise UserError(f"{path}: {key}: {message[0].lower()}{message[1:]}; see docs/studies.md") from None
     return study.model_copy(update={"data": tuple(_beside(each, path.parent) for each in study.data)})
 
 

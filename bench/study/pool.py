@@ -45,7 +45,7 @@ def source(data: Sequence[DataSet], name: str, cache: Path) -> tuple[str, Hints]
 
 
 def _card(cards: Sequence[Card], data: Sequence[DataSet], name: str) -> str:
-    """What is known of all data sets together, as a card."""
+    """Return what is known of all data sets together, as a card."""
     facts = {
         "name": name,
         "title": " + ".join(each.name for each in data),

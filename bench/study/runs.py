@@ -40,7 +40,7 @@ class Planned:
     test: DataSet | None = None
 
     def facts(self) -> dict[str, Any]:
-        """What the report has to know of it."""
+        """Return what the report has to know of it."""
         return {
             "name": self.name,
             "data": [each.name for each in self.data],
@@ -62,8 +62,13 @@ def expand(study: Study, folder: Path) -> list[Planned]:
 
     Parameters
     ----------
-    folder
+    study : Study
+    folder : Path
         Where the study file lies: suites are looked for there.
+
+    Returns
+    -------
+    list of Planned
 
     Raises
     ------
@@ -103,7 +108,7 @@ def share_name(model: str, share: float) -> str:
 
 
 def _suites(study: Study, name: str, folder: Path) -> dict[str, Suite]:
-    """The suite of each variant, base first; without variants that only change models which this suite does not have."""
+    """Return the suite of each variant, base first; without variants that only change models which this suite does not have."""
     path = str(suite_file(name, folder) or name)
     models = load_suite(path, {}).models
     found = {}
@@ -126,7 +131,7 @@ def suite_file(name: str, folder: Path) -> Path | None:
 
 
 def _model_of(key: str) -> str | None:
-    """The model that a key of a variant changes, if it changes one alone."""
+    """Return the model that a key of a variant changes, if it changes one alone."""
     first, _, rest = key.partition(".")
     return rest.split(".")[0] if first == "models" else None
 

@@ -22,19 +22,20 @@ from rich.table import Table
 from rich.text import Text
 
 from bench import environment
-from bench.errors import DiskError, UserError
-from bench.recipes.plugins import find_beside, write_beside
+from bench.errors import DiskError, UserError, one_line
+from bench.recipes.plugins import add_suite_folder, write_beside
 from bench.recipes.suite import load_suite
 from bench.recipes.toml import suite_as_toml
-from bench.session.run import DONE, INTERRUPTED, Request, run_session
-from bench.store.run_folder import sealed
+from bench.session.request import Request
+from bench.session.run import DONE, INTERRUPTED, run_session
 from bench.study.plan import read_study
 from bench.study.pool import source
 from bench.study.runs import Planned, expand, suite_file
 from bench.terminal.console import say_error
+from bench.terminal.tables import plain_table
+from reports.runs.format import STUDY, STUDY_SCHEMA, sealed
 from reports.runs.results import ResultsError
 
-SCHEMA = 2  # the first had no seal
 WRONG = 2  # exit code of a run that was refused
 
 
@@ -43,14 +44,19 @@ def run_study(path: Path, out: Path | None, base: Request, console: Console, *, 
 
     Parameters
     ----------
-    path
+    path : Path
         The study file.
-    out
+    out : Path or None
         Folder of the study; None for ``studies/NAME``.
-    base
+    base : Request
         What holds for every run: device, weights, jobs, cluster.
-    dry
+    console : Console
+    dry : bool
         Print the plan and leave it at that.
+
+    Returns
+    -------
+    int
 
     Raises
     ------
@@ -60,7 +66,7 @@ def run_study(path: Path, out: Path | None, base: Request, console: Console, *, 
     study = read_study(path)
     sys.path.append(str(path.resolve().parent))
     for file in filter(None, (suite_file(name, path.parent) for name in study.suites)):
-        find_beside(file, load_suite(str(file)))
+        add_suite_folder(file, load_suite(str(file)))
     planned = expand(study, path.parent)
     cache = environment.cache_folder()
     for each in study.data:
@@ -75,10 +81,10 @@ def run_study(path: Path, out: Path | None, base: Request, console: Console, *, 
 
         connect(base.mlflow)
     folder = out or Path("studies") / study.name
-    facts = {"schema": SCHEMA, "name": study.name, "runs": [run.facts() for run in planned]}
+    facts = {"schema": STUDY_SCHEMA, "name": study.name, "runs": [run.facts() for run in planned]}
     _refuse_other(folder, facts["runs"])
     write_whole(folder / "study.toml", path.read_text(encoding="utf-8"))
-    write_whole(folder / "study.json", json.dumps(sealed(facts), indent=1))
+    write_whole(folder / STUDY, json.dumps(sealed(facts), indent=1))
     worst = DONE
     for number, run in enumerate(planned, 1):
         console.print(Text(f"\n{run.name}: run {number} of {len(planned)}", style="bold"))
@@ -87,7 +93,7 @@ def run_study(path: Path, out: Path | None, base: Request, console: Console, *, 
         except DiskError:
             raise
         except (UserError, SourceError, SplitsError, ResultsError) as error:
-            say_error(f"{run.name}: {' '.join(str(error).split())}")  # the others go on
+            say_error(f"{run.name}: {one_line(error)}")  # the others are run
             code = WRONG
         if code == INTERRUPTED:
             return code
@@ -98,7 +104,7 @@ def run_study(path: Path, out: Path | None, base: Request, console: Console, *, 
 def _refuse_other(folder: Path, runs: list[dict[str, Any]]) -> None:
     """See that a folder does not hold runs of the same names on other data: two projects may both have a study.toml."""
     try:
-        before = json.loads((folder / "study.json").read_text(encoding="utf-8"))["runs"]
+        before = json.loads((folder / STUDY).read_text(encoding="utf-8"))["runs"]
         known = {each["name"]: each["source"] for each in before}
     except (OSError, ValueError, KeyError, TypeError):
         return
@@ -129,7 +135,7 @@ def _request(base: Request, run: Planned, folder: Path, cache: Path) -> Request:
 
 
 def _plan_table(planned: list[Planned]) -> Table:
-    table = Table(title=f"{len(planned)} runs", box=None, padding=(0, 2, 0, 0), title_justify="left")
+    table = plain_table(f"{len(planned)} runs")
     for name in ("run", "data", "suite", "variant", "seed", "models", "cells", "tested on"):
         table.add_column(name, overflow="fold")
     for run in planned:

@@ -29,7 +29,7 @@ def say_error(message: str) -> None:
         err.print(f"[bold red]error:[/] {escape(message)}")
 
 
-def nobody_reads() -> None:
+def silence_broken_pipe() -> None:
     """Let Python's last flush of a pipe that nobody reads go nowhere."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
@@ -42,9 +42,10 @@ def open_streams() -> None:
         getattr(sys, name).reconfigure(errors="replace")
 
 
-class Said(logging.Handler):
+class WarningHandler(logging.Handler):
     """Warnings of the rooms, a line each."""
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Print a warning."""
         with suppress(OSError):
             err.print(escape(f"note: {record.getMessage()}"))

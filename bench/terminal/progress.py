@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as ProgressBar
 from rich.table import Table
 from rich.text import Text
 
@@ -19,7 +20,7 @@ _LAST = 8  # finished cells shown
 _LINE = 10_240  # items of an unknown number for each line where there is no terminal
 
 
-class View:
+class Progress:
     """Shows the cell now, its epoch, the time so far and left, and the last scores."""
 
     def __init__(self, console: Console) -> None:
@@ -31,34 +32,34 @@ class View:
         self.begun = self.cell_begun = time.perf_counter()
 
     def note(self, text: str) -> None:
-        """Say something that stays on the screen."""
+        """Print a line that stays on the screen."""
         self.console.print(Text(text))
 
     @contextmanager
-    def counting(self, what: str, total: int) -> Iterator[Any]:
-        """Progress of a number of items; gives a function that takes the number done so far."""
+    def counting(self, what: str, total: int) -> Iterator[Callable[[int], None]]:
+        """Show the progress of a number of items; give a function that takes the number done so far."""
         if not self.console.is_terminal:
-            yield _Milestones(self, what, total)
+            yield _Milestones(self.note, what, total)
             return
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        with Progress(*columns, console=self.console, transient=True) as progress:
+        with ProgressBar(*columns, console=self.console, transient=True) as progress:
             task: TaskID = progress.add_task(what, total=total)
             yield lambda done: progress.update(task, completed=done)
 
     @contextmanager
-    def counting_open(self, what: str) -> Iterator[Any]:
-        """Progress of items whose number is not known before; gives a function that takes the number done so far."""
+    def counting_open(self, what: str) -> Iterator[Callable[[int], None]]:
+        """Show the progress of items whose number is not known before; give a function that takes the number done so far."""
         if not self.console.is_terminal:
             yield lambda done: self.note(f"{what}: {done}") if done % _LINE == 0 else None
             return
         columns = (TextColumn("{task.description}"), TextColumn("{task.completed}"), TimeElapsedColumn())
-        with Progress(*columns, console=self.console, transient=True) as progress:
+        with ProgressBar(*columns, console=self.console, transient=True) as progress:
             task: TaskID = progress.add_task(what, total=None)
             yield lambda done: progress.update(task, completed=done)
 
     @contextmanager
     def running(self, cells: list[Cell], kept: int) -> Iterator[None]:
-        """Frame of the whole run."""
+        """Show the whole run; `kept` cells are in the folder already."""
         self.cells, self.begun = cells, time.perf_counter()
         if kept:
             self.note(f"{kept} cells are in the folder already; {len(cells)} to do")
@@ -127,8 +128,8 @@ class View:
 class _Milestones:
     """Prints a line at every tenth of the way."""
 
-    def __init__(self, view: View, what: str, total: int) -> None:
-        self.view = view
+    def __init__(self, note: Callable[[str], None], what: str, total: int) -> None:
+        self.note = note
         self.what = what
         self.total = total
         self.next = 1
@@ -136,7 +137,7 @@ class _Milestones:
     def __call__(self, done: int) -> None:
         if done * 10 >= self.total * self.next:
             self.next = done * 10 // self.total + 1
-            self.view.note(f"{self.what}: {done} of {self.total}")
+            self.note(f"{self.what}: {done} of {self.total}")
 
 
 def clock_face(seconds: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import optuna
 from optuna.storages import JournalStorage
@@ -17,10 +18,11 @@ class _FolderIsLocked:
     """No lock of Optuna's: the folder's own is held, and one that a killed process left behind would be waited for."""
 
     def acquire(self) -> bool:
+        """Succeed."""
         return True
 
     def release(self) -> None:
-        return
+        """Do nothing."""
 
 
 def open_journal(folder: Path) -> JournalStorage:
@@ -35,8 +37,9 @@ def open_journal(folder: Path) -> JournalStorage:
     path = folder / NAME
     if path.exists():
         _end_with_a_whole_line(path)
+    lock: Any = _FolderIsLocked()  # the base class of locks is private
     try:
-        return JournalStorage(JournalFileBackend(str(path), _FolderIsLocked()))
+        return JournalStorage(JournalFileBackend(str(path), lock))
     except OSError:
         raise
     except Exception as error:  # Optuna raises what it pleases on a damaged journal

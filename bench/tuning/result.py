@@ -15,9 +15,11 @@ from rich.text import Text
 from bench.recipes.build import family
 from bench.recipes.search import Tuned
 from bench.recipes.suite import ModelSpec, Suite
-from bench.tuning.study import SCORE, Budget, Study, mean
+from bench.terminal.tables import plain_table
+from bench.tuning.study import SCORE, Budget, FoldStudy, mean
+from reports.runs.format import fold_name
 
-Studies = Mapping[str, Sequence[Study]]  # by model, in the order of the folds
+Studies = Mapping[str, Sequence[FoldStudy]]  # by model, in the order of the folds
 OWN = "suite"  # stands for the suite's own value, where nothing was better
 
 
@@ -26,8 +28,14 @@ def tuned_suite(suite: Suite, studies: Studies, facts: Mapping[str, Any]) -> Sui
 
     Parameters
     ----------
-    facts
+    suite : Suite
+    studies : mapping of str to sequence of FoldStudy
+    facts : mapping
         The other fields of `bench.recipes.search.Tuned`: splits, data, seed, trials or seconds.
+
+    Returns
+    -------
+    Suite
     """
     models = dict(suite.models)
     for name, each in studies.items():
@@ -65,12 +73,7 @@ def trials_table(studies: Studies) -> pd.DataFrame:
 
 def overview(suite: Suite, studies: Studies) -> Table:
     """Table for the terminal: what was spent and what it gave, means over the folds."""
-    table = Table(
-        title=f"{SCORE} on the validation part, mean over the folds",
-        box=None,
-        padding=(0, 2, 0, 0),
-        title_justify="left",
-    )
+    table = plain_table(f"{SCORE} on the validation part, mean over the folds")
     for column in ("model", "family"):
         table.add_column(column)
     for column in ("trials", "pruned", "failed", "seconds", "baseline", "tuned", "gain"):
@@ -78,7 +81,7 @@ def overview(suite: Suite, studies: Studies) -> Table:
     table.add_column("stability over the folds")
     for name, spec in suite.models.items():
         cells = _spent(studies[name]) + _gained(studies[name]) if name in studies else ["–"] * 7
-        words = ", ".join(_in_words(spec, studies[name])) if name in studies else "not tuned"
+        words = ", ".join(_stability_texts(spec, studies[name])) if name in studies else "not tuned"
         table.add_row(Text(name), family(spec), *cells, Text(words))
     return table
 
@@ -104,7 +107,7 @@ def fairness(suite: Suite, studies: Studies, skipped: Mapping[str, str], budget:
     return " ".join(lines)
 
 
-def _row(name: str, key: str, studies: Sequence[Study]) -> dict[str, Any]:
+def _row(name: str, key: str, studies: Sequence[FoldStudy]) -> dict[str, Any]:
     values = _chosen(key, studies)
     numbers = [value for value in values.values() if _is_number(value)]
     best, baseline = (mean(scores) for scores in zip(*_scores(studies), strict=True))
@@ -124,19 +127,19 @@ def _row(name: str, key: str, studies: Sequence[Study]) -> dict[str, Any]:
     }
 
 
-def _chosen(key: str, studies: Sequence[Study]) -> dict[str, Any]:
+def _chosen(key: str, studies: Sequence[FoldStudy]) -> dict[str, Any]:
     """Value of a parameter in each fold, a list of one as what is in it."""
     found = {_place(study): study.best.values.get(key, OWN) if study.best else OWN for study in studies}
     return {place: v[0] if isinstance(v, list) and len(v) == 1 else v for place, v in found.items()}
 
 
-def _scores(studies: Sequence[Study]) -> list[tuple[float, float]]:
+def _scores(studies: Sequence[FoldStudy]) -> list[tuple[float, float]]:
     """Best score and that of the suite's own parameters, fold by fold."""
     return [(study.best.score if study.best else float("nan"), study.baseline) for study in studies]
 
 
 def _agreeing(values: Mapping[str, Any]) -> int:
-    """Number of folds that chose the value that most chose."""
+    """Return the number of folds that chose the value that most chose."""
     return max(Counter(json.dumps(value) for value in values.values()).values())
 
 
@@ -154,18 +157,18 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _place(study: Study) -> str:
-    return f"r{study.cell.repeat}-f{study.cell.fold}"
+def _place(study: FoldStudy) -> str:
+    return fold_name(study.cell.repeat, study.cell.fold)
 
 
-def _spent(studies: Sequence[Study]) -> list[str]:
+def _spent(studies: Sequence[FoldStudy]) -> list[str]:
     trials = [len(study.trials) for study in studies]
     seconds = sum(trial.seconds for study in studies for trial in study.trials)
     counted = [str(sum(study.count(status) for study in studies)) for status in ("pruned", "failed")]
     return [f"{_span(trials)} × {len(studies)}", *counted, f"{seconds:.1f}"]
 
 
-def _gained(studies: Sequence[Study]) -> list[str]:
+def _gained(studies: Sequence[FoldStudy]) -> list[str]:
     best, baseline = (mean(scores) for scores in zip(*_scores(studies), strict=True))
     return [f"{baseline:.3f}", f"{best:.3f}", f"{best - baseline:+.3f}"]
 
@@ -175,14 +178,15 @@ def _span(counts: Sequence[int]) -> str:
     return str(low) if low == high else f"{low}–{high}"
 
 
-def _in_words(spec: ModelSpec, studies: Sequence[Study]) -> Iterator[str]:
-    """Such as ``C ±42 %`` for numbers on a scale, ``max_depth 3/5`` folds alike for others."""
+def _stability_texts(spec: ModelSpec, studies: Sequence[FoldStudy]) -> Iterator[str]:
+    """Such as ``C ±42 %`` for numbers on a scale, ``max_depth 3 of 5 folds`` that agree for others."""
     for key, dimension in spec.search.items():
         values = _chosen(key, studies)
         variation = _variation([value for value in values.values() if _is_number(value)])
         name = key.removeprefix("head.")
         scale = not dimension.choices and not dimension.whole and np.isfinite(variation)
-        yield f"{name} ±{variation:.0%}".replace("%", " %") if scale else f"{name} {_agreeing(values)}/{len(values)}"
+        agreeing = f"{name} {_agreeing(values)} of {len(values)} folds"
+        yield f"{name} ±{variation:.0%}".replace("%", " %") if scale else agreeing
     own = sum(study.best is None or not study.best.values for study in studies)
     if own:
-        yield f"the suite's own {own}/{len(studies)}"
+        yield f"the suite's own in {own} of {len(studies)} folds"

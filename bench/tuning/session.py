@@ -8,29 +8,32 @@ from pathlib import Path
 from typing import Any
 
 from radiographs.disk import remove_leftovers, write_whole
-from radiographs.sources import Listing
 from rich.console import Console
 from rich.text import Text
 
 from bench import environment
 from bench.cells.encodings import Encodings
+from bench.cells.experiment import Experiment
 from bench.data import prepare
 from bench.data.dataset import Data
+from bench.data.prepare import Prepared
 from bench.errors import DiskError, UserError, cause, one_line
-from bench.executors.loop import plan
-from bench.recipes.availability import grouped, without_packages
-from bench.recipes.build import Resources, build, skip_reasons
+from bench.executors.loop import plan_cells
+from bench.recipes import contract
+from bench.recipes.availability import without_packages
+from bench.recipes.build import Resources, build, skip_reasons, with_search_spaces
 from bench.recipes.plugins import write_beside
 from bench.recipes.suite import Part, Suite
 from bench.recipes.toml import suite_as_toml
 from bench.session.record import data_digest
-from bench.session.run import DONE, INTERRUPTED, SOME_FAILED, Request, requested_suite
+from bench.session.request import Request, check_request, requested_suite
+from bench.session.run import DONE, INTERRUPTED, SOME_FAILED, prepare_data, report_skipped
 from bench.store.lock import Lock
 from bench.store.run_folder import RunFolder, StoreError
-from bench.terminal.progress import View, clock_face
+from bench.terminal.progress import Progress, clock_face
 from bench.tuning.journal import NAME, open_journal
 from bench.tuning.result import fairness, overview, stability, trials_table, tuned_suite
-from bench.tuning.study import Budget, Study, Tuner
+from bench.tuning.study import Budget, FoldStudy, Tuner
 from reports.tables.export import csv_text
 
 SUITE = "tuned.toml"
@@ -44,31 +47,25 @@ def tune_session(request: Request, budget: Budget, console: Console) -> int:
     UserError, SourceError, SplitsError
         For wrong input: one line, before anything is computed.
     """
-    begun, view = time.perf_counter(), View(console)
-    gpu = environment.gpu() if request.device != "cpu" else None
-    if request.device == "cuda" and gpu is None:
-        raise UserError("--device cuda: there is no CUDA device here; use --device cpu")
-    if request.weights_dir and not request.weights_dir.is_dir():
-        raise UserError(f"--weights-dir {request.weights_dir}: no such folder")
-    if request.holdout is not None and request.splits is not None:
-        raise UserError("--holdout, --splits: give one of them; a published splits file decides on all images")
-    suite = requested_suite(request, view, gpu)
+    begun, progress = time.perf_counter(), Progress(console)
+    gpu = bool(environment.gpu()) if request.device != "cpu" else False
+    check_request(request, gpu=gpu)
+    suite = with_search_spaces(requested_suite(request, progress, gpu=gpu))
     check_search(suite, Resources())
     cache = environment.cache_folder()
-    listing = prepare.find_data(request.data, request.hints, cache, view)
+    listing = prepare.find_data(request.data, request.hints, cache, progress)
     folder = request.out or Path("tuned") / f"{listing.card.name}-{suite.name}"
     _make(folder)
+    kept = f"finished trials are kept in {folder}"
     with Lock(RunFolder(folder)) as lock:
         try:
-            code = _tune(request, suite, listing, folder, lock, cache, "cuda" if gpu else "cpu", budget, view)
+            prepared = prepare_data(request, suite, listing, cache, progress)
+            code = _tune(request, suite, prepared, lock, cache, "cuda" if gpu else "cpu", budget, progress)
         except KeyboardInterrupt:
-            again = request.command or "the same command"
-            console.print(Text(f"\ninterrupted: finished trials are kept in {folder}; go on with:\n  {again}"))
+            console.print(Text(f"\ninterrupted: {kept}; resume with:\n  {request.resuming}"))
             return INTERRUPTED
         except OSError as error:
-            raise DiskError(
-                f"{cause(error)}: finished trials are kept in {folder}: mend that, then give the same command again"
-            ) from error
+            raise DiskError(f"{cause(error)}: {kept}: fix this, then give the same command again") from error
         finally:
             if lock.is_mine():
                 remove_leftovers(folder, all_=True)
@@ -103,14 +100,12 @@ def check_search(suite: Suite, resources: Resources) -> None:
 def _check_lists(part: Part, own: Any, tried: Any, where: str) -> None:
     """Refuse a number where the class takes candidates: every trial would fail."""
     for name in part.parameters:
-        if isinstance(getattr(own, name, None), list | tuple) and not isinstance(
-            getattr(tried, name, None), list | tuple
-        ):
+        if contract.takes_candidates(own, name) and not contract.takes_candidates(tried, name):
             raise UserError(f"{where}: {name} takes a list: write choices such as [[1], [10]], or as_list = true")
 
 
 def _make(folder: Path) -> None:
-    """Make the folder, or see that it is one of ours to go on in."""
+    """Make the folder, or check that it holds a search that can be resumed."""
     if folder.exists() and not folder.is_dir():
         raise StoreError(f"{folder}: is a file: give another --out")
     foreign = folder.is_dir() and {path.name for path in folder.iterdir() if not path.name.startswith(".tmp-")} - {
@@ -127,32 +122,20 @@ def _make(folder: Path) -> None:
 def _tune(
     request: Request,
     suite: Suite,
-    listing: Listing,
-    folder: Path,
+    prepared: Prepared,
     lock: Lock,
     cache: Path,
     device: str,
     budget: Budget,
-    view: View,
+    progress: Progress,
 ) -> int:
-    prepared = prepare.prepare(
-        listing,
-        suite,
-        cache,
-        limit=request.limit,
-        splits_file=request.splits,
-        seed=request.seed,
-        view=view,
-        holdout=request.holdout,
-    )
-    view.note(prepare.recognised(prepared))
-    for note in prepared.notes:
-        view.note(f"  note: {note}")
-    data = prepared.data
+    """Tune on prepared data, and write what was found into the folder of the lock."""
+    data, folder = prepared.data, lock.path.parent
     resources = Resources(data.task, device, request.weights_dir, request.offline, environment.threads())
-    view.note(f"tuning in {folder}; splits {data.splits_digest[:12]}; {budget} for each model and fold")
+    progress.note(f"tuning in {folder}; splits {data.splits_digest[:12]}; {budget} for each model and fold")
     encodings = Encodings(data.images, prepared.pixels.digest, cache, resources)
-    tuner = Tuner(open_journal(folder), data, encodings, resources, request.seed, budget, view)
+    experiment = Experiment(suite.models, data, encodings, resources, request.seed)
+    tuner = Tuner(open_journal(folder), experiment, budget, progress)
     studies, skipped = tune_models(suite, tuner, lock)
     lock.check()
     facts = {"splits": data.splits_digest, "data": data_digest(prepared.manifest), "seed": request.seed}
@@ -161,39 +144,37 @@ def _tune(
     write_beside(folder / SUITE, suite.models)
     write_whole(folder / "stability.csv", csv_text(stability(suite, studies)))
     write_whole(folder / "trials.csv", csv_text(trials_table(studies)))
-    view.console.print(overview(suite, studies))
-    said = fairness(suite, studies, skipped, budget)
-    view.note(said)
+    progress.console.print(overview(suite, studies))
+    progress.note(fairness(suite, studies, skipped, budget))
     return SOME_FAILED if any(study.fault for each in studies.values() for study in each) else DONE
 
 
-def tune_models(suite: Suite, tuner: Tuner, lock: Lock) -> tuple[dict[str, list[Study]], dict[str, str]]:
+def tune_models(suite: Suite, tuner: Tuner, lock: Lock) -> tuple[dict[str, list[FoldStudy]], dict[str, str]]:
     """Tune every model that has a search space, in every fold: studies by model, and why models were skipped."""
     searched = suite.select([name for name, spec in suite.models.items() if spec.search])
-    cells = plan(searched, tuner.data.splits)
-    studies: dict[str, list[Study]] = {}
-    skipped = without_packages(searched)
-    for reason, names in grouped(skipped).items():
-        tuner.view.note(f"skipped: {', '.join(names)}: {reason}")
-    with tuner.view.running(cells, 0):
+    cells = plan_cells(searched, tuner.experiment.data.splits)
+    studies: dict[str, list[FoldStudy]] = {}
+    skipped, progress = without_packages(searched), tuner.progress
+    report_skipped(skipped, progress)
+    with progress.running(cells, 0):
         for cell in cells:
             if cell.model in skipped:
                 continue
             lock.check()
-            tuner.view.cell_starts(cell)
+            progress.cell_starts(cell)
             try:
                 study = tuner.tune(cell, searched.models[cell.model])
             except skip_reasons() as error:
                 skipped[cell.model] = one_line(error)
-                tuner.view.cell_ends(cell, {"status": "skipped", "reason": skipped[cell.model]}, {})
+                progress.cell_ends(cell, {"status": "skipped", "reason": skipped[cell.model]}, {})
                 continue
             studies.setdefault(cell.model, []).append(study)
-            tuner.view.cell_ends(cell, *_ended(study))
+            progress.cell_ends(cell, *_ended(study))
     return studies, skipped
 
 
-def _ended(study: Study) -> tuple[dict[str, Any], dict[str, float]]:
-    """Record and scores of a study, for the view."""
+def _ended(study: FoldStudy) -> tuple[dict[str, Any], dict[str, float]]:
+    """Record and scores of a study, for the display."""
     if study.fault:
         return {"status": "failed", "reason": f"every trial failed, the last with {study.fault}"}, {}
     best = study.best.score if study.best else float("nan")
@@ -201,7 +182,7 @@ def _ended(study: Study) -> tuple[dict[str, Any], dict[str, float]]:
 
 
 def _with_cv(suite: Suite, data: Data) -> Suite:
-    """The suite with the folds that there are: published splits may have others than it says."""
+    """Return the suite with the folds that there are: published splits may have others than it says."""
     folds = {name: int(data.splits[column].nunique()) for name, column in (("folds", "fold"), ("repeats", "repeat"))}
     return suite.model_copy(update={"cv": suite.cv.model_copy(update=folds)})
 

@@ -1,7 +1,7 @@
 """One study: the trials of one model in one fold, kept in a journal that a kill cannot spoil.
 
 A trial is fitted on the training part and scored on the validation part; the test part is left out. The first trial has the suite's own
-parameters. Every trial draws from a generator of its own, so that a search that was killed goes on as if it had not been.
+parameters. Every trial draws from a generator of its own, so that a search that was killed is resumed as if it had not been.
 """
 
 from __future__ import annotations
@@ -16,14 +16,13 @@ import numpy as np
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from bench.cells.encodings import Encodings
-from bench.cells.runner import Runner, cell_key
-from bench.data.dataset import Data
+from bench.cells.experiment import Experiment
+from bench.cells.runner import Runner
 from bench.errors import UserError, is_disk_error, one_line
-from bench.recipes.build import Resources, skip_reasons
+from bench.recipes.build import skip_reasons
 from bench.recipes.suite import ModelSpec
 from bench.store.run_folder import Cell
-from bench.terminal.progress import View
+from bench.terminal.progress import Progress
 
 SCORE = "F1 per image"  # for one label per image this is the accuracy
 _RANDOM = 5  # trials before the sampler learns from them
@@ -65,11 +64,12 @@ class Budget:
         return sum(trial.seconds for trial in trials) >= self.seconds
 
     def __str__(self) -> str:
+        """Such as ``20 trials`` or ``60 seconds``."""
         return f"{self.trials} trials" if self.seconds is None else f"{self.seconds:g} seconds"
 
 
 @dataclass(frozen=True)
-class Study:
+class FoldStudy:
     """A model's trials in one fold, the suite's own parameters first."""
 
     cell: Cell
@@ -93,24 +93,33 @@ class Study:
         return tried[-1].reason if tried and all(trial.status == "failed" for trial in tried) else None
 
     def count(self, status: str) -> int:
-        """Number of trials that ended so."""
+        """Return the number of trials that ended so."""
         return sum(trial.status == status for trial in self.trials)
 
 
 @dataclass(frozen=True)
 class Tuner:
-    """Runs studies, or goes on with those that the storage holds."""
+    """Runs studies, or resumes those that the storage holds.
+
+    Attributes
+    ----------
+    storage : BaseStorage
+        Of Optuna.
+    experiment : Experiment
+    budget : Budget
+        Of every model in every fold.
+    progress : Progress
+    warm : set of str
+        Classes of heads that this process has fitted.
+    """
 
     storage: optuna.storages.BaseStorage
-    data: Data
-    encodings: Encodings
-    resources: Resources
-    seed: int
+    experiment: Experiment
     budget: Budget
-    view: View
-    warm: set[str] = field(default_factory=set)  # classes of heads that this process fitted
+    progress: Progress
+    warm: set[str] = field(default_factory=set)
 
-    def tune(self, cell: Cell, spec: ModelSpec) -> Study:
+    def tune(self, cell: Cell, spec: ModelSpec) -> FoldStudy:
         """Spend the budget on one model in one fold.
 
         Raises
@@ -121,7 +130,7 @@ class Tuner:
         study = self._open(cell, spec)
         while not self.budget.is_spent(trials := _finished(study)):
             self._trial(study, cell, spec, trials)
-        return Study(cell, tuple(self.budget.within(trials)))
+        return FoldStudy(cell, tuple(self.budget.within(trials)))
 
     def _open(self, cell: Cell, spec: ModelSpec) -> optuna.Study:
         study = optuna.create_study(
@@ -131,10 +140,11 @@ class Tuner:
             load_if_exists=True,
             pruner=optuna.pruners.MedianPruner(n_startup_trials=_COMPARED, n_warmup_steps=1),
         )
-        made_of, before = self._made_of(spec), study.user_attrs.get("made_of")
+        provenance = self._provenance(spec)
+        before = study.user_attrs.get("provenance", study.user_attrs.get("made_of"))  # as version 0.1 called it
         if before is None:
-            study.set_user_attr("made_of", made_of)
-        elif before != made_of:
+            study.set_user_attr("provenance", provenance)
+        elif before != provenance:
             raise UserError(
                 f"{cell.name}: was tuned here with other data, splits, seed, parameters or search space: give another --out"
             )
@@ -142,9 +152,9 @@ class Tuner:
             study.tell(trial.number, state=TrialState.FAIL)
         return study
 
-    def _made_of(self, spec: ModelSpec) -> str:
+    def _provenance(self, spec: ModelSpec) -> str:
         space = {key: dimension.as_table() for key, dimension in spec.search.items()}
-        return hashlib.sha256(f"{cell_key(spec, self.encodings, self.data, self.seed)} {space}".encode()).hexdigest()
+        return hashlib.sha256(f"{self.experiment.key(spec)} {space}".encode()).hexdigest()
 
     def _trial(self, study: optuna.Study, cell: Cell, spec: ModelSpec, before: list[Trial]) -> None:
         """Compute one trial and write what became of it."""
@@ -163,14 +173,14 @@ class Tuner:
 
     def _trial_seed(self, cell: Cell, k: int) -> int:
         """Seed of a fold's k-th trial: the same for every model."""
-        digest = hashlib.sha256(f"{self.seed} {cell.repeat} {cell.fold} {k}".encode()).digest()
+        digest = hashlib.sha256(f"{self.experiment.seed} {cell.repeat} {cell.fold} {k}".encode()).digest()
         return int.from_bytes(digest[:4], "big")
 
     def _outcome(self, trial: optuna.Trial, cell: Cell, spec: ModelSpec) -> tuple[float | None, TrialState, str, float]:
         """Score of a trial, how it ended, why if it failed, and the seconds; what no other trial could do better is raised."""
         runner, begun = self._runner(trial, cell, spec), time.perf_counter()
         try:
-            self._runner(trial, cell, spec).prepare()
+            runner.prepare()
             begun = time.perf_counter()
             score, state, reason = self._score(runner), TrialState.COMPLETE, ""
         except optuna.TrialPruned:
@@ -190,38 +200,38 @@ class Tuner:
         if self.budget.seconds is None or not is_cold or state != TrialState.COMPLETE or seconds > _SHORT:
             return seconds
         begun = time.perf_counter()
-        Runner(cell, spec, self.data, self.encodings, self.resources, self.seed).validated()
+        self.experiment.with_model(cell.model, spec).runner(cell).validate()
         return min(seconds, time.perf_counter() - begun)
 
     def _runner(self, trial: optuna.Trial, cell: Cell, spec: ModelSpec) -> Runner:
         def on_epoch(record: dict[str, float]) -> None:
-            if self.view.live is not None:
-                self.view.epoch(record)
+            if self.progress.live is not None:
+                self.progress.epoch(record)
             trial.report(-record["valid_loss"], int(record["epoch"]))
             if trial.should_prune():
                 raise optuna.TrialPruned
 
-        resources = replace(self.resources, on_epoch=on_epoch)
-        return Runner(cell, spec, self.data, self.encodings, resources, self.seed)
+        resources = replace(self.experiment.resources, on_epoch=on_epoch)
+        return self.experiment.with_resources(resources).with_model(cell.model, spec).runner(cell)
 
     def _score(self, runner: Runner) -> float:
         """Mean F1 per image of the validation part, at the one threshold that makes it largest: the score that heads choose by."""
         from baselines.selection import best_f1_samples
 
-        probability = runner.validated()
+        probability = runner.validate()
         if not np.isfinite(probability).all():
             raise ValueError("predict_proba gave values that are no number")
-        return best_f1_samples(probability, self.data.y[runner.valid])
+        return best_f1_samples(probability, runner.data.y[runner.parts.valid])
 
     def _show(self, cell: Cell, trials: list[Trial]) -> None:
-        best, last = Study(cell, tuple(trials)).best, trials[-1]
-        said = last.reason or last.status if last.status != "done" else f"{last.score:.3f}"
+        best, last = FoldStudy(cell, tuple(trials)).best, trials[-1]
+        result = last.reason or last.status if last.status != "done" else f"{last.score:.3f}"
         of = f"/{self.budget.trials}" if self.budget.trials else ""
-        text = f"trial {len(trials)}{of}: {said}; best {best.score if best else float('nan'):.3f}"
-        if self.view.live is not None:
-            self.view.now = f"{cell.name}, {text}"
+        text = f"trial {len(trials)}{of}: {result}; best {best.score if best else float('nan'):.3f}"
+        if self.progress.live is not None:
+            self.progress.now = f"{cell.name}, {text}"
         elif last.seconds > _SLOW:
-            self.view.note(f"          {cell.name}, {text}, {last.seconds:.0f} s")
+            self.progress.note(f"          {cell.name}, {text}, {last.seconds:.0f} s")
 
 
 def _named(error: Exception) -> str:

@@ -20,7 +20,7 @@ def is_whole(data: bytes) -> bool:
 
 
 def too_many_scans(data: bytes) -> int:
-    """Scans of a JPEG picture where they are more than anybody writes, else 0."""
+    """Return the scans of a JPEG picture where they are more than anybody writes, else 0."""
     scans = data.count(_START_OF_SCAN) if data.startswith(_JPEG) else 0
     return scans if scans > MAX_SCANS else 0
 

@@ -12,14 +12,14 @@ def luma(colours: np.ndarray, alpha: np.ndarray | None = None) -> np.ndarray:
 
     Parameters
     ----------
-    colours : array (h, w, 3), or (h, w) where they are grey already
-    alpha : array (h, w), optional
+    colours : ndarray of shape (h, w, 3), or (h, w) where they are grey already
+    alpha : ndarray of shape (h, w), optional
         Of the same type.
 
     Returns
     -------
-    array (h, w)
-        uint8 or uint16 where the colours are, else float32.
+    ndarray of shape (h, w)
+        Of uint8 or uint16 where the colours are, else float32.
     """
     if colours.ndim == 2 and alpha is None:
         return plain(colours)
@@ -46,7 +46,7 @@ def from_cmyk(inks: np.ndarray) -> np.ndarray:
 
 
 def turned(values: np.ndarray) -> np.ndarray:
-    """The same with larger being brighter, of values in which 0 is white."""
+    """Do the same with larger being brighter, of values in which 0 is white."""
     values = plain(values)
     if values.dtype in (np.uint8, np.uint16):
         return np.iinfo(values.dtype).max - values

@@ -102,7 +102,7 @@ def read_dicom(data: bytes, *, max_pixels: int, frame: int = 0) -> DicomImage:
     Raises
     ------
     DicomError
-        If the file is damaged, is no image, is larger than the limit, or needs a decoder that is not there.
+        If the file is damaged, is not an image, is larger than the limit, or needs a decoder that is not there.
     ModuleNotFoundError
         If pydicom is not installed.
     """
@@ -125,7 +125,7 @@ def read_dicom(data: bytes, *, max_pixels: int, frame: int = 0) -> DicomImage:
 def read_tags(stream: BinaryIO) -> tuple[dict[str, str], int] | None:
     """Read `TAGS` and the number of frames of an open file, no further than its pixels; None if it is not DICOM.
 
-    There are 0 frames in what is no picture by its own word: presentation states, structured reports, key objects and their like.
+    There are 0 frames in what is not a picture by its own word: presentation states, structured reports, key objects and their like.
 
     Raises
     ------
@@ -151,7 +151,7 @@ def _is_no_picture(dataset: Dataset) -> bool:
 
 
 def kept_tags(dataset: Dataset) -> dict[str, str]:
-    """The entries of `TAGS` as text; empty where they are no code string, or too long for an identifier."""
+    """Return the entries of `TAGS` as text; empty where they are not code strings, or too long for an identifier."""
     texts = {name: text(dataset, keyword) for name, keyword in TAGS.items()}
     texts |= {name: texts[name] or text(dataset, keyword) for name, keyword in _OTHER_NAMES.items()}
     codes = {
@@ -193,7 +193,7 @@ def _is_encapsulated(dataset: Dataset) -> bool:
 
 
 def _checked(dataset: Dataset, max_pixels: int, frame: int) -> int:
-    """Number of frames of a file whose header is sound and whose pixel data are whole."""
+    """Return the number of frames of a file whose header is sound and whose pixel data are whole."""
     if not any(keyword in dataset for keyword in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
         raise DicomError(f"holds no picture ({kept_tags(dataset)['modality'] or 'no modality'})")
     rows, columns = number(dataset, "Rows"), number(dataset, "Columns")
@@ -211,7 +211,7 @@ def _checked(dataset: Dataset, max_pixels: int, frame: int) -> int:
 
 def _check_syntax(dataset: Dataset) -> None:
     """Refuse what is compressed in a way that nothing here reads, by its name: private ones, video, and what came after the libraries."""
-    from pydicom.pixels import get_decoder
+    from pydicom.pixels.decoders.base import get_decoder
 
     syntax = dataset.file_meta.TransferSyntaxUID
     try:
@@ -267,8 +267,8 @@ def _excess(dataset: Dataset, frames: int) -> str:
 
 
 def _cells(dataset: Dataset, frame: int) -> np.ndarray:
-    """Decoded pixel data of a frame, (h, w) or (h, w, 3), with all bits that are there."""
-    from pydicom.pixels import pixel_array
+    """Return decoded pixel data of a frame, (h, w) or (h, w, 3), with all bits that are there."""
+    from pydicom.pixels.utils import pixel_array
 
     cells = pixel_array(dataset, index=frame, correct_unused_bits=False)
     return cells.astype(cells.dtype.newbyteorder("="), copy=False)
@@ -280,7 +280,7 @@ def _guarded(decode: Callable[[], Any], what: str) -> Any:
         return decode()
     except (DicomError, MemoryError, KeyboardInterrupt, SystemExit):
         raise
-    except BaseException as error:  # noqa: BLE001 - decoders raise what they please; one in Rust panics, which is no Exception
+    except BaseException as error:  # noqa: BLE001 - decoders raise what they please; one in Rust panics, which is not an Exception
         words = " ".join(str(error).split())
         if "missing dependencies" in words:
             raise DicomError("needs a decoder that is not installed: pip install 'xraybench[dicom]'") from None

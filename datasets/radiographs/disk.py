@@ -119,7 +119,7 @@ def damage(folder: Path) -> str | None:
     """
     known = _named(folder / _SUMS)
     if not known:
-        return f"{_SUMS}: is not there, or is no list of checksums"
+        return f"{_SUMS}: is missing, or not a list of checksums"
     found = _digests(folder)
     name = next((name for name in sorted({*known, *found}) if known.get(name) != found.get(name)), None)
     if name is None:

@@ -52,10 +52,10 @@ def fetch(url: str, target: Path, checksum: str, progress: Callable[[int, int], 
         OSError,
         HTTPException,
         ValueError,
-    ) as error:  # ValueError: of an answer that is no HTTP, such as a length that is no number
+    ) as error:  # ValueError: of an answer that is not HTTP, such as a length that is not a number
         reason = getattr(error, "reason", None) or error
         said = " ".join(str(reason).split())[:150] or type(error).__name__
-        raise SourceError(f"{url}: the download failed ({said}); the same command goes on where it stopped") from None
+        raise SourceError(f"{url}: the download failed ({said}); the same command resumes it") from None
     found = _hash(part, kind)
     if not found.startswith(wanted):
         part.unlink()
@@ -72,7 +72,7 @@ def unpack(archive: Path, folder: Path) -> Path:
     Raises
     ------
     SourceError
-        If it is no archive, is damaged, or holds a path that leads out of the folder.
+        If it is not an archive, is damaged, or holds a path that leads out of the folder.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     fresh = beside(folder)
@@ -129,7 +129,7 @@ def _receive(url: str, part: Path, progress: Callable[[int, int], object]) -> No
             have += len(chunk)
             progress(have, total)
     if total and have < total:
-        raise OSError(f"{have:,} of {total:,} bytes came")
+        raise OSError(f"received {have:,} of {total:,} bytes")
 
 
 def _hash(path: Path, kind: str) -> str:

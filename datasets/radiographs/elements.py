@@ -47,18 +47,20 @@ class Element:
 
 
 @dataclass(frozen=True)
-class Encoding:
+class TransferSyntax:
     """How elements are written in a transfer syntax."""
 
     implicit: bool
     order: Literal["little", "big"]
 
 
-META = Encoding(implicit=False, order="little")  # of the file meta information, whatever follows it (PS3.10, 7.1)
-_UNKNOWN = Encoding(implicit=True, order="little")  # inside an unknown sequence of undefined length (PS3.5, 6.2.2)
+META = TransferSyntax(implicit=False, order="little")  # of the file meta information, whatever follows it (PS3.10, 7.1)
+_UNKNOWN = TransferSyntax(
+    implicit=True, order="little"
+)  # inside an unknown sequence of undefined length (PS3.5, 6.2.2)
 
 
-def outline(data: bytes) -> tuple[list[Element], list[Element], Encoding]:
+def outline(data: bytes) -> tuple[list[Element], list[Element], TransferSyntax]:
     """Elements of the file meta information and of the data set, and how the latter is written.
 
     Raises
@@ -67,7 +69,7 @@ def outline(data: bytes) -> tuple[list[Element], list[Element], Encoding]:
         If the file is none, is truncated or damaged, or is written in a way that cannot be walked over.
     """
     if not has_preamble(data):
-        raise DicomError("is no DICOM file with a preamble")
+        raise DicomError("is not a DICOM file with a preamble")
     meta = []
     place = PREAMBLE + 4
     while data[place : place + 2] == b"\x02\0":
@@ -81,24 +83,24 @@ def outline(data: bytes) -> tuple[list[Element], list[Element], Encoding]:
     return meta, elements, encoding
 
 
-def _encoding(syntax: str) -> Encoding:
+def _encoding(syntax: str) -> TransferSyntax:
     if syntax in _DEFLATED:
         raise DicomError("is deflated: its bytes cannot stay as they are")
     if syntax == _IMPLICIT:
-        return Encoding(implicit=True, order="little")
+        return TransferSyntax(implicit=True, order="little")
     if not syntax.startswith(_STANDARD):
         raise DicomError("has a transfer syntax that the standard does not know")
-    return Encoding(implicit=False, order="big" if syntax == _BIG_ENDIAN else "little")
+    return TransferSyntax(implicit=False, order="big" if syntax == _BIG_ENDIAN else "little")
 
 
-def _walk(data: bytes, place: int, encoding: Encoding) -> Iterator[Element]:
+def _walk(data: bytes, place: int, encoding: TransferSyntax) -> Iterator[Element]:
     while place < len(data):
         element = _element(data, place, encoding)
         yield element
         place = element.end
 
 
-def _element(data: bytes, start: int, encoding: Encoding) -> Element:
+def _element(data: bytes, start: int, encoding: TransferSyntax) -> Element:
     """Read the header of one element; one of undefined length is walked through to find its end."""
     tag, vr, value, length = _header(data, start, encoding)
     if length != _UNDEFINED:
@@ -113,7 +115,7 @@ def _element(data: bytes, start: int, encoding: Encoding) -> Element:
     return Element(tag, vr, start, value, end)
 
 
-def _header(data: bytes, start: int, encoding: Encoding) -> tuple[Tag, bytes, int, int]:
+def _header(data: bytes, start: int, encoding: TransferSyntax) -> tuple[Tag, bytes, int, int]:
     """Tag, VR, start of the value and its length."""
     if start + 8 > len(data):
         raise DicomError("is truncated")
@@ -128,7 +130,7 @@ def _header(data: bytes, start: int, encoding: Encoding) -> tuple[Tag, bytes, in
     return tag, vr, start + 8, _int(data, start + 6, 2, encoding)
 
 
-def _after_items(data: bytes, place: int, encoding: Encoding, *, items_hold_elements: bool) -> int:
+def _after_items(data: bytes, place: int, encoding: TransferSyntax, *, items_hold_elements: bool) -> int:
     """End of a sequence of undefined length whose first item begins at `place`."""
     while True:
         tag, _, value, length = _header(data, place, encoding)
@@ -144,7 +146,7 @@ def _after_items(data: bytes, place: int, encoding: Encoding, *, items_hold_elem
             raise DicomError("has pixel data that are damaged")
 
 
-def _after_elements(data: bytes, place: int, encoding: Encoding) -> int:
+def _after_elements(data: bytes, place: int, encoding: TransferSyntax) -> int:
     """End of an item of undefined length."""
     while True:
         tag, _, value, _ = _header(data, place, encoding)
@@ -166,5 +168,5 @@ def value_of(data: bytes, element: Element) -> str:
     return data[element.value : element.end].strip(b"\0 ").decode("ascii", "replace")
 
 
-def _int(data: bytes, place: int, size: int, encoding: Encoding) -> int:
+def _int(data: bytes, place: int, size: int, encoding: TransferSyntax) -> int:
     return int.from_bytes(data[place : place + size], encoding.order)

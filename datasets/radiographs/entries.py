@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def text(dataset: Dataset, keyword: str) -> str:
-    """An entry in one line of printable characters."""
+    """Put an entry into one line of printable characters."""
     try:
         value = dataset.get(keyword, "")
     except Exception:  # noqa: BLE001 - a value that cannot be read is as good as none
@@ -18,7 +18,7 @@ def text(dataset: Dataset, keyword: str) -> str:
 
 
 def number(dataset: Dataset, keyword: str, default: int = 0) -> int:
-    """A whole number; the default where there is none."""
+    """Read a whole number; the default where there is none."""
     try:
         value = dataset.get(keyword, None)
         return default if value is None or value == "" else int(value)

@@ -29,7 +29,7 @@ class Header:
     tags : dict of str
         See `radiographs.dicom.TAGS`; empty where the header cannot be read, or where there is none.
     frames : int
-        0 in a DICOM file that is no picture, such as a presentation state.
+        0 in a DICOM file that is not a picture, such as a presentation state.
     """
 
     is_dicom: bool = False
@@ -77,9 +77,9 @@ def sorted_by_class(labels: Sequence[str | None], headers: Sequence[Header]) -> 
 
     Parameters
     ----------
-    labels
+    labels : sequence of str or None
         Folder of each file, as `radiographs.class_folders` finds it.
-    headers
+    headers : sequence of Header
         Of the same files.
     """
     held = [

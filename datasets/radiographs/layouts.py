@@ -46,7 +46,7 @@ def kaggle(root: Path, card: Card, hints: Hints) -> Listing:
         )
     patients = _patients(root / "metadata.csv")
     if not patients.empty:
-        items = items.assign(**{name: uids.map(values) for name, values in patients.items()})
+        items = items.assign(**{str(name): uids.map(values) for name, values in patients.items()})
     items = with_headers(root, items, hints)
     notes = [*table_notes(table), *passed_over(found.notes), *notes]
     if absent.any():
@@ -54,12 +54,12 @@ def kaggle(root: Path, card: Card, hints: Hints) -> Listing:
         notes.append(f"D002: {absent.sum()} images of train.csv have no file (such as {uids[absent].iloc[0]}-c.png)")
     unlabelled = sum(len(files) for uid, files in by_uid.items() if uid not in chosen)
     if unlabelled:
-        notes.append(f"D002: {unlabelled} image files are not in train.csv and are left alone")
+        notes.append(f"D002: {unlabelled} image files are not in train.csv and are ignored")
     return finish(root, card, "kaggle", items, notes, hints)
 
 
 def _uid(file: Path) -> str:
-    """SOPInstanceUID in the name of a file; the last part of one without ending is no ending."""
+    """SOPInstanceUID in the name of a file; the last part of one without ending is not an ending."""
     known = file.suffix.lower() in (*SUFFIXES, *DICOM_SUFFIXES)
     return (file.stem if known else file.name).removesuffix("-c")
 
@@ -101,12 +101,12 @@ def paths(root: Path, card: Card, hints: Hints) -> Listing:
     items = with_headers(root, items.assign(image_id=items["file"], part=folders.parts), hints)
     left = len(matches) - len(rows)
     notes = [*(folders.notes if any(folders.parts) else ()), *passed_over(found.notes)]
-    notes += [f"D002: {left} images have another kind of path and are left alone"] if left else []
+    notes += [f"D002: {left} images have another kind of path and are ignored"] if left else []
     return finish(root, card, "paths", items, notes, hints)
 
 
 def table(root: Path, path: Path, card: Card, hints: Hints) -> Listing:
-    """A CSV or TSV with one row per image; files are relative to the table's folder. A column sha256 is compared with the files."""
+    """List a CSV or TSV with one row per image; files are relative to the table's folder. A column sha256 is compared with the files."""
     rows = read_table(path)
     columns = hints.columns(card.columns)
     if rows.empty:
@@ -125,7 +125,7 @@ def table(root: Path, path: Path, card: Card, hints: Hints) -> Listing:
 
 
 def manifest(path: Path, card: Card, hints: Hints) -> Listing:
-    """A manifest.parquet as a run writes it, beside the files it names; their SHA-256 is compared."""
+    """List a manifest.parquet as a run writes it, beside the files it names; their SHA-256 is compared."""
     try:
         rows = pd.read_parquet(path)
     except Exception as error:  # noqa: BLE001 - pyarrow raises what it pleases on damaged files
@@ -139,11 +139,13 @@ def manifest(path: Path, card: Card, hints: Hints) -> Listing:
         refuse_outside(used["file"].astype(str), path, path.parent)
     if used["file"].astype(str).str.fullmatch(PSEUDONYM).all():
         raise SourceError(f"{path}: names no files: it was written without --keep-identifiers")
-    items = used[list(MANIFEST_COLUMNS)].assign(labels=[list(labels) for labels in used["labels"]])
+    items = used[list(MANIFEST_COLUMNS)].assign(
+        labels=pd.Series([list(labels) for labels in used["labels"]], index=used.index, dtype=object)
+    )
     items["expected"] = used["sha256"].fillna("") if "sha256" in used else ""
     items["frame"] = used.get("frame", 0)
     left = len(rows) - len(used)
-    notes = [f"D002: {left} rows of the manifest were excluded when it was written, and are left alone"] if left else []
+    notes = [f"D002: {left} rows of the manifest were excluded when it was written, and are ignored"] if left else []
     if hints.frames == "each":
         notes.append("D005: the manifest says which frames are images, not --frames")
     return finish(path.parent, card, "manifest", items, notes, hints)
@@ -174,7 +176,7 @@ def with_headers(
     ----------
     items : DataFrame
         image_id, file, and group where a table names the patients.
-    headers
+    headers : sequence of Header, optional
         Of each item's file, where they were read already.
     """
     each = hints.frames == "each"

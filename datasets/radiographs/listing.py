@@ -68,7 +68,7 @@ class Hints:
 
     Attributes
     ----------
-    file, label, group, separator
+    file, label, group, separator : str, optional
         Columns of a table, and what stands between several labels.
     layout : {"folders", "dicom"} or None
         Where pictures without a table get their labels: from the folders they lie in, or from their DICOM headers.
@@ -154,8 +154,10 @@ def _renamed(items: pd.DataFrame, classes: Mapping[str, str], root: Path) -> tup
         raise SourceError(
             f"{root}: classes: no image has the class {unknown[0]!r}; there are {', '.join(sorted(found)[:30])}"
         )
-    renamed = items["labels"].map(
-        lambda labels: list(dict.fromkeys(n for each in labels if (n := classes.get(each, each))))
+    renamed = pd.Series(
+        [list(dict.fromkeys(n for each in labels if (n := classes.get(each, each)))) for labels in items["labels"]],
+        index=items.index,
+        dtype=object,
     )
     dropped = (renamed.map(len) == 0) & (items["labels"].map(len) > 0)
     if dropped.all():
@@ -166,7 +168,7 @@ def _renamed(items: pd.DataFrame, classes: Mapping[str, str], root: Path) -> tup
 
 def _hashes(names: pd.Series) -> pd.Series:
     """Something to sort by that is the same everywhere and not the alphabet, in which names could be looked up."""
-    return names.map(lambda name: hashlib.sha256(name.encode()).hexdigest())
+    return names.map(lambda name: hashlib.sha256(str(name).encode()).hexdigest())
 
 
 def limited(listing: Listing, limit: int, seed: int) -> Listing:

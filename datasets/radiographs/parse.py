@@ -33,6 +33,7 @@ _PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 def quiet_pydicom() -> Any:
     """Import pydicom, quiet about odd values: its warnings would print what the header holds."""
     import pydicom
+    import pydicom.config
 
     pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
     warnings.filterwarnings("ignore", module=r"pydicom(\.|$)")
@@ -44,9 +45,9 @@ def parsed(stream: BinaryIO, *, wanted: Sequence[str] | None = None, max_pixels:
 
     Parameters
     ----------
-    wanted
+    wanted : sequence of str, optional
         Keywords of entries, of which no more than these are read and nothing from the pixels on; None: the whole file.
-    max_pixels
+    max_pixels : int, optional
         Rows × columns × frames that a deflated file may hold.
 
     Raises
@@ -72,6 +73,7 @@ def parsed(stream: BinaryIO, *, wanted: Sequence[str] | None = None, max_pixels:
 def _name_encoding(dataset: Dataset) -> None:
     """Give a file without transfer syntax the one that it was read with; its pixels then must be uncompressed."""
     from pydicom.dataset import FileMetaDataset
+    from pydicom.uid import UID
 
     meta = dataset.file_meta = getattr(dataset, "file_meta", None) or FileMetaDataset()
     if meta.get("TransferSyntaxUID"):
@@ -79,7 +81,7 @@ def _name_encoding(dataset: Dataset) -> None:
     if any(keyword in dataset and dataset[keyword].is_undefined_length for keyword in _PIXELS):
         raise DicomError("its pixels are compressed, and it has no file meta information that says how")
     implicit, little = dataset.original_encoding
-    meta.TransferSyntaxUID = _IMPLICIT if implicit else _EXPLICIT if little else _BIG_ENDIAN
+    meta.TransferSyntaxUID = UID(_IMPLICIT if implicit else _EXPLICIT if little else _BIG_ENDIAN)
 
 
 def _inflated(stream: BinaryIO, max_pixels: int | None, *, header_only: bool) -> BinaryIO:

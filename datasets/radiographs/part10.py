@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 PREAMBLE = 128  # bytes before the four letters DICM
 _FIRST_GROUPS = (0x0002, 0x0008)  # file meta information, and what every data set begins with
 _LONGEST = 1 << 20  # bytes of one of the first elements
@@ -28,10 +30,11 @@ def has_preamble(data: bytes) -> bool:
 def begins_with_elements(data: bytes) -> bool:
     """Whether a file begins with two or more elements in order, in a VR and byte order of the standard, without any preamble."""
     head = data[: PREAMBLE + 4]
-    return any(_elements(head, order, explicit) >= 2 for order, explicit in (("little", 1), ("big", 1), ("little", 0)))
+    kinds: tuple[tuple[Literal["little", "big"], int], ...] = (("little", 1), ("big", 1), ("little", 0))
+    return any(_elements(head, order, explicit) >= 2 for order, explicit in kinds)
 
 
-def _elements(head: bytes, order: str, explicit: int) -> int:
+def _elements(head: bytes, order: Literal["little", "big"], explicit: int) -> int:
     """Count the sound headers of elements, one behind the other, that the first bytes hold; 0 where one is not sound."""
     place, last, n = 0, (0, 0), 0
     while place + 12 <= len(head):

@@ -72,11 +72,11 @@ def load_pixels(
 
     Parameters
     ----------
-    cache
+    cache : Path
         Folder of the cache; made if it is not there.
-    workers
+    workers : int
         Threads that decode (Pillow and OpenCV release the interpreter while they work).
-    progress
+    progress : callable, default int
         Called with the number of images done so far.
 
     Raises
@@ -124,13 +124,14 @@ def _key(listing: Listing, settings: Preprocessing) -> str:
 
 
 def _decode(
-    listing: Listing, settings: Preprocessing, target: Path, workers: int, progress: Callable[[int], None]
+    listing: Listing, settings: Preprocessing, target: Path, workers: int, progress: Callable[[int], object]
 ) -> tuple[pd.DataFrame, float]:
     """Write the pixels of every readable image to `target`, in order.
 
     Returns
     -------
-    The manifest, and the share of the time that went into decoding and preprocessing; the rest went into facts for the manifest.
+    tuple of DataFrame and float
+        The manifest, and the share of the time that went into decoding and preprocessing; the rest went into facts for the manifest.
     """
     inside = None if listing.allow_outside else listing.root.resolve()
 
@@ -209,11 +210,11 @@ _NOTHING = {
 
 
 def _facts(picture: Picture) -> dict[str, object]:
-    """What the manifest says of a readable file beyond its labels."""
+    """Return what the manifest says of a readable file beyond its labels."""
     grey = np.ascontiguousarray(picture.grey)
     height, width = grey.shape
     pixels = hashlib.sha256(f"{grey.dtype} {height} {width}".encode())
-    pixels.update(grey)
+    pixels.update(grey.data)
     return {
         "sha256": picture.sha256,
         "width": width,
@@ -265,9 +266,9 @@ def _pseudonymised(manifest: pd.DataFrame) -> pd.DataFrame:
 
     Such a name is the same wherever the same file is, and says nothing to who has not the file.
     """
-    names = "x" + manifest["sha256"].str[:20]
     unread = manifest["sha256"] == ""
-    names[unread] = [f"unread-{k:06d}" for k in range(1, int(unread.sum()) + 1)]
+    numbered = unread.cumsum().map(lambda k: f"unread-{k:06d}")
+    names = ("x" + manifest["sha256"].str[:20]).where(~unread, numbered)
     frame = manifest["image_id"].str.extract(r"(#\d+)$")[0].fillna("")
     again = manifest.assign(name=names + frame).groupby("name").cumcount()
     ids = names + frame + again.map(lambda k: f"-{k + 1}" if k else "")
@@ -293,14 +294,15 @@ def merge_duplicates(manifest: pd.DataFrame, near: Sequence[Pair] = ()) -> tuple
 
     Parameters
     ----------
-    manifest
+    manifest : DataFrame
         With the columns group, status and pixels_sha256.
-    near
+    near : sequence of Pair, optional
         Near-duplicates, by rows of the usable images.
 
     Returns
     -------
-    The manifest with groups joined, and the number of images that have an identical earlier one.
+    tuple of DataFrame and int
+        The manifest with groups joined, and the number of images that have an identical earlier one.
     """
     used = np.flatnonzero(manifest["status"] == "ok")
     pixels = manifest["pixels_sha256"].iloc[used]

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import struct
 import zlib
+from typing import cast
 
 import numpy as np
 from isal import isal_zlib
 from numba import njit
 
+_IsalError = cast(type[Exception], isal_zlib.IsalError)  # its stubs call the class an instance
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _GREY_OF_8_BITS = (8, 0, 0, 0, 0)  # bit depth, colour type, compression, filter method, interlacing
 _LEFT_TO_PILLOW = (b"tRNS", b"eXIf", b"acTL")  # transparency, a rotation, an animation
@@ -32,7 +34,7 @@ def plain_grey(data: bytes, max_pixels: int) -> np.ndarray | None:
     unpacker = isal_zlib.decompressobj()
     try:
         rows = unpacker.decompress(b"".join(body for name, body in chunks if name == b"IDAT"), length + 1)
-    except isal_zlib.IsalError:
+    except _IsalError:
         return None
     if len(rows) != length or not unpacker.eof:
         return None
@@ -41,7 +43,7 @@ def plain_grey(data: bytes, max_pixels: int) -> np.ndarray | None:
 
 
 def critical_chunks(data: bytes) -> bytes:
-    """The same picture without profiles, texts and whatever else decoders have their own opinion of; the signature alone where the file is not whole."""
+    """Return the same picture without profiles, texts and whatever else decoders have their own opinion of; the signature alone where the file is not whole."""
     parts = [_SIGNATURE]
     for name, body in _chunks(data) or ():
         if name[:1].isupper():

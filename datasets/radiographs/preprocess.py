@@ -31,14 +31,14 @@ class Preprocessing(BaseModel):
 
         Parameters
         ----------
-        grey
-            (h, w) uint8, uint16 or float32; larger is brighter.
-        padding
-            (h, w) bool: pixels that only fill the rectangle.
+        grey : ndarray of shape (h, w), uint8
+            Uint16 or float32; larger is brighter.
+        padding : ndarray of shape (h, w), bool, optional
+            Pixels that only fill the rectangle.
 
         Returns
         -------
-        (side, side) uint8.
+        ndarray of shape (side, side), uint8
         """
         image = to_uint8(grey, padding) if self.normalise or grey.dtype != np.uint8 else grey
         if self.crop:
@@ -89,7 +89,7 @@ def _stretched(grey: np.ndarray, floor: float, ceiling: float) -> np.ndarray:
 
 
 def exposed_field(image: np.ndarray, tolerance: float = 10, share: float = 0.03) -> tuple[int, int, int, int]:
-    """The box left when uniform lines are peeled off the four sides.
+    """Return the box left when uniform lines are peeled off the four sides.
 
     Collimated radiographs carry wide borders of one grey level. A row or column belongs to the border while the grey levels
     of its pixels, the brightest and darkest `share` left aside for side markers, lie within `tolerance` levels.
@@ -98,12 +98,12 @@ def exposed_field(image: np.ndarray, tolerance: float = 10, share: float = 0.03)
 
     Parameters
     ----------
-    image
-        (h, w) uint8.
+    image : ndarray of shape (h, w), uint8
 
     Returns
     -------
-    top, bottom, left, right, for ``image[top:bottom, left:right]``.
+    tuple of 4 int
+        Top, bottom, left, right, for ``image[top:bottom, left:right]``.
     """
     height, width = image.shape
     scale = max(1, min(round(max(height, width) / 256), height, width))
@@ -134,7 +134,10 @@ def exposed_field(image: np.ndarray, tolerance: float = 10, share: float = 0.03)
 def _outermost(lines: np.ndarray, share: float, tolerance: float) -> tuple[int, int] | None:
     """First and last of the lines (n, length) that are not border; None where all are."""
     first = _first(lines, share, tolerance)
-    return None if first is None else (first, len(lines) - 1 - _first(lines[::-1], share, tolerance))
+    if first is None:
+        return None
+    behind = _first(lines[::-1], share, tolerance)
+    return None if behind is None else (first, len(lines) - 1 - behind)
 
 
 def _first(lines: np.ndarray, share: float, tolerance: float, block: int = 8) -> int | None:
@@ -168,7 +171,7 @@ def _square(image: np.ndarray, side: int, shape: str) -> np.ndarray:
 
 
 def shrunk(image: np.ndarray, longest: int) -> np.ndarray:
-    """The image with at most so many pixels along its longer side, and at least one along the other, however long and thin it is."""
+    """Return the image with at most so many pixels along its longer side, and at least one along the other, however long and thin it is."""
     height, width = image.shape[:2]
     scale = min(1.0, longest / max(height, width))
     if scale == 1:

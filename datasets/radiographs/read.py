@@ -26,7 +26,7 @@ from radiographs import tiff
 from radiographs.codestreams import is_whole, size_of, too_many_scans
 from radiographs.colours import luma, share_coloured, turned, upright
 from radiographs.dicom import DicomError, is_dicom, read_dicom
-from radiographs.heard import listening
+from radiographs.library_warnings import captured_warnings
 
 FORMATS = ("PNG", "JPEG", "TIFF")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
@@ -34,7 +34,7 @@ DICOM_SUFFIXES = (".dcm", ".dicom", ".dic", ".ima", "")  # in hospital trees oft
 MAX_PIXELS = 100_000_000
 
 _GREY_16 = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
-_BYTES_PER_PIXEL, _BYTES_BESIDE = 8, 1 << 26  # that a file may have: four samples of 16 bits, and what is no pixel
+_BYTES_PER_PIXEL, _BYTES_BESIDE = 8, 1 << 26  # that a file may have: four samples of 16 bits, and what is not a pixel
 _PNG_DEPTH, _PNG_COLOURS = 24, 25  # bytes of a PNG file
 _ORIENTATION = 274  # EXIF
 _JPEG = b"\xff\xd8\xff"
@@ -69,13 +69,13 @@ def read_picture(path: Path, name: str | None = None, *, frame: int = 0, max_pix
 
     Parameters
     ----------
-    path
+    path : Path
         The file to open. Anything but a regular file (or a link to one) is refused unopened.
-    name
+    name : str, optional
         What to call the file in errors; by default `path`.
-    frame
+    frame : int, default 0
         Of a file with several frames or pages, from 0.
-    max_pixels
+    max_pixels : int, default MAX_PIXELS
         Of all frames of a DICOM file together, or of one page, above which nothing is decoded.
 
     Raises
@@ -91,9 +91,9 @@ def read_picture(path: Path, name: str | None = None, *, frame: int = 0, max_pix
 
 
 def frames_of(path: Path) -> int:
-    """How many frames or pages `read_picture` can give of a file that is no DICOM file, without decoding any; 1 where it cannot be told."""
+    """How many frames or pages `read_picture` can give of a file that is not a DICOM file, without decoding any; 1 where it cannot be told."""
     try:
-        with listening(), Image.open(path, formats=FORMATS) as image:
+        with captured_warnings(), Image.open(path, formats=FORMATS) as image:
             return len(_pages_of(image))
     except Exception:  # noqa: BLE001 - reading it says what is wrong with it
         return 1
@@ -109,7 +109,7 @@ def read_bytes(data: bytes, name: str, *, frame: int = 0, max_pixels: int = MAX_
     """
     if not data:
         raise UnreadableImageError(f"{name}: empty file (0 bytes)")
-    with listening() as heard, np.errstate(all="ignore"):  # what is not finite in the end is refused
+    with captured_warnings() as heard, np.errstate(all="ignore"):  # what is not finite in the end is refused
         read = _dicom_picture if is_dicom(data) else _other_picture
         picture = read(data, name, frame, max_pixels)
     return replace(picture, remarks=(*picture.remarks, *heard))
@@ -166,7 +166,7 @@ def _unknown_jpeg(data: bytes, name: str, size: tuple[int, int], max_pixels: int
     if not is_whole(data):
         raise UnreadableImageError(f"{name}: damaged or truncated (it has no end)")
     try:
-        from libjpeg import decode
+        from libjpeg.utils import decode
 
         values = decode(data)
     except ModuleNotFoundError:

@@ -2,26 +2,35 @@
 
 A decoder in C that does not return can be ended in no other way: a thread cannot. Processes are started when they are needed, one for each
 thread that asks, and wait for the next file afterwards; they end with the process that started them.
+
+Questions and answers are plain bytes (`radiographs.messages`), and an answer is decoded as the type that the function is annotated with: a
+decoder that a file has taken over can give a wrong answer, but none that runs code in the process that asked.
 """
 
 from __future__ import annotations
 
 import atexit
+import builtins
 import contextlib
+import importlib
 import os
-import pickle
 import signal
 import subprocess
 import sys
 import threading
+import typing
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any, BinaryIO, cast
+
+from radiographs.messages import Message, MessageError, receive, send
 
 SECONDS = 30.0  # that a file may take, unless told otherwise
 AHEAD = 64  # files begun and not yet used
 _PATIENCE = 120.0  # seconds in which a process must have started and loaded its libraries
+_ANSWER_LIMIT = 1 << 28  # bytes of an answer's arrays
 _PROGRAM = "from radiographs.readers import serve; serve()"
 
 
@@ -34,7 +43,7 @@ class Readers:
 
     Parameters
     ----------
-    started
+    started : int, default 0
         How many to start now, so that they load their libraries while something else is done.
     """
 
@@ -44,28 +53,39 @@ class Readers:
         self._busy: set[_Process] = set()
 
     def do(self, work: Callable[..., Any], *arguments: Any, seconds: float = SECONDS) -> Any:
-        """Call a function of a module, with arguments that can be pickled, in a process of its own.
+        """Call a function of a module in a process of its own.
+
+        Parameters
+        ----------
+        work : callable
+            Its annotations say as what arguments and answer are decoded; without them both are plain values.
+        *arguments : object
+            What `radiographs.messages.send` can send.
+        seconds : float
+            That it may take.
+
+        Returns
+        -------
+        object
+            What the function returns.
 
         Raises
         ------
         CutOffError
-            If it takes more than so many seconds, or ends its process.
+            If it takes longer, ends its process, or answers with anything but a value of its type.
         Exception
-            Whatever the function raises.
+            What the function raises, if it is a built-in error or one that the function's module knows by name; else RuntimeError.
         """
         with self._lock:
             process = self._idle.pop() if self._idle else _Process()
             self._busy.add(process)
         try:
-            done, answer = process.ask(work, arguments, seconds)
+            return process.ask(work, arguments, seconds)
         finally:
             with self._lock:
                 self._busy.discard(process)
                 if process.alive:
                     self._idle.append(process)
-        if done:
-            return answer
-        raise answer
 
     def end(self) -> None:
         """End every process, at work or not."""
@@ -79,7 +99,7 @@ _shared: dict[int, Readers] = {}  # by process, for a forked one must not use it
 
 
 def readers(started: int = 0) -> Readers:
-    """The processes that all of this process's work is given to; so many are started if there are none yet."""
+    """Return the processes that all of this process's work is given to; so many are started if there are none yet."""
     pid = os.getpid()
     if pid not in _shared:
         _shared[pid] = Readers(started)
@@ -114,34 +134,51 @@ class _Process:
         self._loaded: set[str] = set()  # modules, whose loading is no file's time
         self.alive = True
 
-    def ask(self, work: Callable[..., Any], arguments: tuple, seconds: float) -> tuple[bool, Any]:
-        """Whether the work was done, and its answer; or an error."""
+    def ask(self, work: Callable[..., Any], arguments: tuple, seconds: float) -> Any:
+        """Have the work done, and return its answer or raise its error."""
         if work.__module__ not in self._loaded:
-            self._said((work, None, 0.0), _PATIENCE)
+            with contextlib.suppress(CutOffError):
+                self._exchange(work, None, _PATIENCE)
             if not self.alive:
-                raise RuntimeError(f"no process can be started to read files in (exit code {self._process.returncode})")
+                raise RuntimeError(f"cannot start a process to read files in (exit code {self._process.returncode})")
             self._loaded.add(work.__module__)
-        return self._said((work, arguments, seconds), seconds)
+        return self._exchange(work, arguments, seconds)
 
-    def _said(self, question: tuple, seconds: float) -> tuple[bool, Any]:
+    def _exchange(self, work: Callable[..., Any], arguments: tuple | None, seconds: float) -> Any:
+        expected = None if arguments is None else _annotations(work).get("return", Any)
         late = threading.Event()
         timer = threading.Timer(seconds, lambda: (late.set(), self._process.kill()))
         timer.daemon = True
         timer.start()
-        answer = None
+        question = {
+            "module": work.__module__,
+            "name": work.__qualname__,
+            "arguments": arguments,
+            "seconds": 0.0 if arguments is None else seconds,
+        }
+        answer, wrong = None, False
         try:
-            pickle.dump(question, self._in)
-            self._in.flush()
-            answer = pickle.load(self._out)  # noqa: S301 - of our own process
-        except (OSError, EOFError, ValueError, pickle.UnpicklingError):
+            send(self._in, question)
+            answer = _answer_of(receive(self._out, _ANSWER_LIMIT), work.__module__, expected)
+        except MessageError:
+            wrong = True
+        except (OSError, EOFError):
             pass
-        timer.cancel()
-        if answer is None or late.is_set():
-            self.end()
-        if answer is not None:
-            return answer
-        how = f"took longer than {seconds:g} seconds" if late.is_set() else f"ended what read it ({self._ending()})"
-        return False, CutOffError(how)
+        finally:
+            timer.cancel()
+            if answer is None or late.is_set():
+                self.end()
+        if answer is None:
+            raise CutOffError(self._why(seconds, late=late.is_set(), wrong=wrong))
+        result, error = answer
+        if error is not None:
+            raise error
+        return result
+
+    def _why(self, seconds: float, *, late: bool, wrong: bool) -> str:
+        if late:
+            return f"took longer than {seconds:g} seconds"
+        return "made what read it give no valid answer" if wrong else f"ended what read it ({self._ending()})"
 
     def _ending(self) -> str:
         code = self._process.returncode
@@ -162,7 +199,7 @@ def serve() -> None:
     """Life of a process: work, and answer, until the pipe is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is told, and ends us
     questions, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what libraries print is no answer
+    os.dup2(2, 1)  # what libraries print is not an answer
     _load()
     with contextlib.suppress(EOFError, OSError):
         while True:
@@ -170,15 +207,67 @@ def serve() -> None:
 
 
 def _answer(questions: BinaryIO, answers: BinaryIO) -> None:
-    work, arguments, seconds = pickle.load(questions)  # noqa: S301 - of our own parent
-    _end_after(seconds)
+    question = receive(questions)
+    _end_after(question.at("seconds").as_type(float))
     try:
-        answer = (True, None if arguments is None else work(*arguments))
+        work: Any = importlib.import_module(question.at("module").as_type(str))
+        for step in question.at("name").as_type(str).split("."):
+            work = getattr(work, step)
+        answer = {"value": _call(work, question.at("arguments")), "error": None}
     except Exception as error:  # noqa: BLE001 - the parent raises it
-        answer = (False, error)
+        answer = {"value": None, "error": _Failure.of(error)}
     _end_after(0)
-    pickle.dump(answer, answers)
-    answers.flush()
+    send(answers, answer)
+
+
+def _call(work: Callable[..., Any], arguments: Message) -> Any:
+    """Return what the function returns; nothing where it is only to be loaded."""
+    values = arguments.as_type(list[Any] | None)
+    if values is None:
+        return None
+    kinds = [kind for name, kind in _annotations(work).items() if name != "return"]
+    kinds += [Any] * (len(values) - len(kinds))  # without annotations: plain values
+    return work(*(arguments.at(k).as_type(kinds[k]) for k in range(len(values))))
+
+
+def _annotations(work: Callable[..., Any]) -> dict[str, Any]:
+    """Types of arguments and answer; none for a class, whose annotations are of its attributes."""
+    return {} if isinstance(work, type) else typing.get_type_hints(work)
+
+
+@dataclass(frozen=True)
+class _Failure:
+    """An error on its way: the name of its class, and what it was made with."""
+
+    name: str
+    arguments: tuple[str | int | None, ...]
+    text: str
+
+    @classmethod
+    def of(cls, error: Exception) -> _Failure:
+        """Return the error as what can be sent."""
+        arguments: tuple = error.args
+        if isinstance(error, OSError) and error.errno is not None:
+            arguments = (error.errno, error.strerror, None if error.filename is None else str(error.filename))
+        if not all(isinstance(argument, str | int | None) for argument in arguments):
+            arguments = (str(error),)
+        return cls(type(error).__name__, arguments, str(error))
+
+    def as_error(self, module: str) -> Exception:
+        """Return the error again: a built-in one, or one that the module knows by that name."""
+        kind = vars(sys.modules[module]).get(self.name) or getattr(builtins, self.name, None)
+        if isinstance(kind, type) and issubclass(kind, Exception):
+            with contextlib.suppress(TypeError):  # made with something else
+                return kind(*self.arguments)
+        return RuntimeError(f"{self.name}: {self.text}")
+
+
+def _answer_of(message: Message, module: str, expected: Any) -> tuple[Any, Exception | None]:
+    """Return what a function returned, of the type that is expected, or its error."""
+    failure: _Failure | None = message.at("error").as_type(_Failure | None)
+    if failure is not None:
+        return None, failure.as_error(module)
+    return message.at("value").as_type(expected), None
 
 
 def _end_after(seconds: float) -> None:

@@ -146,7 +146,7 @@ def _items(dataset: Dataset, keyword: str, damaged: list[str]) -> Iterator[Any]:
 
 
 def _text(dataset: Dataset, keyword: str, damaged: list[str]) -> str:
-    """A value in one line of printable characters."""
+    """Put a value into one line of printable characters."""
     try:
         value = dataset.get(keyword, None)
         several = value if isinstance(value, (list, tuple)) or type(value).__name__ == "MultiValue" else [value]

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from radiographs.dicom import DicomError, quiet_pydicom
-from radiographs.elements import LONG, META, PIXELS, Element, Encoding, only, outline, value_of
+from radiographs.elements import LONG, META, PIXELS, Element, TransferSyntax, only, outline, value_of
 
 SOP_INSTANCE, BODY_PART, META_INSTANCE = (0x0008, 0x0018), (0x0018, 0x0015), (0x0002, 0x0003)
 _BODY_PART = 0x00180015  # as pydicom has it
@@ -30,9 +30,9 @@ def with_body_part(data: bytes, term: str) -> bytes:
 
     Parameters
     ----------
-    data
+    data : bytes
         The whole file.
-    term
+    term : str
         A code string (CS): at most 16 capitals, figures, blanks and underscores.
 
     Raises
@@ -41,7 +41,7 @@ def with_body_part(data: bytes, term: str) -> bytes:
         If it cannot be done safely; the message says why and holds nothing of the header.
     """
     if not (term and len(term) <= 16 and all(c in "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789 _" for c in term)):
-        raise DicomError("the term is no code string of 16 characters (PS3.5, 6.2)")
+        raise DicomError("the term is not a code string of up to 16 characters (PS3.5, 6.2)")
     meta, elements, encoding = outline(data)
     _refuse_fragile([element.tag for element in elements])
     instance = only(elements, SOP_INSTANCE)
@@ -81,12 +81,12 @@ class _Change:
     new: bytes
 
 
-def _body_part(data: bytes, elements: list[Element], value: bytes, encoding: Encoding) -> _Change:
+def _body_part(data: bytes, elements: list[Element], value: bytes, encoding: TransferSyntax) -> _Change:
     """Replace BodyPartExamined, or put it where it belongs."""
     present = next((element for element in elements if element.tag == BODY_PART), None)
     if present is not None:
         if present.vr not in (b"", b"CS"):
-            raise DicomError("has a BodyPartExamined that is no code string")
+            raise DicomError("has a BodyPartExamined that is not a code string")
         return _replaced(present, value, encoding)
     place = next((element.start for element in elements if element.tag > BODY_PART), len(data))
     tag = b"".join(part.to_bytes(2, encoding.order) for part in BODY_PART)
@@ -94,14 +94,14 @@ def _body_part(data: bytes, elements: list[Element], value: bytes, encoding: Enc
     return _Change(BODY_PART[0], place, place, tag + vr + len(value).to_bytes(size, encoding.order) + value)
 
 
-def _replaced(element: Element, value: bytes, encoding: Encoding) -> _Change:
+def _replaced(element: Element, value: bytes, encoding: TransferSyntax) -> _Change:
     """Give an element another value: its length field and what follows."""
     size = 4 if encoding.implicit or element.vr in LONG else 2
     length = len(value).to_bytes(size, encoding.order)
     return _Change(element.tag[0], element.value - size, element.end, length + value)
 
 
-def _group_lengths(elements: list[Element], changes: list[_Change], encoding: Encoding) -> list[_Change]:
+def _group_lengths(elements: list[Element], changes: list[_Change], encoding: TransferSyntax) -> list[_Change]:
     """Group lengths, required in the file meta information and retired elsewhere, of the groups that change."""
     corrected = []
     for group in {change.group for change in changes}:

@@ -82,7 +82,7 @@ def _coloured(stored: np.ndarray, dataset: Dataset) -> np.ndarray:
     if f"{_PALETTE[0]}Descriptor" not in dataset:
         raise DicomError("its pixels cannot be decoded: PALETTE COLOR without a palette")
     if f"{_PALETTE[0]}Data" not in dataset:
-        from pydicom.pixels import apply_color_lut
+        from pydicom.pixels.processing import apply_color_lut
 
         return apply_color_lut(stored, dataset)  # of segments, PS3.3, C.7.9.2
     tables = [

@@ -48,7 +48,7 @@ def open_source(path: Path, hints: Hints | None = None) -> Listing:
     if not entries:
         raise SourceError(f"{path}: the folder is empty")
     if "bench" in (what := output_of(entry.name for entry in entries)):
-        raise SourceError(f"{path}: is {what}, and no data: give the folder of the images, or a manifest.parquet")
+        raise SourceError(f"{path}: is {what}, not data: give the folder of the images, or a manifest.parquet")
     if (path / "card.toml").is_file():
         return _open_card(path / "card.toml", hints)
     card = known_cards().get(path.resolve().name.lower(), _plain_card(path))
@@ -125,7 +125,7 @@ def _beside_tables(path: Path, tables: Sequence[Path], card: Card, hints: Hints)
     except SourceError:
         return None
     names = ", ".join(table.name for table in tables[:4])
-    return replace(listing, notes=(*listing.notes, f"D002: tables that name no image are left alone: {names}"))
+    return replace(listing, notes=(*listing.notes, f"D002: tables that name no image are ignored: {names}"))
 
 
 def _described_below(entries: Sequence[Path]) -> Path | None:

@@ -36,9 +36,9 @@ class GroupedMultilabelKFold:
 
     Parameters
     ----------
-    n_splits
+    n_splits : int, default 5
         Number of folds, at least 2.
-    seed
+    seed : int, default 0
         Decides between placements that are equally good.
 
     Raises
@@ -102,7 +102,7 @@ def _group_counts(y: np.ndarray, member: np.ndarray, n_groups: int, n_splits: in
 
 
 def _label_sets(y: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Number of the label set of each image (n,), the sets (n_sets, n_classes) in the order of their rows, and their sizes."""
+    """Return the number of the label set of each image (n,), the sets (n_sets, n_classes) in the order of their rows, and their sizes."""
     if y.shape[1] > 62:  # more than fit into one integer
         label_sets, which, sizes = np.unique(y, axis=0, return_inverse=True, return_counts=True)
         return which.ravel(), label_sets, sizes
@@ -169,12 +169,17 @@ def make_splits(
 
     Parameters
     ----------
-    image_ids, y, groups
-        n names, (n, n_classes) of 0 and 1, (n,) group names.
+    image_ids : list of str, n
+        Names of the images.
+    y : ndarray of shape (n, n_classes)
+        Of 0 and 1.
+    groups : ndarray of shape (n,)
+        Group names.
 
     Returns
     -------
-    Table with the columns image_id, repeat, fold, part; n rows for each repeat and fold.
+    DataFrame
+        With the columns image_id, repeat, fold, part; n rows for each repeat and fold.
 
     Raises
     ------
@@ -206,19 +211,25 @@ def make_splits(
 def published_parts(
     image_ids: list[str], y: np.ndarray, groups: np.ndarray, parts: np.ndarray, *, seed: int
 ) -> pd.DataFrame:
-    """Splits that folders called train, val and test are, as one fold.
+    """Return the splits that folders called train, val and test are, as one fold.
 
     Without a test part the validation part is the test part; a validation part that is missing is cut from the training part by group.
 
     Parameters
     ----------
-    image_ids, y, groups, parts
-        n names, (n, n_classes) of 0 and 1, (n,) group names, (n,) of "train", "valid", "test".
+    image_ids : list of str, n
+        Names of the images.
+    y : ndarray of shape (n, n_classes)
+        Of 0 and 1.
+    groups : ndarray of shape (n,)
+        Group names.
+    parts : ndarray of shape (n,)
+        "train", "valid", "test", or empty.
 
     Raises
     ------
     SplitsError
-        If the folders are no such split, or an image is in none of them.
+        If the folders are not such a split, or an image is in none of them.
     """
     part = np.asarray(parts, dtype=object).copy()
     if not (part != "").any():
@@ -239,14 +250,16 @@ def held_out(y: np.ndarray, groups: np.ndarray, share: float, seed: int) -> np.n
 
     Parameters
     ----------
-    y, groups
-        (n, n_classes) of 0 and 1, (n,) group names.
-    share
+    y : ndarray of shape (n, n_classes)
+        Of 0 and 1.
+    groups : ndarray of shape (n,)
+        Group names.
+    share : float
         Above 0, at most 0.5.
 
     Returns
     -------
-    (n,) bool.
+    ndarray of shape (n,), bool
 
     Raises
     ------
@@ -267,14 +280,14 @@ def nested_share(groups: np.ndarray, share: float, seed: int) -> np.ndarray:
 
     Parameters
     ----------
-    groups
-        (n,) group names.
-    share
+    groups : ndarray of shape (n,)
+        Group names.
+    share : float
         In (0, 1].
 
     Returns
     -------
-    (n,) bool.
+    ndarray of shape (n,), bool
     """
     groups = np.asarray(groups).astype(str)
     names = np.unique(groups)
@@ -339,7 +352,7 @@ def write_splits(splits: pd.DataFrame, path: Path) -> None:
 
 
 def _other_names(strange: list[str], absent: list[str]) -> str:
-    """What to do where one side calls images by their files' names and the other by their SHA-256."""
+    """Return what to do where one side calls images by their files' names and the other by their SHA-256."""
     theirs, ours = ({bool(re.fullmatch(PSEUDONYM, image)) for image in each} for each in (strange, absent))
     if (theirs, ours) == ({False}, {True}):
         return (

@@ -131,7 +131,7 @@ def _embedded_overlays(dataset: Dataset, layout: Layout) -> int:
 
 
 def _cut(bits: np.ndarray, layout: Layout, kind: np.dtype) -> np.ndarray:
-    """The named bits as a value of the cells' type, the sign carried upwards."""
+    """Return the named bits as a value of the cells' type, the sign carried upwards."""
     return (bits << layout.unused).view(kind) >> (layout.unused + layout.low)
 
 

@@ -6,6 +6,7 @@ import difflib
 import re
 import warnings
 from pathlib import Path
+from typing import cast
 
 import pandas as pd
 
@@ -36,7 +37,7 @@ def read_table(path: Path) -> pd.DataFrame:
             how = {"dtype": str, "keep_default_na": False, "index_col": False, "skiprows": 1 if stated else 0}
             table = pd.read_csv(path, sep=separator, encoding=encoding, **how)
     except UnicodeDecodeError:
-        raise SourceError(f"{path}: is no text in {encoding}: save it as UTF-8") from None
+        raise SourceError(f"{path}: is not {encoding} text: save it as UTF-8") from None
     except pd.errors.ParserWarning:
         raise SourceError(f"{path}: has rows with more fields than its header") from None
     except (OSError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
@@ -49,7 +50,7 @@ def read_table(path: Path) -> pd.DataFrame:
 
 
 def table_notes(table: pd.DataFrame) -> list[str]:
-    """What a user must know of how a table was read."""
+    """Return what a user must know of how a table was read."""
     return [table.attrs["note"]] if "note" in table.attrs else []
 
 
@@ -59,7 +60,7 @@ def label_sets(values: pd.Series, separator: str, card: Card, path: Path) -> lis
     order = {name: k for k, name in enumerate(card.classes.values())}
     sets = []
     for code, text in enumerate(texts):
-        parts = [p for p in (q.strip() for q in (text.split(separator) if separator else [text])) if p]
+        parts: list[str] = [p for p in (q.strip() for q in (text.split(separator) if separator else [text])) if p]
         unknown = [p for p in parts if card.classes and p not in card.classes]
         if unknown or (not parts and card.at_least_one):
             row = int((codes == code).argmax()) + 2
@@ -89,12 +90,12 @@ def refuse_repeats(names: pd.Series, path: Path) -> None:
     """Refuse a table in which a name stands twice."""
     repeated = names.duplicated()
     if repeated.any():
-        raise SourceError(f"{path}: row {int(repeated.idxmax()) + 2}: names what an earlier row names too")
+        raise SourceError(f"{path}: row {cast('int', repeated.idxmax()) + 2}: names the same image as an earlier row")
 
 
 def refuse_outside(names: pd.Series, path: Path, root: Path) -> None:
     """Refuse names that lead out of the data folder; links are looked at when a file is opened."""
     outside = names.str.contains(_OUTSIDE, regex=True)
     if outside.any():
-        row = int(outside.idxmax())
+        row = cast("int", outside.idxmax())
         raise SourceError(f"{path}: row {row + 2}: is not a path inside {root} (--allow-outside)")

@@ -56,9 +56,9 @@ def parts_of(text: str, *, views: bool = False) -> Parts:
 
     Parameters
     ----------
-    text
+    text : str
         Such as "Hand re. 2 Ebenen" or "RX COLUNA LOMBAR AP/P".
-    views
+    views : bool, default False
         Whether names of projections count too. They are people's names (Waters, Harris), so only where a projection is told.
     """
     return _parts_of(text, views)

@@ -47,7 +47,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def _oddness(content: bytes, encoding: str) -> int:
-    """Count the letters beyond ASCII that do not fit the word they stand in; many where the bytes are no text in this encoding."""
+    """Count the letters beyond ASCII that do not fit the word they stand in; many where the bytes are not text in this encoding."""
     try:
         text = content.decode(encoding)
     except UnicodeDecodeError:
@@ -57,7 +57,7 @@ def _oddness(content: bytes, encoding: str) -> int:
 
 
 def _is_odd(before: str, sign: str, after: str) -> bool:
-    """Whether a sign is a control, is no letter inside a word, or is of another case than the letters around it."""
+    """Whether a sign is a control, is not a letter inside a word, or is of another case than the letters around it."""
     if not sign.isprintable():
         return True
     beside = [letter for letter in (before, after) if letter.isalpha()]

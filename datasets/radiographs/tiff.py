@@ -9,10 +9,12 @@ import io
 import warnings
 import zlib
 from dataclasses import dataclass
-from typing import Any
+from enum import Enum
+from typing import Any, cast
 
 import numpy as np
 from PIL import Image
+from PIL.TiffImagePlugin import TiffImageFile
 
 from radiographs.colours import from_cmyk, luma, share_coloured, turned, upright
 
@@ -46,7 +48,7 @@ def pages_of(image: Image.Image) -> list[int]:
     for number in range(_MOST_PAGES):
         try:
             image.seek(number)
-            kinds.append(int(image.tag_v2.get(_SUBFILE, 0) or 0))
+            kinds.append(int(_tags(image).get(_SUBFILE, 0) or 0))
         except EOFError:
             break
         except Exception:  # noqa: BLE001 - Pillow raises what it pleases on damaged pages
@@ -56,20 +58,25 @@ def pages_of(image: Image.Image) -> list[int]:
     return whole or [0]
 
 
+def _tags(image: Image.Image) -> Any:
+    """Tags of the page at hand; only TIFF pictures come here."""
+    return cast(TiffImageFile, image).tag_v2
+
+
 def is_beyond_pillow(image: Image.Image) -> bool:
     """Whether Pillow would keep 8 of the 16 bits of each colour of this page."""
-    tags = image.tag_v2
+    tags = _tags(image)
     return int(tags.get(_SAMPLES, 1)) > 1 and max(tags.get(_BITS, (1,))) > 8
 
 
 def white_is_zero(image: Image.Image) -> bool:
     """Whether 0 is white on this page."""
-    return image.tag_v2.get(_PHOTOMETRIC) == _WHITE_IS_ZERO
+    return _tags(image).get(_PHOTOMETRIC) == _WHITE_IS_ZERO
 
 
 def as_written(image: Image.Image) -> np.ndarray | None:
     """Grey levels whose sign Pillow gets wrong, 8 bits with one and 32 without; None where it gets it right."""
-    tags = image.tag_v2
+    tags = _tags(image)
     bits, signed = max(tags.get(_BITS, (1,))), max(tags.get(_FORMAT, (1,))) == _SIGNED
     if image.mode == "L" and signed and bits == 8:
         return np.asarray(image).view(np.int8).astype(np.float32)
@@ -80,7 +87,7 @@ def as_written(image: Image.Image) -> np.ndarray | None:
 
 def palette_grey(image: Image.Image) -> np.ndarray | None:
     """Grey levels (h, w) uint8 of a page with a palette; None where it has none. Entries have 16 bits, but some writers put 8 there."""
-    colours = image.tag_v2.get(_COLOURS)
+    colours = _tags(image).get(_COLOURS)
     if image.mode != "P" or not colours or len(colours) % 3:
         return None
     table = np.array(colours, np.float32).reshape(3, -1).T  # (n, 3)
@@ -108,9 +115,9 @@ def deep_page(data: bytes, number: int, max_pixels: int) -> Page:
                 raise TiffError("damaged: it has no page")
             if number >= pages:
                 raise TiffError(f"has {pages} {'frame' if pages == 1 else 'frames'}, no frame {number}")
-            page = file.pages[number]
+            page = cast(tifffile.TiffPage, file.pages[number])  # a frame is one that says less, which is damage here
             values = _colours(_values(data, page, number, max_pixels), page)
-            mode = f"TIFF {page.photometric.name} {page.dtype}"
+            mode = f"TIFF {cast(Enum, page.photometric).name} {page.dtype}"
             coloured = share_coloured(values[..., :3]) if values.ndim == 3 and values.shape[2] >= 3 else 0.0
             tag = page.tags.get(_ORIENTATION)
             return Page(upright(_as_grey(values, page), int(tag.value) if tag else 1), mode, pages, coloured)
@@ -121,11 +128,11 @@ def deep_page(data: bytes, number: int, max_pixels: int) -> Page:
 
 
 def _values(data: bytes, page: Any, number: int, max_pixels: int) -> np.ndarray:
-    """Decoded samples, (h, w) or (h, w, samples)."""
+    """Return decoded samples, (h, w) or (h, w, samples)."""
     if page.imagewidth * page.imagelength > max_pixels:
         raise TiffError(f"{page.imagewidth} x {page.imagelength} is over the limit of {max_pixels:,} pixels")
     if page.samplesperpixel > 5 or page.imagedepth > 1:
-        raise TiffError(f"has {page.samplesperpixel} values per pixel: no plain picture")
+        raise TiffError(f"has {page.samplesperpixel} values per pixel: not a plain picture")
     _check_inflation(data, page)
     try:
         values = page.asarray()
@@ -138,7 +145,7 @@ def _values(data: bytes, page: Any, number: int, max_pixels: int) -> np.ndarray:
 
 
 def _by_opencv(data: bytes, page: Any, number: int) -> np.ndarray:
-    """Samples (h, w, 3 or 4) of a page compressed with what tifffile has no decompressor for."""
+    """Return samples (h, w, 3 or 4) of a page compressed with what tifffile has no decompressor for."""
     import cv2
 
     if page.planarconfig != 1 or page.samplesperpixel not in (3, 4) or page.photometric != 2:
@@ -162,7 +169,7 @@ def _check_inflation(data: bytes, page: Any) -> None:
 
 
 def _colours(values: np.ndarray, page: Any) -> np.ndarray:
-    """Samples of which the first three, where there are so many, are red, green and blue."""
+    """Return samples of which the first three, where there are so many, are red, green and blue."""
     kind = int(page.photometric)
     if kind == _PALETTE and page.colormap is not None:
         values = page.colormap.T[values]  # (h, w, 3)
@@ -173,7 +180,7 @@ def _colours(values: np.ndarray, page: Any) -> np.ndarray:
 
 def _as_grey(values: np.ndarray, page: Any) -> np.ndarray:
     if values.ndim not in (2, 3) or values.size == 0 or not np.isfinite(values).all():
-        raise TiffError("has NaN or infinite values, or is no plain picture")
+        raise TiffError("has NaN or infinite values, or is not a plain picture")
     if int(page.photometric) == _WHITE_IS_ZERO:
         values = turned(values)
     if values.ndim == 2:

@@ -17,7 +17,7 @@ from radiographs.listing import Hints, Listing, SourceError, finish
 from radiographs.read import DICOM_SUFFIXES, SUFFIXES
 from radiographs.walk import find_pictures, is_side_folder, output_of
 
-_PER_CLASS = 5  # images in a folder, on average, below which folders called like patients are no classes
+_PER_CLASS = 5  # images in a folder, on average, below which folders called like patients are not classes
 _WAY_OUT = "give a .csv as --data, or sort the images into one folder per class"
 _SHOWN = 12  # names in a note
 
@@ -77,9 +77,11 @@ def _by_folders(tree: Tree, card: Card, hints: Hints, strays: Sequence[str]) -> 
     loose = sum(label is None for label in tree.folders.labels)
     if not rows:
         raise _no_classes(tree, loose)
-    labels = [tree.folders.labels[k] for k in rows]
+    labels = [label for label in (tree.folders.labels[k] for k in rows) if label is not None]
     items = pd.DataFrame({"file": [tree.names[k] for k in rows], "part": [tree.folders.parts[k] for k in rows]})
-    items = items.assign(image_id=items["file"], labels=[[card.classes.get(label, label)] for label in labels])
+    items = items.assign(
+        image_id=items["file"], labels=pd.Series([[card.classes.get(label, label)] for label in labels], dtype=object)
+    )
     items = with_headers(tree.root, items, hints, [tree.headers[k] for k in rows])
     notes = [*tree.folders.notes, *tree.notes, *_empty_folders(tree)]
     if any(header.is_dicom for header in tree.headers):
@@ -90,10 +92,10 @@ def _by_folders(tree: Tree, card: Card, hints: Hints, strays: Sequence[str]) -> 
     if strays:
         left = sum(label in strays for label in tree.folders.labels)
         notes.append(
-            f"D002: {left} images that are no DICOM, in folders of their own, are left alone: {_shown(strays)}; if these are classes: --layout folders"
+            f"D002: {left} images that are not DICOM, in folders of their own, are ignored: {_shown(strays)}; if these are classes: --layout folders"
         )
     if loose:
-        notes.append(f"D002: {loose} images lie in no class folder and are left alone")
+        notes.append(f"D002: {loose} images are in no class folder and are ignored")
     return finish(tree.root, card, "folders", items, notes, hints)
 
 
@@ -170,9 +172,9 @@ def _by_headers(tree: Tree, card: Card, hints: Hints) -> Listing:
     if len(tree.folders.names) > 1:
         notes.insert(0, "D005: labels come from BodyPartExamined, not from the folders; otherwise: --layout folders")
     if unlabelled:
-        notes.append(f"D002: {unlabelled} DICOM files have no BodyPartExamined and are left alone")
+        notes.append(f"D002: {unlabelled} DICOM files have no BodyPartExamined and are ignored")
     if others:
-        notes.append(f"D002: {others} pictures that are no DICOM have no label and are left alone")
+        notes.append(f"D002: {others} pictures that are not DICOM have no label and are ignored")
     items = pd.DataFrame(rows, columns=["image_id", "file", "labels", "part", "refused"])
     return finish(tree.root, card, "dicom", with_headers(tree.root, items, hints, kept), notes, hints)
 

@@ -78,7 +78,7 @@ def each_picture(root: Path, passed_over: Counter[str], *, allow_outside: bool =
 
 
 def output_of(names: Iterable[str]) -> str:
-    """What a folder with these entries is where it holds results and no data, in words; empty for any other folder."""
+    """Return what a folder with these entries is where it holds results and no data, in words; empty for any other folder."""
     there = set(names)
     return next((what for marks, what in _OUTPUTS.items() if there.issuperset(marks)), "")
 

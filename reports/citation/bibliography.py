@@ -82,7 +82,7 @@ def model_keys(model: dict[str, Any]) -> list[str]:
 
 @cache
 def references() -> dict[str, str]:
-    """The package's bibliography: entry by key."""
+    """Return the bibliography of the package: entry by key."""
     text = resources.files("reports").joinpath("citation", "references.bib").read_text(encoding="utf-8")
     return {match.group(1): _laid_out(match.group(0)) for match in _ENTRY.finditer(text)}
 

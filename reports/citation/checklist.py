@@ -1,4 +1,4 @@
-"""CLAIM 2024 and TRIPOD+AI with the items that a run can answer answered, and the others left to the author."""
+"""CLAIM 2024 and TRIPOD+AI: items that follow from a run are answered, the others are left to the author."""
 
 import tomllib
 from importlib import resources
@@ -6,8 +6,8 @@ from importlib import resources
 import pandas as pd
 
 from reports.comparison.fixed_test import has_one_test_set
-from reports.comparison.pairwise import Level
-from reports.runs.provenance import DIGEST_LENGTH, counted, groups_in_words, pretrained, weights_in_words
+from reports.comparison.pairwise import TestSettings
+from reports.runs.provenance import DIGEST_LENGTH, count_groups, counted, describe_weights, pretrained
 from reports.runs.results import Results
 from reports.scores.naming import title
 from reports.scores.ranking import primary_metric
@@ -16,18 +16,18 @@ from reports.tables.export import markdown_text
 AUTHOR = "**the author's**"
 
 
-def checklist(results: Results, level: Level) -> str:
+def checklist(results: Results, settings: TestSettings) -> str:
     """Write both checklists as Markdown tables."""
-    known = answers(results, level)
+    known = answers(results, settings)
     texts = [
         f"# Reporting checklists for {results.run['run_id']}",
-        f"Answers follow from the run folder; items marked {AUTHOR} it cannot know. Details: methods.md.",
+        f"Answers follow from the run folder. Items marked {AUTHOR} must be answered by the author. Details: methods.md.",
     ]
     for each in _lists().values():
         table = pd.DataFrame(
             {
                 "Item": [item["id"] for item in each["items"]],
-                "Asks": [item["item"] for item in each["items"]],
+                "Topic": [item["item"] for item in each["items"]],
                 "Answer": [known.get(item.get("answer", ""), "@") for item in each["items"]],
             }
         )
@@ -35,8 +35,8 @@ def checklist(results: Results, level: Level) -> str:
     return "\n\n".join(texts) + "\n"
 
 
-def answers(results: Results, level: Level) -> dict[str, str]:
-    """What the run says, by the word that `checklist.toml` names it with."""
+def answers(results: Results, settings: TestSettings) -> dict[str, str]:
+    """Answer what follows from the run, by the keys that `checklist.toml` uses."""
     run, data, splits = results.run, results.data, results.run["splits"]
     noun = data.get("group_noun") or "group"
     families = sorted({model["family"] for model in results.models.values()})
@@ -48,17 +48,17 @@ def answers(results: Results, level: Level) -> dict[str, str]:
             if "backbone" in part
         }
     )
-    sources = "".join(f"; {weights_in_words(each)}" for each in pretrained(results))
+    sources = "".join(f"; {describe_weights(each)}" for each in pretrained(results))
     done = len(results.predictions)
     metric = title(primary_metric(results), results)
     digests = f"splits {splits['digest'][:DIGEST_LENGTH]}, data {str(data.get('digest', ''))[:DIGEST_LENGTH]}"
     n_excluded = int((results.manifest["status"] == "excluded").sum())
-    size = f"{data['n_images']:,} images of {groups_in_words(results)} in {len(data['classes'])} classes"
+    size = f"{data['n_images']:,} images of {count_groups(results)} in {len(data['classes'])} classes"
     return {
         "goal": f"Compare {', '.join(families)} models on {len(data['classes'])} classes; development and internal evaluation",
         "data": f"{data.get('title') or data['name']}{' (SYNTHETIC: simulated images)' if data.get('synthetic') else ''}; licence: {data.get('licence') or 'not stated'}",
         "excluded": f"All readable, labelled images; {counted(n_excluded, 'file')} excluded, each with its reason in excluded.csv",
-        "preprocessing": "The same for all models, learns nothing; settings in methods.md",
+        "preprocessing": "The same for all models, without learned parameters; settings in methods.md",
         "subsets": "None: all usable images",
         "missing": "Images without a label or that cannot be read are excluded and listed; no value is imputed",
         "reference": f"The labels of the data set ({'several' if data['task'] == 'multilabel' else 'one'} per image), as registered",
@@ -72,9 +72,9 @@ def answers(results: Results, level: Level) -> dict[str, str]:
         "starts": f"Backbones start from: {', '.join(starts)}{sources}" if starts else "No network was trained",
         "training": "In run.json; chosen parameters and history of every cell in cell.json",
         "selection": "Parameters, epochs and thresholds on the validation part of each fold, never on the test part",
-        "ensembling": "None, but for models of the family fusion, which join encodings",
-        "metrics": f"{metric} decides; others in summary.csv",
-        "uncertainty": f"{'McNemar, exact' if has_one_test_set(results) else 'Corrected resampled t-test'}, Holm, alpha {level.alpha:g}; "
+        "ensembling": "None, except models of the family fusion, which concatenate encodings",
+        "metrics": f"Primary: {metric}; others in summary.csv",
+        "uncertainty": f"{'McNemar, exact' if has_one_test_set(results) else 'Corrected resampled t-test'}, Holm, alpha {settings.alpha:g}; "
         f"bootstrap over {noun}s",
         "internal": "Cross-validation on one data set: training and test data come from the same source",
         "numbers": f"{size}; {counted(n_excluded, 'file')} excluded; counts of each part in fold_balance.csv",
@@ -85,14 +85,14 @@ def answers(results: Results, level: Level) -> dict[str, str]:
         "availability": f"Code: xraybench; splits and per-image predictions: the run folder {run['run_id']}; data: the author's",
         "predictors": "Pixels of the preprocessed images alone",
         "analysis": "methods.md",
-        "imbalance": "Stratified folds; no resampling; weights where a model's parameters say so",
+        "imbalance": "Stratified folds; no resampling; class weights where a model's parameters set them",
         "output": "A probability for each class; "
         + (
             "one threshold for all classes from the validation part"
             if data["task"] == "multilabel"
             else "the most probable class"
         ),
-        "cells": f"{done} cells done of {results.n_planned * len(results.models)}; n of each part in cells.csv",
+        "cells": f"{done} cells finished of {results.n_planned * len(results.models)}; n of each part in cells.csv",
     }
 
 

@@ -1,1 +1,1 @@
-"""Differences between models, data sets and runs, and what can be claimed of them."""
+"""Differences between models, data sets and runs, and their statistical tests."""

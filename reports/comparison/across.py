@@ -1,4 +1,4 @@
-"""Several data sets: do the same models keep their order from one to the next?
+"""Ranks of models over several independent data sets, with the tests of Demšar (2006).
 
 Folds of one data set share images and may not be used so; data sets that are independent of each other may (Demšar 2006). Each data
 set counts once, with the mean over its folds.
@@ -15,9 +15,10 @@ import pandas as pd
 from reports.comparison.significance import RankTest, friedman_nemenyi
 from reports.runs.provenance import counted
 from reports.runs.results import Results, ResultsError
+from reports.runs.rows import columns_of
 from reports.runs.status import state
 from reports.scores.evaluation import Evaluation
-from reports.scores.ranking import ASKED, primary_metric
+from reports.scores.ranking import COMPARED, primary_metric
 
 MOST_NAMED = 5  # models that a headline names one by one
 FEW = 10  # data sets below which Demšar (2006) expects little of ranks
@@ -69,15 +70,12 @@ def across(
     names = names or [run.data["name"] for run in runs]
     for (one, a), (other, b) in combinations(zip(runs, names, strict=True), 2):
         _check_independent(one, other, same=a == b)
-    whole = [
-        [m for m in each.finished if len(each.parts(m)) == each.results.n_planned and m in runs[0].models]
-        for each in evaluations
-    ]
-    shared = [m for m in whole[0] if all(m in names for names in whole) and (only is None or m in only)]
+    complete = [each.complete for each in evaluations]
+    shared = [m for m in complete[0] if all(m in each for each in complete) and (only is None or m in only)]
     _check_same_models(shared, runs)
     if len(shared) < 2:
         raise ResultsError(
-            f"{', '.join(str(run.path) for run in runs)}: {counted(len(shared), 'model')} with all cells in every run; ranks need two: "
+            f"{', '.join(str(run.path) for run in runs)}: {counted(len(shared), 'model')} with all folds in every run; ranks need two: "
             "run the same suite on each data set"
         )
     metrics = {primary_metric(run) for run in runs}
@@ -94,9 +92,9 @@ def across(
     test = friedman_nemenyi(scores.to_numpy(), alpha)
     order = np.argsort(test.ranks, kind="stable")
     scores = scores.iloc[:, order].rename_axis("data set")
-    asked = [m for run in runs for m in run.models if only is None or m in only]
-    left_out = tuple(dict.fromkeys(m for m in asked if m not in shared))
-    families = {model: runs[0].models[model]["family"] for model in scores}
+    requested = [m for run in runs for m in run.models if only is None or m in only]
+    left_out = tuple(dict.fromkeys(m for m in requested if m not in shared))
+    families = {model: runs[0].models[model]["family"] for model in columns_of(scores)}
     return Across(metric, scores, families, replace(test, ranks=test.ranks[order]), alpha, left_out, runs)
 
 
@@ -105,7 +103,7 @@ def ranks_table(found: Across) -> pd.DataFrame:
     best = found.scores.eq(found.scores.max(axis=1), axis=0)
     return pd.DataFrame(
         {
-            "model": list(found.scores),
+            "model": columns_of(found.scores),
             "family": list(found.families.values()),
             "mean_rank": found.test.ranks,
             "mean_score": found.scores.mean().to_numpy(),
@@ -115,7 +113,7 @@ def ranks_table(found: Across) -> pd.DataFrame:
 
 
 def cliques(found: Across) -> list[tuple[int, int]]:
-    """First and last place, in the order of the ranks, of each largest set of models that the Nemenyi test does not tell apart."""
+    """First and last place, in the order of the ranks, of each largest set of models that do not differ by the Nemenyi test."""
     ranks, spans = found.test.ranks, []
     for first in range(len(ranks)):
         last = max(k for k in range(len(ranks)) if ranks[k] - ranks[first] <= found.test.critical_difference)
@@ -124,56 +122,59 @@ def cliques(found: Across) -> list[tuple[int, int]]:
     return spans
 
 
-def in_words(found: Across) -> list[str]:
-    """What can be said of the ranks, and what cannot."""
-    test, models, n = found.test, list(found.scores), len(found.scores)
+def summarise_ranks(found: Across) -> list[str]:
+    """State the best mean rank, the result of the tests, and which models were left out and why."""
+    test, models, n = found.test, columns_of(found.scores), len(found.scores)
     lines = [
         f"{_unanswered(found)}{models[0]} has the best mean rank over {counted(n, 'data set')}: {test.ranks[0]:.2f} of {len(models)}"
-        f"{_not_in_the_race(found)}",
+        f"{_left_out(found)}",
         f"Friedman test over {counted(len(models), 'model')}: χ² = {test.chi2:.2f} (Iman and Davenport's F = {_f(test.f)}), p "
         f"{_p(test.permutation_p)} by permutation.",
     ]
     if not test.permutation_p < found.alpha:
-        lines.append("On this evidence no difference between any two of these models can be claimed.")
+        lines.append("No two of these models differ significantly.")
     else:
         worse = [
             m for m, rank in zip(models, test.ranks, strict=True) if rank - test.ranks[0] > test.critical_difference
         ]
-        said = f"{models[0]} is better than {', '.join(worse)}" if worse else f"no model is told apart from {models[0]}"
+        found_worse = (
+            f"{models[0]} is better than {', '.join(worse)}" if worse else f"no model differs from {models[0]}"
+        )
         lines.append(
-            f"Mean ranks differ where they are more than {test.critical_difference:.2f} apart (Nemenyi, alpha {found.alpha:g}): {said}."
+            f"Mean ranks differ significantly where they are more than {test.critical_difference:.2f} apart (Nemenyi, alpha {found.alpha:g}): "
+            f"{found_worse}."
         )
     if n < FEW:
-        lines.append(f"With fewer than {FEW} data sets these tests see only large differences (Demšar 2006).")
+        lines.append(f"With fewer than {FEW} data sets these tests detect only large differences (Demšar 2006).")
     return lines + [f"Left out: {model}: {_why_left_out(model, found.runs)}." for model in found.left_out]
 
 
 def _unanswered(found: Across) -> str:
-    """Say first which of the families that are to be compared has no model in the race, though one was planned."""
+    """Name the families to be compared that have no finished model, though one was planned."""
     planned = {description["family"] for run in found.runs for description in run.models.values()}
-    absent = [family for family in ASKED if family in planned - set(found.families.values())]
+    absent = [family for family in COMPARED if family in planned - set(found.families.values())]
     return f"Not answered, no {' or '.join(absent)} model finished on every data set: " if absent else ""
 
 
-def _not_in_the_race(found: Across) -> str:
+def _left_out(found: Across) -> str:
     if not found.left_out:
         return ""
     named, more = ", ".join(found.left_out[:MOST_NAMED]), len(found.left_out) - MOST_NAMED
-    return f"; not in the race: {named}{f' and {more} more' if more > 0 else ''}"
+    return f"; left out: {named}{f' and {more} more' if more > 0 else ''}"
 
 
 def _why_left_out(model: str, runs: Sequence[Results]) -> str:
-    """The runs that did not finish a model, each with its reason."""
-    said = []
+    """Give the reason of each run that did not finish a model."""
+    reasons = []
     for run in runs:
         name = run.data["name"]
         if model not in run.models:
-            said.append(f"not in the suite on {name}")
+            reasons.append(f"not in the suite on {name}")
             continue
         status, reason = state(run, model)
         if status != "done":
-            said.append(f"{status} on {name} ({reason})")
-    return "; ".join(said)
+            reasons.append(f"{status} on {name} ({reason})")
+    return "; ".join(reasons)
 
 
 def _f(f: float) -> str:
@@ -186,7 +187,7 @@ def _p(p: float) -> str:
 
 def _check_independent(one: Results, other: Results, *, same: bool) -> None:
     names = f"{one.path} and {other.path}"
-    why = "their folds and repeats are no independent samples, so ranks over them prove nothing"
+    why = "their folds and repeats are not independent samples, so ranks over them prove nothing"
     if same or one.data.get("digest") == other.data.get("digest"):
         raise ResultsError(
             f"{names} are both of data set {one.data['name']}: {why}; give one run per data set, or use: bench compare {one.path} {other.path}"

@@ -1,4 +1,4 @@
-"""Metrics of pooled test predictions when groups (patients) are drawn again: the spread that other patients would bring.
+"""Bootstrap over groups (patients) of the metrics of pooled test predictions.
 
 The models stay as they were trained; the decision rule stays that of each cell. Every model is scored on the same draws, so that
 the difference of two models in one draw is a paired one.
@@ -10,7 +10,7 @@ import numpy as np
 
 from reports.comparison.significance import resample_groups
 from reports.scores.decision import FloatArray
-from reports.scores.evaluation import Decided, Evaluation, in_order
+from reports.scores.evaluation import Decided, Evaluation, sort_by_image
 from reports.scores.metrics import f1_of_images, losses_of_images
 
 N_RESAMPLES = 1000
@@ -27,12 +27,10 @@ def bootstrap(evaluation: Evaluation, n_resamples: int = N_RESAMPLES) -> Draws:
     groups, seed, task = results.groups, int(results.run["seed"]), results.data["task"]
     weights = None
     out = {}
-    for model in evaluation.finished:
-        if len(evaluation.parts(model)) < results.n_planned:
-            continue
+    for model in evaluation.complete:
         scores = []
         for part in evaluation.pooled(model):
-            rows = in_order(part)
+            rows = sort_by_image(part)
             if weights is None:
                 weights = resample_groups(groups.reindex(rows.image_id).to_numpy(str), n_resamples, seed)
             scores.append(weighted_scores(rows, weights, task))
@@ -45,7 +43,7 @@ def weighted_scores(part: Decided, weights: np.ndarray, task: str) -> dict[str, 
 
     Parameters
     ----------
-    weights : array, shape (n_resamples, n)
+    weights : ndarray of shape (n_resamples, n)
 
     Returns
     -------
@@ -76,7 +74,7 @@ def weighted_scores(part: Decided, weights: np.ndarray, task: str) -> dict[str, 
 def _areas(truth: np.ndarray, scores: np.ndarray, counts: np.ndarray) -> tuple[FloatArray, FloatArray]:
     """ROC AUC and average precision of one class, (n_resamples,) each, from counts (n, n_resamples); NaN without a positive or negative.
 
-    Each positive looks at what stands above it and level with it, so that only the rows of positives are worked on.
+    Counts above and level with each positive suffice, so that only the rows of positives are computed.
     """
     order = np.argsort(-scores, kind="stable")
     positive = np.flatnonzero(truth[order])
@@ -101,7 +99,7 @@ def _areas(truth: np.ndarray, scores: np.ndarray, counts: np.ndarray) -> tuple[F
 
 
 def _up_to(counts: np.ndarray) -> np.ndarray:
-    """Sums of the first 0, 1, ..., n rows, (n + 1, n_resamples) float32: exact, for they are small whole numbers."""
+    """Sum the first 0, 1, ..., n rows, (n + 1, n_resamples) float32: exact, for they are small whole numbers."""
     sums = np.zeros((len(counts) + 1, counts.shape[1]), np.float32)
     np.cumsum(counts, axis=0, out=sums[1:])
     return sums

@@ -1,4 +1,4 @@
-"""The last test: models fitted to everything else, on images that no fold saw."""
+"""The final test: models refitted to all other images, scored on images that no fold used."""
 
 from typing import Any
 
@@ -8,22 +8,18 @@ import pandas as pd
 from reports.comparison.bootstrap import weighted_scores
 from reports.comparison.significance import percentile_interval, resample_groups
 from reports.runs.results import Results
-from reports.scores.decision import at_threshold, most_probable
-from reports.scores.evaluation import Decided
+from reports.scores.decision import apply_threshold
+from reports.scores.evaluation import Decided, class_columns
 from reports.scores.metrics import METRICS, score
-from reports.scores.naming import SHOWN, title
+from reports.scores.naming import VISIBLE_METRICS, title
 
 RESAMPLES = 1000
 
 
 def decided_part(table: pd.DataFrame, threshold: float | None, results: Results) -> Decided:
     """Predictions of a model on the held-out images after its own decision rule."""
-    truth = table[[f"truth/{name}" for name in results.classes]].to_numpy(bool)
-    probability = table[[f"probability/{name}" for name in results.classes]].to_numpy(float)
-    if threshold is None:
-        decided = most_probable(probability)
-    else:
-        decided = at_threshold(probability, threshold, results.data["at_least_one"])
+    truth, probability = class_columns(table, results.classes)
+    decided = apply_threshold(probability, threshold, results.data["at_least_one"])
     return Decided(table["image_id"].to_numpy(str), truth, decided, probability)
 
 
@@ -40,7 +36,7 @@ def score_table(
     numbers = _numbers(table, threshold, results, alpha)
     return {
         title(metric, results): {kind: _plain(numbers[f"{metric}{end}"]) for kind, end in _ENDS.items()}
-        for metric in SHOWN
+        for metric in VISIBLE_METRICS
         if not pd.isna(numbers[metric])
     }
 
@@ -73,21 +69,21 @@ def with_interval(row: dict[str, Any], metric: str) -> str:
     return f"{row[metric]:.3f}{interval}"
 
 
-def looks_in_words(results: Results) -> str:
-    """Say what the held-out images are, and how often they were looked at."""
+def summarise_held_out(results: Results) -> str:
+    """Describe the held-out images, and how often models were tested on them."""
     facts, noun = results.run["holdout"], results.data.get("group_noun", "group")
     what = (
         f"a folder of its own ({facts['name']})"
         if facts["kind"] == "folder"
         else f"{facts['share']:.0%} of the {noun}s"
     )
-    n = len(results.looks)
+    n = len(results.test_accesses)
     often = (
-        "looked at once"
+        "tested once"
         if n == 1
-        else f"looked at {n} times ({', '.join(look['when'][:10] for look in results.looks)}): what was changed after the first look may fit these images by choice"
+        else f"tested {n} times ({', '.join(access['when'][:10] for access in results.test_accesses)}): changes made after the first test may be tuned to these images"
     )
-    return f"{facts['n_images']} images of {facts['n_groups']} {noun}s, {what}, that no fold saw; {often}"
+    return f"{facts['n_images']} images of {facts['n_groups']} {noun}s, {what}, used by no fold; {often}"
 
 
 _ENDS = {"value": "", "low": "_low", "high": "_high"}

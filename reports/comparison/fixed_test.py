@@ -10,7 +10,7 @@ import pandas as pd
 
 from reports.comparison.significance import holm, mcnemar
 from reports.runs.results import Results
-from reports.scores.evaluation import Evaluation, in_order
+from reports.scores.evaluation import Evaluation, sort_by_image
 
 COLUMNS = ("model_a", "model_b", "n", "only_a", "only_b", "p", "p_holm")
 
@@ -31,7 +31,7 @@ def mcnemar_table(evaluation: Evaluation) -> pd.DataFrame:
     """
     rows = []
     if has_one_test_set(evaluation.results):
-        parts = {model: in_order(evaluation.parts(model)[0]) for model in evaluation.finished}
+        parts = {model: sort_by_image(evaluation.parts(model)[0]) for model in evaluation.finished}
         right = {model: (part.truth == part.decided).all(axis=1) for model, part in parts.items()}
         for a, b in combinations(evaluation.finished, 2):
             only_a, only_b, p = mcnemar(right[a], right[b])

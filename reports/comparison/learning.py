@@ -1,4 +1,4 @@
-"""Scores over the number of training patients: the curve of each model, and where deep learning overtakes.
+"""Learning curves over the number of training patients, and where deep learning overtakes.
 
 A model and the same model on shares of the training patients are one curve: their recipes differ in ``train_share`` alone.
 """
@@ -13,18 +13,19 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from reports.comparison.significance import FloatArray, percentile_interval, resample_groups
 from reports.runs.results import Results
-from reports.scores.evaluation import Evaluation
+from reports.scores.evaluation import Evaluation, sort_by_image
 from reports.scores.metrics import f1_of_images
-from reports.scores.ranking import primary_metric
+from reports.scores.ranking import ordered, primary_metric
 
 N_RESAMPLES = 1000
 
 
 @dataclass(frozen=True)
-class Curve:
+class LearningCurve:
     """One model over the number of training patients.
 
     Attributes
@@ -32,11 +33,11 @@ class Curve:
     model, family : str
     members : tuple of str
         Names of the model in the run, from the smallest share on.
-    shares, patients : array, shape (n_sizes,)
+    shares, patients : ndarray of shape (n_sizes,)
         Share of the training patients, and their number, mean over the folds.
-    score : array, shape (n_sizes,)
+    score : ndarray of shape (n_sizes,)
         Mean over the cells.
-    draws : array, shape (n_resamples, n_sizes)
+    draws : ndarray of shape (n_resamples, n_sizes)
         The same when cells, and patients within each, are drawn again. Draw b is the same for every curve of a run.
     """
 
@@ -49,7 +50,7 @@ class Curve:
     draws: FloatArray
 
 
-def curves(evaluation: Evaluation, n_resamples: int = N_RESAMPLES) -> list[Curve]:
+def curves(evaluation: Evaluation, n_resamples: int = N_RESAMPLES) -> list[LearningCurve]:
     """Find the curves of a run: models with all cells done on two or more shares of the training patients."""
     results = evaluation.results
     scores = _drawn_scores(evaluation, n_resamples)
@@ -62,7 +63,9 @@ def curves(evaluation: Evaluation, n_resamples: int = N_RESAMPLES) -> list[Curve
         mean, draws = (np.stack([scores[name][k] for name in done], axis=-1) for k in (0, 1))
         family = results.models[done[0]]["family"]
         found.append(
-            Curve(_base(done[-1], shares[-1]), family, tuple(done), shares, _patients(results, shares), mean, draws)
+            LearningCurve(
+                _base(done[-1], shares[-1]), family, tuple(done), shares, _patients(results, shares), mean, draws
+            )
         )
     return found
 
@@ -72,11 +75,11 @@ def has_shares(results: Results) -> bool:
     return any(recipe.get("train_share", 1) < 1 for recipe in results.models.values())
 
 
-def crossing_in_words(found: Crossing, metric: str, alpha: float = 0.05) -> str:
-    """Say at how many training patients deep overtakes classical, or that it does not."""
+def summarise_crossing(found: Crossing, metric: str, alpha: float = 0.05) -> str:
+    """State at how many training patients deep overtakes classical, or that it does not."""
     n = found.classical.patients[-1]
     pair = f"{found.deep.model} overtakes {found.classical.model} ({metric})"
-    spread = f"in {found.ahead:.0%} of the draws it is ahead from the smallest size on, in {found.never:.0%} not even at the largest"
+    spread = f"in {found.ahead:.0%} of the bootstrap draws it is ahead from the smallest size on, in {found.never:.0%} not even at the largest"
     if found.patients == math.inf:
         return f"Up to {n:.0f} training patients {found.deep.model} does not overtake {found.classical.model} ({metric}); {spread}."
     if found.patients == -math.inf:
@@ -89,7 +92,7 @@ def _end(value: float, word: str) -> str:
     return f"{value:.0f}" if math.isfinite(value) else word
 
 
-def curve_table(found: Sequence[Curve], alpha: float = 0.05) -> pd.DataFrame:
+def curve_table(found: Sequence[LearningCurve], alpha: float = 0.05) -> pd.DataFrame:
     """One row per model and size: model, family, train_share, n_patients, score, low, high (interval over the draws)."""
     rows = []
     for curve in found:
@@ -115,15 +118,15 @@ class Crossing:
 
     Attributes
     ----------
-    classical, deep : Curve
+    classical, deep : LearningCurve
     patients, low, high : float
         Number of training patients and its interval; -inf is "ahead from the smallest size on", inf "never within the data".
     ahead, never : float
         Share of the draws in which deep is ahead from the smallest size on, and in which it is not ahead at the largest.
     """
 
-    classical: Curve
-    deep: Curve
+    classical: LearningCurve
+    deep: LearningCurve
     patients: float
     low: float
     high: float
@@ -131,12 +134,10 @@ class Crossing:
     never: float
 
 
-def crossing(found: Sequence[Curve], alpha: float = 0.05) -> Crossing | None:
+def crossing(found: Sequence[LearningCurve], alpha: float = 0.05) -> Crossing | None:
     """Where the best deep model overtakes the best classical one, both those that are best at the largest size; None without both."""
-    best: dict[str, Curve] = {}
-    for curve in found:
-        if curve.family not in best or curve.score[-1] > best[curve.family].score[-1]:
-            best[curve.family] = curve
+    best_first = ordered({k: float(curve.score[-1]) for k, curve in enumerate(found)})
+    best = {found[k].family: found[k] for k in reversed(best_first)}
     classical, deep = best.get("classical"), best.get("deep")
     if classical is None or deep is None or not np.array_equal(classical.shares, deep.shares):
         return None
@@ -157,7 +158,7 @@ def crossing(found: Sequence[Curve], alpha: float = 0.05) -> Crossing | None:
 
 
 def overtakes(patients: FloatArray, lead: FloatArray) -> float:
-    """Number of patients from which on the lead stays above 0, between two sizes on a straight line over log n.
+    """Find the number of patients from which on the lead stays above 0, between two sizes on a straight line over log n.
 
     >>> overtakes(np.array([10., 100., 1000.]), np.array([-1., 1., 2.])).__round__(1)
     31.6
@@ -185,7 +186,7 @@ def _families(models: Mapping[str, dict]) -> dict[str, list[str]]:
 
 
 def _base(name: str, share: float) -> str:
-    """The model's name without its share."""
+    """Return a model's name without its share."""
     return re.sub(rf"-p?{100 * share:g}$", "", name)
 
 
@@ -204,19 +205,16 @@ def _drawn_scores(evaluation: Evaluation, n_resamples: int) -> dict[str, tuple[f
     keys = sorted({key[1:] for key in evaluation.test_parts})
     seed = int(results.run["seed"])
     cells = np.random.default_rng(seed).multinomial(len(keys), np.full(len(keys), 1 / len(keys)), size=n_resamples)
-    weights: dict[tuple[int, int], FloatArray] = {}
+    weights: dict[tuple[int, int], NDArray[np.float32]] = {}
     found = {}
-    for model in evaluation.finished:
-        if len(evaluation.parts(model)) < results.n_planned:
-            continue
+    for model in evaluation.complete:
         means, drawn = [], []
         for k, key in enumerate(keys):
-            part = evaluation.test_parts[(model, *key)]
-            order = np.argsort(part.image_id)
+            part = sort_by_image(evaluation.test_parts[(model, *key)])
             if key not in weights:
-                groups = results.groups.reindex(part.image_id[order]).to_numpy(str)
+                groups = results.groups.reindex(part.image_id).to_numpy(str)
                 weights[key] = resample_groups(groups, n_resamples, seed + k + 1)
-            scores = value(part.truth, part.decided)[order].astype(float)
+            scores = value(part.truth, part.decided).astype(float)
             means.append(scores.mean())
             drawn.append(weights[key] @ scores / np.maximum(weights[key].sum(axis=1), 1))
         found[model] = (float(np.mean(means)), (cells * np.stack(drawn, axis=1)).sum(axis=1) / len(keys))

@@ -1,4 +1,4 @@
-"""Every pair of models on every metric: tests over the folds, and the spread that other patients would bring."""
+"""Every pair of models on every metric: tests over the folds, and bootstrap intervals over patients."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from reports.comparison.significance import bayesian_t_test, corrected_t_test, h
 from reports.runs.results import ResultsError
 from reports.scores.evaluation import Evaluation
 from reports.scores.metrics import LOWER_IS_BETTER, METRICS
+from reports.scores.ranking import best_model
 
 COLUMNS = (
     *(
@@ -35,32 +36,33 @@ COLUMNS = (
 
 
 @dataclass(frozen=True)
-class Level:
-    """How tests are read.
+class TestSettings:
+    """Settings of the statistical tests.
 
     Attributes
     ----------
     alpha : float
         A difference is claimed where the adjusted p is below; intervals cover 1 - alpha.
     rope : float
-        Differences within ± rope mean nothing in practice.
+        Half the width of the region of practical equivalence, in units of the metric.
     reference : str or None
-        The model that all others are held against, beside the comparisons of every pair.
+        A model that all others are compared with, besides the comparisons of every pair.
     """
 
     alpha: float = 0.05
     rope: float = 0.01
     reference: str | None = None
+    __test__ = False  # not a test class, whatever pytest makes of its name
 
     def __post_init__(self) -> None:
-        """Refuse what means nothing: ResultsError names the options."""
+        """Check the values; ResultsError names the options."""
         if not (0 < self.alpha < 1 and self.rope >= 0):
             raise ResultsError(
                 f"--alpha {self.alpha:g} --rope {self.rope:g}: give an alpha between 0 and 1, and a rope of 0 or more"
             )
 
 
-def pairwise(evaluation: Evaluation, draws: Draws, level: Level) -> pd.DataFrame:
+def pairwise(evaluation: Evaluation, draws: Draws, settings: TestSettings) -> pd.DataFrame:
     """Compare every pair of finished models on every metric.
 
     Returns
@@ -86,25 +88,15 @@ def pairwise(evaluation: Evaluation, draws: Draws, level: Level) -> pd.DataFrame
         for metric, difference in zip(METRICS, differences.T, strict=True):
             rows.append(
                 {"model_a": a, "model_b": b}
-                | _tests(difference, metric, ratio, _correlation(results.run["splits"]["folds"], ratio), level)
-                | _drawn(a, b, metric, draws, level)
+                | _tests(difference, metric, ratio, _correlation(results.run["splits"]["folds"], ratio), settings)
+                | _drawn(a, b, metric, draws, settings)
             )
     table = pd.DataFrame(rows, columns=[c for c in COLUMNS if not c.startswith("p_holm")])
-    return _adjusted(table, evaluation, level)[list(COLUMNS)]
-
-
-def best_model(evaluation: Evaluation, metric: str) -> str | None:
-    """The finished model with the best mean over its folds; those with all folds come first, the earlier one of equals."""
-    means = evaluation.scores.groupby("model")[metric].mean().reindex(evaluation.finished).dropna()
-    whole = [m for m in means.index if len(evaluation.parts(m)) == evaluation.results.n_planned]
-    means = means.loc[whole] if whole else means
-    if means.empty:
-        return None
-    return str((means * (-1 if metric in LOWER_IS_BETTER else 1)).idxmax())
+    return _adjusted(table, evaluation, settings)[list(COLUMNS)]
 
 
 def against(table: pd.DataFrame, model: str, metric: str) -> pd.DataFrame:
-    """The rows of one metric with this model, turned so that it is model_a; indexed by the other model."""
+    """Select the rows of one metric with this model, turned so that it is model_a; indexed by the other model."""
     rows = table[(table["metric"] == metric) & ((table["model_a"] == model) | (table["model_b"] == model))].copy()
     turned = rows["model_b"] == model
     swapped = rows.assign(
@@ -155,9 +147,11 @@ def _correlation(folds: int, ratio: float) -> float:
     return 1 / folds if folds > 1 else ratio / (1 + ratio)
 
 
-def _tests(difference: np.ndarray, metric: str, ratio: float, correlation: float, level: Level) -> dict[str, object]:
-    test = corrected_t_test(difference, ratio, level.alpha)
-    worse, equal, better = bayesian_t_test(difference, correlation, level.rope)
+def _tests(
+    difference: np.ndarray, metric: str, ratio: float, correlation: float, settings: TestSettings
+) -> dict[str, object]:
+    test = corrected_t_test(difference, ratio, settings.alpha)
+    worse, equal, better = bayesian_t_test(difference, correlation, settings.rope)
     if metric in LOWER_IS_BETTER:
         worse, better = better, worse
     return {
@@ -177,19 +171,23 @@ def _tests(difference: np.ndarray, metric: str, ratio: float, correlation: float
     }
 
 
-def _drawn(a: str, b: str, metric: str, draws: Draws, level: Level) -> dict[str, float]:
+def _drawn(a: str, b: str, metric: str, draws: Draws, settings: TestSettings) -> dict[str, float]:
     low = high = math.nan
     if a in draws and b in draws and metric in draws[a]:
-        low, high = percentile_interval(draws[a][metric] - draws[b][metric], level.alpha)
+        low, high = percentile_interval(draws[a][metric] - draws[b][metric], settings.alpha)
     return {"bootstrap_low": low, "bootstrap_high": high}
 
 
-def _adjusted(table: pd.DataFrame, evaluation: Evaluation, level: Level) -> pd.DataFrame:
+def _adjusted(table: pd.DataFrame, evaluation: Evaluation, settings: TestSettings) -> pd.DataFrame:
     """Add the p values that are adjusted within each metric: over all pairs, those with the best, those with the reference."""
     table = table.assign(p_holm=math.nan, p_holm_best=math.nan, p_holm_reference=math.nan)
-    for metric, rows in table.groupby("metric"):
+    for name, rows in table.groupby("metric"):
+        metric = str(name)
         families = {"p_holm": rows.index}
-        for column, model in (("p_holm_best", best_model(evaluation, metric)), ("p_holm_reference", level.reference)):
+        for column, model in (
+            ("p_holm_best", best_model(evaluation, metric)),
+            ("p_holm_reference", settings.reference),
+        ):
             families[column] = rows.index[(rows["model_a"] == model) | (rows["model_b"] == model)]
         for column, family in families.items():
             table.loc[family, column] = holm(table.loc[family, "p"])

@@ -18,7 +18,7 @@ PERMUTATIONS = 20_000
 
 @dataclass(frozen=True)
 class Comparison:
-    """A mean difference over folds and what can be said of it.
+    """A mean difference over folds with its test and interval.
 
     Attributes
     ----------
@@ -53,7 +53,7 @@ def corrected_t_test(differences: ArrayLike, ratio: float, alpha: float = 0.05) 
 
     Parameters
     ----------
-    differences : array, shape (J,)
+    differences : array-like of shape (J,)
         Of a metric between two models, one for each fold of each repeat; NaN where either is undefined is left out.
     ratio : float
         Images in a test part over images in a training part.
@@ -98,7 +98,7 @@ def bayesian_t_test(differences: ArrayLike, rho: float, rope: float = 0.01) -> t
 
     Parameters
     ----------
-    differences : array, shape (J,)
+    differences : array-like of shape (J,)
         NaN is left out; with fewer than two values all three are NaN.
     rho : float
         Correlation of two folds, by the usual heuristic 1 / folds: the share of the data that is tested.
@@ -125,7 +125,7 @@ def mcnemar(right_a: ArrayLike, right_b: ArrayLike) -> tuple[int, int, float]:
 
     Parameters
     ----------
-    right_a, right_b : array of bool, shape (n,)
+    right_a, right_b : array-like of shape (n,), bool
     """
     right_a, right_b = np.asarray(right_a, dtype=bool), np.asarray(right_b, dtype=bool)
     only_a, only_b = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
@@ -144,7 +144,7 @@ def resample_groups(groups: ArrayLike, n_resamples: int, seed: int) -> NDArray[n
 
     Returns
     -------
-    array of float32, shape (n_resamples, n_images)
+    ndarray of shape (n_resamples, n_images), float32
         Images of one group have the same number in a row.
     """
     names, member = np.unique(np.asarray(groups).astype(str), return_inverse=True)
@@ -168,7 +168,7 @@ class RankTest:
 
     Attributes
     ----------
-    ranks : array, shape (n_models,)
+    ranks : ndarray of shape (n_models,)
         Mean rank of each model; 1 is best.
     chi2, chi2_p : float
         Friedman's statistic with k - 1 degrees of freedom.
@@ -194,7 +194,7 @@ def friedman_nemenyi(scores: ArrayLike, alpha: float = 0.05) -> RankTest:
 
     Parameters
     ----------
-    scores : array, shape (n_datasets, n_models)
+    scores : array-like of shape (n_datasets, n_models)
         Higher is better; equal scores share their mean rank.
 
     Raises

@@ -5,12 +5,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from reports.comparison.pairwise import Level
+from reports.comparison.pairwise import TestSettings
 from reports.comparison.significance import corrected_t_test
 from reports.runs.results import Results
-from reports.scores.evaluation import Evaluation
+from reports.scores.evaluation import Decided, Evaluation, sort_by_image
 from reports.scores.ranking import primary_metric
 
 _IDENTITY = ("run_id", "created", "command", "schema", "notes", "pixels")  # differ by nature, or follow from the rest
@@ -39,11 +40,11 @@ def why_untested(first: Results, second: Results) -> str:
     if first.data["classes"] != second.data["classes"] or first.data["task"] != second.data["task"]:
         return "the classes differ"
     if first.run["splits"]["digest"] != second.run["splits"]["digest"]:
-        return "the splits differ: scores of other test parts are not paired, and no test is made"
+        return "the splits differ: scores on other test parts are not paired"
     return ""
 
 
-def changes(first: Evaluation, second: Evaluation, level: Level) -> pd.DataFrame:
+def changes(first: Evaluation, second: Evaluation, settings: TestSettings) -> pd.DataFrame:
     """Compare the models that both runs have, second minus first.
 
     Returns
@@ -62,7 +63,7 @@ def changes(first: Evaluation, second: Evaluation, level: Level) -> pd.DataFrame
         )
         row: dict[str, Any] = {"model": model, "first": one.mean(), "second": other.mean()}
         row["difference"] = row["second"] - row["first"]
-        row |= _paired(first, second, model, (other - one).dropna(), level) if paired else _NOTHING
+        row |= _paired(first, second, model, (other - one).dropna(), settings) if paired else _NOTHING
         rows.append(row)
     return pd.DataFrame(rows, columns=["model", "first", "second", "difference", *_NOTHING])
 
@@ -70,25 +71,25 @@ def changes(first: Evaluation, second: Evaluation, level: Level) -> pd.DataFrame
 _NOTHING = {"p": math.nan, "low": math.nan, "high": math.nan, "same": math.nan}
 
 
-def _paired(first: Evaluation, second: Evaluation, model: str, gains: pd.Series, level: Level) -> dict[str, float]:
+def _paired(
+    first: Evaluation, second: Evaluation, model: str, gains: pd.Series, settings: TestSettings
+) -> dict[str, float]:
     keys = [(model, *place) for place in gains.index]
     if not keys:
         return _NOTHING
     cells = first.results.cells.set_index(["model", "repeat", "fold"]).loc[keys]
-    test = corrected_t_test(gains, float((cells["n_test"] / cells["n_train"]).mean()), level.alpha)
+    test = corrected_t_test(gains, float((cells["n_test"] / cells["n_train"]).mean()), settings.alpha)
     same = [_identical(first.test_parts[key], second.test_parts[key]) for key in keys]
     return {"p": test.p, "low": test.low, "high": test.high, "same": sum(same) / len(same)}
 
 
-def _identical(one: Any, other: Any) -> bool:
-    order, another = one.image_id.argsort(), other.image_id.argsort()
-    return (one.image_id[order] == other.image_id[another]).all() and (
-        one.probability[order] == other.probability[another]
-    ).all()
+def _identical(one: Decided, other: Decided) -> bool:
+    one, other = sort_by_image(one), sort_by_image(other)
+    return np.array_equal(one.image_id, other.image_id) and np.array_equal(one.probability, other.probability)
 
 
 def _described(results: Results, lone: set[str]) -> dict[str, Any]:
-    """What `run.json` says of a run, with one word for each of the models that only one run has."""
+    """Return the settings of `run.json`, with one word for each of the models that only one run has."""
     run = {key: value for key, value in results.run.items() if key not in _IDENTITY}
     models = {name: "run" if name in lone else model for name, model in results.models.items()}
     return {**run, "suite": {key: value for key, value in run["suite"].items() if key != "models"}, "models": models}

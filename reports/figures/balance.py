@@ -4,7 +4,7 @@ import altair as alt
 
 from reports.figures.theme import chooser, heat_map, inline
 from reports.runs.results import Results
-from reports.tables.tables import class_sizes, fold_balance
+from reports.tables.balance import class_sizes, fold_balance
 
 
 def balance(results: Results) -> alt.LayerChart:

@@ -3,12 +3,12 @@
 import altair as alt
 import pandas as pd
 
-from reports.figures.theme import ROW_HEIGHT, chooser, family_color, heat_map, inline
+from reports.figures.theme import ROW_HEIGHT, chooser, family_color, heat_map, inline, layered
 from reports.scores.evaluation import Evaluation
 from reports.scores.metrics import METRICS
 from reports.scores.naming import title
-from reports.scores.ranking import primary_metric
-from reports.tables.tables import per_class
+from reports.scores.ranking import primary_metric, ranked
+from reports.tables.per_class import per_class
 
 
 def comparison(evaluation: Evaluation) -> alt.LayerChart:
@@ -35,7 +35,7 @@ def comparison(evaluation: Evaluation) -> alt.LayerChart:
     mean = base.mark_circle(size=120, opacity=1).encode(
         x="mean(value):Q", tooltip=["model:N", alt.Tooltip("mean(value):Q", title="mean over cells", format=".4f")]
     )
-    return alt.layer(span, folds, mean).add_params(chosen).properties(width="container", height=ROW_HEIGHT * len(order))
+    return layered(span, folds, mean, height=ROW_HEIGHT * len(order), params=(chosen,))
 
 
 def class_f1(evaluation: Evaluation) -> alt.LayerChart:
@@ -49,9 +49,3 @@ def class_f1(evaluation: Evaluation) -> alt.LayerChart:
     y = alt.Y("model:N", sort=order, title=None, axis=alt.Axis(ticks=False))
     tooltip = ["model:N", "class:N", alt.Tooltip("f1:Q", format=".4f"), "n_images:Q", "n_groups:Q"]
     return heat_map(inline(table), x, y, "f1", "text", tooltip, len(order))
-
-
-def ranked(evaluation: Evaluation) -> list[str]:
-    """Models with finished cells, the best first."""
-    means = evaluation.scores.groupby("model", sort=False)[primary_metric(evaluation.results)].mean()
-    return means.sort_values(ascending=False, kind="stable").index.tolist()

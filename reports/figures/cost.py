@@ -1,11 +1,11 @@
-"""What the models cost: time of each stage per image."""
+"""Time of each stage per image."""
 
 import altair as alt
 
-from reports.figures.comparison import ranked
-from reports.figures.theme import ROW_HEIGHT, family_color, inline
+from reports.figures.theme import ROW_HEIGHT, family_color, inline, layered
 from reports.runs.costs import STAGES, stage_times
 from reports.scores.evaluation import Evaluation
+from reports.scores.ranking import ranked
 
 
 def timing(evaluation: Evaluation) -> alt.LayerChart:
@@ -32,4 +32,4 @@ def timing(evaluation: Evaluation) -> alt.LayerChart:
         shape=shape,
         tooltip=["model:N", "stage:N", alt.Tooltip("median:Q", title="median, ms per image"), "count:Q"],
     )
-    return alt.layer(span, points).properties(width="container", height=ROW_HEIGHT * len(order))
+    return layered(span, points, height=ROW_HEIGHT * len(order))

@@ -1,12 +1,12 @@
-"""ROC and precision-recall charts: a line per model, and for the chosen one the band over its folds."""
+"""ROC and precision-recall charts: a line per model, and for the selected one the band over its folds."""
 
 import altair as alt
 import pandas as pd
 
-from reports.figures.comparison import ranked
-from reports.figures.theme import chooser, family_color, inline
-from reports.scores.curves import ALL_CLASSES, GRID, Curve, bands, operating_rates, precision_recall, roc
+from reports.figures.theme import chooser, family_color, inline, layered
+from reports.scores.curves import ALL_CLASSES, GRID, CurveFunction, bands, operating_rates, precision_recall, roc
 from reports.scores.evaluation import Evaluation
+from reports.scores.ranking import ranked
 
 
 def roc_chart(evaluation: Evaluation) -> alt.LayerChart:
@@ -19,8 +19,10 @@ def precision_recall_chart(evaluation: Evaluation) -> alt.LayerChart:
     return _chart(evaluation, precision_recall, ("recall", "Recall"), ("precision", "Precision"))
 
 
-def _chart(evaluation: Evaluation, curve: Curve, x_axis: tuple[str, str], y_axis: tuple[str, str]) -> alt.LayerChart:
-    """A curve per model; each axis is a column of the operating rates and its title."""
+def _chart(
+    evaluation: Evaluation, curve: CurveFunction, x_axis: tuple[str, str], y_axis: tuple[str, str]
+) -> alt.LayerChart:
+    """Draw a curve per model; each axis is a column of the operating rates and its title."""
     results = evaluation.results
     (x_rate, x_title), (y_rate, y_title) = x_axis, y_axis
     table, used = pd.DataFrame(bands(evaluation, curve)), operating_rates(evaluation)
@@ -47,7 +49,7 @@ def _chart(evaluation: Evaluation, curve: Curve, x_axis: tuple[str, str], y_axis
     band = chosen.mark_area(opacity=0.25).encode(y=alt.Y("low:Q", title=y_title), y2="high:Q")
     line = chosen.mark_line(strokeWidth=3).encode(y=y)
     places = [("x", x_title), ("mean", y_title), ("low", "lowest fold"), ("high", "highest fold")]
-    read_off = [*tooltip, *(alt.Tooltip(f"{name}:Q", title=said, format=".3f") for name, said in places)]
+    read_off = [*tooltip, *(alt.Tooltip(f"{name}:Q", title=text, format=".3f") for name, text in places)]
     hover = chosen.mark_circle(size=90, opacity=0).encode(y=y, tooltip=read_off)
     rates = [("threshold", "threshold"), (x_rate, x_title), (y_rate, y_title)]
     operating = (
@@ -60,9 +62,8 @@ def _chart(evaluation: Evaluation, curve: Curve, x_axis: tuple[str, str], y_axis
             color=family_color(),
             tooltip=[
                 *tooltip,
-                *(alt.Tooltip(f"{name}:Q", title=said, format=".3f") for name, said in dict(rates).items()),
+                *(alt.Tooltip(f"{name}:Q", title=text, format=".3f") for name, text in dict(rates).items()),
             ],
         )
     )
-    layers = alt.layer(others, band, line, hover, operating)
-    return layers.add_params(model, label).properties(width="container", height=360)
+    return layered(others, band, line, hover, operating, height=360, params=(model, label))

@@ -1,22 +1,21 @@
-"""Every model against every other: how far apart, and how sure that is."""
+"""Differences between every pair of models, and their significance."""
 
 import altair as alt
 import pandas as pd
 
-from reports.comparison.pairwise import Level, against
-from reports.figures.comparison import ranked
+from reports.comparison.pairwise import TestSettings, against
 from reports.figures.theme import chooser, heat_map, inline
 from reports.scores.evaluation import Evaluation
-from reports.scores.naming import SHOWN, title
-from reports.scores.ranking import primary_metric
+from reports.scores.naming import VISIBLE_METRICS, title
+from reports.scores.ranking import primary_metric, ranked
 
 KEPT = ("mean_difference", "p", "p_holm", "ci_low", "ci_high", "p_worse", "p_equal", "p_better")
 
 
-def differences(evaluation: Evaluation, pairs: pd.DataFrame, level: Level) -> alt.LayerChart:
+def differences(evaluation: Evaluation, pairs: pd.DataFrame, settings: TestSettings) -> alt.LayerChart:
     """Draw the matrix of differences of each metric, row minus column."""
     results, order = evaluation.results, ranked(evaluation)
-    names = {metric: title(metric, results) for metric in SHOWN}
+    names = {metric: title(metric, results) for metric in VISIBLE_METRICS}
     frames = [
         against(pairs, model, metric)[list(KEPT)].rename_axis("against").reset_index().assign(model=model, metric=name)
         for metric, name in names.items()
@@ -24,7 +23,7 @@ def differences(evaluation: Evaluation, pairs: pd.DataFrame, level: Level) -> al
     ]
     table = pd.concat(frames, ignore_index=True)
     table["text"] = [
-        "–" if pd.isna(d) else f"{d:+.3f}{'*' if p < level.alpha else ''}"
+        "–" if pd.isna(d) else f"{d:+.3f}{'*' if p < settings.alpha else ''}"
         for d, p in zip(table["mean_difference"], table["p_holm"], strict=True)
     ]
     x = alt.X("against:N", sort=order, title=None, axis=alt.Axis(labelAngle=-50, orient="top", ticks=False))

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 
 import vl_convert
 
-from reports.figures.gallery import Figure
+from reports.figures.figure import Figure
 from reports.runs.results import ResultsError
 from reports.tables.export import markdown_escaped
 
@@ -45,7 +45,7 @@ def parse_formats(text: str | None) -> tuple[str, ...]:
     Raises
     ------
     ResultsError
-        For a format that is none of `FORMATS`.
+        For a format that is not one of `FORMATS`.
     """
     names = tuple(dict.fromkeys(name.strip().lower() for name in (text or "").split(",") if name.strip()))
     unknown = [name for name in names if name not in FORMATS]
@@ -77,8 +77,8 @@ def figure_files(figures: Iterable[Figure], formats: Iterable[str], provenance: 
 
 def _caption(figure: Figure) -> str:
     chosen = "; ".join(f"{name.lower()}: {value}" for name, value in figure.chosen.items())
-    said = f"{figure.text} Shown: {chosen}." if chosen else figure.text
-    return f"**{figure.name}**: {figure.title}. {markdown_escaped(said)}"
+    text = f"{figure.text} Shown: {chosen}." if chosen else figure.text
+    return f"**{figure.name}**: {figure.title}. {markdown_escaped(text)}"
 
 
 def _svg(figure: Figure, width: float) -> str:

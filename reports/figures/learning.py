@@ -1,10 +1,11 @@
-"""How the models with epochs learned."""
+"""Training curves of the models with epochs."""
 
 import altair as alt
 import pandas as pd
 
-from reports.figures.theme import chooser, family_color, inline
+from reports.figures.theme import chooser, family_color, inline, layered
 from reports.runs.results import Results
+from reports.runs.rows import rows_of
 
 MEASURES = {"valid_loss": "Validation loss", "train_loss": "Training loss", "valid_score": "Validation score"}
 
@@ -35,7 +36,15 @@ def learning_curves(results: Results) -> alt.LayerChart | None:
     )
     others = base.mark_line(strokeWidth=1, opacity=0.35)
     chosen = base.transform_filter("datum.model === model").mark_line(strokeWidth=2.5, point=True)
-    return alt.layer(others, chosen).add_params(measure, model).properties(width="container", height=320)
+    return layered(
+        others,
+        chosen,
+        height=320,
+        params=(
+            measure,
+            model,
+        ),
+    )
 
 
 def _deep_first(table: pd.DataFrame) -> list[str]:
@@ -54,7 +63,7 @@ def _history(results: Results) -> pd.DataFrame:
             "measure": title,
             "value": epoch.get(name),
         }
-        for cell in results.cells.to_dict("records")
+        for cell in rows_of(results.cells)
         if len(cell["history"]) > 1
         for epoch in cell["history"]
         for name, title in MEASURES.items()

@@ -3,7 +3,7 @@
 import altair as alt
 import pandas as pd
 
-from reports.figures.theme import family_color, inline
+from reports.figures.theme import family_color, inline, layered
 
 
 def score_over_patients(table: pd.DataFrame, y_title: str, noun: str) -> alt.LayerChart:
@@ -22,7 +22,7 @@ def score_over_patients(table: pd.DataFrame, y_title: str, noun: str) -> alt.Lay
     dots = base.mark_circle(opacity=1, size=50).encode(x=x, y=y, color=family_color(), tooltip=tooltip)
     last = base.transform_filter("datum.last").mark_text(align="left", dx=8, fontSize=11)
     names = last.encode(x=x, y=y, text="model:N")
-    return alt.layer(band, lines, dots, names)
+    return layered(band, lines, dots, names)
 
 
 def with_last(table: pd.DataFrame) -> pd.DataFrame:

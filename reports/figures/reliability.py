@@ -1,29 +1,32 @@
-"""Whether what is said with 80 % comes true in 80 % of the cases."""
+"""Reliability diagram: fraction of positives over mean predicted probability."""
 
 import altair as alt
 import pandas as pd
 
-from reports.figures.comparison import ranked
-from reports.figures.theme import chooser, family_color, inline
+from reports.figures.theme import chooser, family_color, inline, layered
 from reports.scores.calibration import VERSIONS, reliability
 from reports.scores.evaluation import Evaluation
+from reports.scores.ranking import ranked
 
 
 def reliability_diagram(evaluation: Evaluation) -> alt.LayerChart:
-    """Draw the share that came true over the probability that was said, in bins, before and after temperature scaling."""
+    """Draw the reliability curve of the chosen model before and after temperature scaling."""
     results = evaluation.results
     table = reliability(evaluation)
     table["family"] = [results.models[model]["family"] for model in table["model"]]
     model = chooser("model", "Model", ranked(evaluation))
+    scale, axis = alt.Scale(domain=[0, 1]), alt.Axis(tickCount=5)
     base = (
         alt.Chart(inline(table))
         .transform_filter("datum.model === model")
         .encode(
-            x=alt.X("said:Q", title="Probability said", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(tickCount=5)),
-            y=alt.Y("came:Q", title="Share that came true", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(tickCount=5)),
+            x=alt.X("mean_predicted_probability:Q", title="Mean predicted probability", scale=scale, axis=axis),
+            y=alt.Y("fraction_of_positives:Q", title="Fraction of positives", scale=scale, axis=axis),
             color=family_color().legend(None),
             tooltip=[
-                *("model:N", "version:N", alt.Tooltip("said:Q", format=".3f"), alt.Tooltip("came:Q", format=".3f")),
+                *("model:N", "version:N"),
+                alt.Tooltip("mean_predicted_probability:Q", title="mean predicted probability", format=".3f"),
+                alt.Tooltip("fraction_of_positives:Q", title="fraction of positives", format=".3f"),
                 alt.Tooltip("n:Q", title="predictions"),
             ],
         )
@@ -43,4 +46,4 @@ def reliability_diagram(evaluation: Evaluation) -> alt.LayerChart:
         .mark_line(color="#888", strokeWidth=1, opacity=0.8)
         .encode(x="at:Q", y="at:Q")
     )
-    return alt.layer(perfect, lines, points).add_params(model).properties(width="container", height=360)
+    return layered(perfect, lines, points, height=360, params=(model,))

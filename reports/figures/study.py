@@ -1,9 +1,9 @@
-"""Charts of a study: what variants change, and what models lose on another data set."""
+"""Charts of a study: what variants change, and what models lose in external validation."""
 
 import altair as alt
 import pandas as pd
 
-from reports.figures.theme import ROW_HEIGHT, family_color, inline
+from reports.figures.theme import ROW_HEIGHT, family_color, inline, layered
 
 
 def effects_chart(effects: pd.DataFrame, y_title: str) -> alt.LayerChart:
@@ -24,27 +24,29 @@ def effects_chart(effects: pd.DataFrame, y_title: str) -> alt.LayerChart:
     dots = base.mark_circle(size=80, opacity=1).encode(
         x=alt.X("difference:Q", title=title), y=y, color=family_color(), tooltip=tooltip
     )
-    return alt.layer(zero, lines, dots).properties(width="container", height=ROW_HEIGHT * len(table))
+    return layered(zero, lines, dots, height=ROW_HEIGHT * len(table))
 
 
-def away_chart(away: pd.DataFrame, x_title: str) -> alt.LayerChart:
-    """Draw the rows of `reports.studies.away.away_table`: a dot with its interval away, a hollow one at home."""
-    table = away.copy()
+def external_chart(external: pd.DataFrame, x_title: str) -> alt.LayerChart:
+    """Draw the rows of `reports.studies.external.external_table`: a dot with its interval for external validation, a hollow one for internal."""
+    table = external.copy()
     table["row"] = table["trained_on"] + " → " + table["tested_on"] + " · " + table["model"]
     base = alt.Chart(inline(table))
     scale = alt.Scale(zero=False, nice=True)
     y = alt.Y("row:N", sort=list(table["row"]), title=None, axis=alt.Axis(labelLimit=360))
     tooltip = ["model:N", "trained_on:N", "tested_on:N"]
-    tooltip += [alt.Tooltip(f"{name}:Q", format=".4f") for name in ("away", "away_low", "away_high", "at_home")]
+    tooltip += [
+        alt.Tooltip(f"{name}:Q", format=".4f") for name in ("external", "external_low", "external_high", "internal")
+    ]
     lines = base.mark_rule(strokeWidth=2).encode(
-        x=alt.X("away_low:Q", title=x_title, scale=scale), x2="away_high:Q", y=y, color=family_color()
+        x=alt.X("external_low:Q", title=x_title, scale=scale), x2="external_high:Q", y=y, color=family_color()
     )
     dots = base.mark_circle(size=80, opacity=1).encode(
-        x=alt.X("away:Q", title=x_title, scale=scale), y=y, color=family_color(), tooltip=tooltip
+        x=alt.X("external:Q", title=x_title, scale=scale), y=y, color=family_color(), tooltip=tooltip
     )
-    home = (
-        base.transform_filter("isValid(datum.at_home)")
+    hollow = (
+        base.transform_filter("isValid(datum.internal)")
         .mark_point(size=80, filled=False, strokeWidth=2)
-        .encode(x=alt.X("at_home:Q", title=x_title, scale=scale), y=y, color=family_color(), tooltip=tooltip)
+        .encode(x=alt.X("internal:Q", title=x_title, scale=scale), y=y, color=family_color(), tooltip=tooltip)
     )
-    return alt.layer(lines, home, dots).properties(width="container", height=ROW_HEIGHT * len(table))
+    return layered(lines, hollow, dots, height=ROW_HEIGHT * len(table))

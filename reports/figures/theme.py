@@ -1,12 +1,14 @@
-"""What all charts share: colours, inline data, the model and class choosers."""
+"""Shared parts of all charts: colours, inline data, drop-down lists, heat maps."""
 
 import json
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import altair as alt
 import pandas as pd
+
+from reports.runs.rows import rows_of
 
 # Okabe and Ito's palette (2008), safe for colour-blind readers; of middle lightness, for light and dark paper.
 FAMILY_COLORS = {"classical": "#d55e00", "deep": "#3a86c8", "fusion": "#009e73", "dummy": "#8a8a8a"}
@@ -19,7 +21,7 @@ def inline(table: pd.DataFrame) -> alt.InlineData:
 
     The rows are one JSON text, which Vega parses: Altair would walk through every number of a list several times.
     """
-    rows = [{name: _json_value(value) for name, value in row.items()} for row in table.to_dict("records")]
+    rows = [{name: _json_value(value) for name, value in row.items()} for row in rows_of(table)]
     text = json.dumps(rows, allow_nan=False, separators=(",", ":"))
     return alt.InlineData(values=text, format=alt.JsonDataFormat(type="json"))
 
@@ -32,7 +34,7 @@ def family_color() -> alt.Color:
 
 
 def chooser(name: str, title: str, options: Sequence[str], first: str | None = None) -> alt.Parameter:
-    """A drop-down list that sets the parameter `name` of a chart."""
+    """Create a drop-down list that sets the parameter `name` of a chart."""
     bind = alt.binding_select(options=list(options), name=f"{title} ")
     return alt.param(name=name, value=first or options[0], bind=bind)
 
@@ -47,7 +49,15 @@ def heat_map(
     words = base.mark_text(fontSize=11).encode(text=f"{text}:N")
     on_light = words.transform_filter(f"!(datum.{share} > 0.65)")
     on_dark = words.mark_text(fontSize=11, fill="white").transform_filter(f"datum.{share} > 0.65")
-    return alt.layer(cells, on_light, on_dark).properties(width="container", height=ROW_HEIGHT * n_rows)
+    return layered(cells, on_light, on_dark, height=ROW_HEIGHT * n_rows)
+
+
+def layered(*charts: alt.Chart, height: int | None = None, params: Sequence[alt.Parameter] = ()) -> alt.LayerChart:
+    """Draw charts over each other; with a height in pixels, as wide as the page."""
+    chart = cast("alt.LayerChart", alt.layer(*charts))  # typed as any kind of chart, because a layer may be a facet
+    if params:
+        chart = chart.add_params(*params)
+    return chart if height is None else chart.properties(width="container", height=height)
 
 
 def _json_value(value: Any) -> Any:

@@ -1,15 +1,16 @@
-"""What a better score costs: every model by score and cost, and the line of those that nothing beats in both."""
+"""Score over cost of every model, with the Pareto front."""
+
+from typing import Literal
 
 import altair as alt
 import numpy as np
 import pandas as pd
 
-from reports.figures.comparison import ranked
-from reports.figures.theme import chooser, family_color, inline
+from reports.figures.theme import chooser, family_color, inline, layered
 from reports.runs.costs import model_costs, pareto_front
 from reports.scores.evaluation import Evaluation
 from reports.scores.naming import title
-from reports.scores.ranking import primary_metric
+from reports.scores.ranking import primary_metric, ranked
 
 COSTS = {
     "latency_ms": "Encode + predict (ms per image)",
@@ -17,7 +18,8 @@ COSTS = {
     "model_mb": "Size (MB)",
     "peak_memory_mb": "Peak memory (MB)",
 }
-ANCHORS = {
+Box = tuple[float, float, float, float]  # left, top, right, bottom
+ANCHORS: dict[str, tuple[Literal["left", "right"], int, int]] = {
     "ne": ("left", 8, -8),
     "se": ("left", 8, 9),
     "nw": ("right", -8, -8),
@@ -58,12 +60,11 @@ def score_over_cost(table: pd.DataFrame, y_title: str, x_title: str | None) -> a
         .encode(x=x, y=y, text="name:N")
         for anchor, (align, dx, dy) in ANCHORS.items()
     ]
-    layers = alt.layer(steps.encode(x=x, y=y), spread, dots, *names)
-    return layers.properties(width="container", height=HEIGHT)
+    return layered(steps.encode(x=x, y=y), spread, dots, *names, height=HEIGHT)
 
 
 def points(evaluation: Evaluation) -> pd.DataFrame:
-    """Score and cost of each model that looks at the images, for every cost that is known and not 0.
+    """Score and cost of each model but dummies, for every cost that is known and not 0.
 
     Returns
     -------
@@ -72,8 +73,10 @@ def points(evaluation: Evaluation) -> pd.DataFrame:
         cheap), anchor (where its name stands beside the dot; empty where there is no room).
     """
     results, metric = evaluation.results, primary_metric(evaluation.results)
-    seeing = [model for model in ranked(evaluation) if results.models[model]["family"] != "dummy"]
-    scores = evaluation.scores.groupby("model")[metric].agg(["mean", "min", "max"]).loc[seeing or ranked(evaluation)]
+    candidates = [model for model in ranked(evaluation) if results.models[model]["family"] != "dummy"]
+    scores = (
+        evaluation.scores.groupby("model")[metric].agg(["mean", "min", "max"]).loc[candidates or ranked(evaluation)]
+    )
     scores.columns = ["score", "low", "high"]
     costs = model_costs(results)
     costs["latency_ms"] = costs["encode_ms_per_image"].fillna(0) + costs["predict_ms_per_image"]
@@ -93,8 +96,9 @@ def _anchors(table: pd.DataFrame) -> list[str]:
     """Put each name where it covers no dot and no name before it; those on the front choose first."""
     if table.empty:
         return []
-    x, y = _scaled(np.log(table["value"].to_numpy()), WIDTH), HEIGHT - _scaled(table["score"].to_numpy(), HEIGHT)
-    taken = [(a - 6, b - 6, a + 6, b + 6) for a, b in zip(x, y, strict=True)]
+    x = _scaled(np.log(table["value"].to_numpy(float)), WIDTH).tolist()
+    y = (HEIGHT - _scaled(table["score"].to_numpy(float), HEIGHT)).tolist()
+    taken: list[Box] = [(a - 6, b - 6, a + 6, b + 6) for a, b in zip(x, y, strict=True)]
     anchors = [""] * len(table)
     for i in np.argsort(~table["front"].to_numpy(), kind="stable"):
         width = LETTER * len(str(table.index[i]))
@@ -114,5 +118,5 @@ def _scaled(values: np.ndarray, length: int) -> np.ndarray:
     return length * (0.08 + 0.84 * (values - low) / ((high - low) or 1))
 
 
-def _overlap(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
+def _overlap(a: Box, b: Box) -> bool:
     return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]

@@ -1,1 +1,1 @@
-"""HTML pages, and headlines in words."""
+"""HTML pages and headlines."""

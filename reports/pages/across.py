@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from reports.comparison.across import Across, across, in_words, ranks_table
-from reports.comparison.pairwise import Level
+from reports.comparison.across import Across, across, ranks_table, summarise_ranks
+from reports.comparison.pairwise import TestSettings
+from reports.figures.figure import Figure
 from reports.figures.files import figure_files
-from reports.figures.gallery import Figure
 from reports.figures.ranks import critical_differences, scores_by_data_set
 from reports.pages.offline import render
 from reports.pages.write import write_whole
@@ -28,28 +28,28 @@ def write_across(
     md: bool,
     latex: bool,
     figures: Sequence[str],
-    level: Level,
+    settings: TestSettings,
 ) -> tuple[list[str], list[Path]]:
-    """Write the formats asked for under `folder`; return the finding in words, and the files.
+    """Write the requested formats under `folder`; return the finding in words, and the files.
 
     Raises
     ------
     reports.runs.results.ResultsError
         If the runs are not of independent data sets or do not have two finished models in common.
     """
-    found = across([evaluate(run) for run in runs], level.alpha)
-    words = in_words(found)
+    found = across([evaluate(run) for run in runs], settings.alpha)
+    words = summarise_ranks(found)
     tables = {"ranks": ranks_table(found), "scores": found.scores.reset_index()}
-    metric = "F1 per image, which is the accuracy where there is one label per image"
+    metric = "F1 per image, which equals accuracy where there is one label per image"
     if len({run.data["task"] for run in runs}) == 1:
         metric = title(found.metric, runs[0])
     drawn = _figures(found, metric)
     texts: dict[Path, str | bytes] = {}
     if html:
         texts[folder / "report.html"] = _page(found, words, tables, metric, drawn)
-    said = f"{words[0]}. {' '.join(words[1:])} {' '.join(f'{caption(run)}.' for run in runs)}"
-    texts |= table_files(folder / "tables", tables, lambda _: said, "across", csv=csv, md=md, latex=latex)
-    texts |= {folder / "figures" / name: content for name, content in figure_files(drawn, figures, said)}
+    provenance = f"{words[0]}. {' '.join(words[1:])} {' '.join(f'{caption(run)}.' for run in runs)}"
+    texts |= table_files(folder / "tables", tables, lambda _: provenance, "across", csv=csv, md=md, latex=latex)
+    texts |= {folder / "figures" / name: content for name, content in figure_files(drawn, figures, provenance)}
     for path, text in texts.items():
         write_whole(path, text)
     return words, list(texts)
@@ -81,7 +81,7 @@ def _figures(found: Across, metric: str) -> list[Figure]:
         Figure(
             "ranks",
             "Critical-difference diagram",
-            f"Mean rank of each model over the data sets. A bar joins models that the Nemenyi test does not tell apart at alpha {found.alpha:g}.",
+            f"Mean rank of each model over the data sets. A bar joins models that do not differ significantly by the Nemenyi test at alpha {found.alpha:g}.",
             critical_differences(found),
             560,
         ),

@@ -1,9 +1,9 @@
-"""The page of ``bench data check``: every finding with its cases, and the pictures that they are about."""
+"""The page of ``bench data check``: every finding with its cases and their pictures."""
 
-import base64
 from typing import Any
 
 from reports.pages.offline import render
+from reports.pages.pictures import embedded
 
 MAX_CASES = 60  # of a finding that the page shows
 MAX_BYTES = 3_000_000  # of all pictures together
@@ -19,20 +19,12 @@ def html(check: dict[str, Any], pictures: dict[str, bytes]) -> str:
     pictures : dict
         image_id -> WebP file.
     """
-    room, kept = MAX_BYTES, []
-    for finding in check["findings"]:
-        for case in finding["cases"][:MAX_CASES]:
-            for image in case["images"]:
-                picture = pictures.get(image, b"")
-                if picture and len(picture) <= room:
-                    room -= len(picture)
-                    kept.append([image, "", base64.b64encode(picture).decode()])
-    known = {image: entry for image, *entry in kept}
-    album = {"images": [[image, *entry] for image, entry in known.items()], "cells": {}}
+    cases = [case for finding in check["findings"] for case in finding["cases"][:MAX_CASES]]
+    words = {image: "" for case in cases for image in case["images"]}
     return render(
         "check.html.j2",
         [],
-        album,
+        {"images": embedded(words, pictures, MAX_BYTES), "cells": {}},
         check=check,
         findings=[[each[name] for name in ("code", "level", "title", "n")] for each in check["findings"]],
         classes=[[each[name] for name in ("class", "n_images", "n_groups")] for each in check["classes"]],

@@ -1,4 +1,4 @@
-"""HTML pages that ask the network for nothing: one file with its style, its scripts and its data inside."""
+"""HTML pages without network access: one file with its style, scripts and data inside."""
 
 import base64
 import hashlib
@@ -12,12 +12,12 @@ from typing import Any
 import vl_convert
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
-from reports.figures.gallery import Figure
+from reports.figures.figure import Figure
 
-NO_ALBUM: dict[str, Any] = {"images": [], "cells": {}}
+NO_GALLERY: dict[str, Any] = {"images": [], "cells": {}}
 
 
-def render(template: str, figures: Iterable[Figure], album: dict[str, Any] = NO_ALBUM, **values: Any) -> str:
+def render(template: str, figures: Iterable[Figure], gallery: dict[str, Any] = NO_GALLERY, **values: Any) -> str:
     """Fill a template with values, charts and small pictures.
 
     Returns
@@ -26,7 +26,7 @@ def render(template: str, figures: Iterable[Figure], album: dict[str, Any] = NO_
         A page that a browser shows from a file, under a content security policy that allows its own scripts alone.
     """
     charts = [_chart(figure) for figure in figures]
-    constants = f"const CHARTS = {script_json(charts)}, ALBUM = {script_json(album)};"
+    constants = f"const CHARTS = {script_json(charts)}, GALLERY = {script_json(gallery)};"
     scripts = [*([_bundle()] if charts else []), constants, _file("report.js")]
     style = _file("report.css")
     page = _environment().get_template(template)
@@ -42,7 +42,7 @@ def script_json(value: Any) -> str:
 def _chart(figure: Figure) -> dict[str, Any]:
     spec = figure.chart.to_dict()
     del spec["$schema"], spec["config"]  # an address, and a size that the page decides
-    spec["description"] = f"{figure.title}. {figure.text}"  # what a screen reader says of the picture
+    spec["description"] = f"{figure.title}. {figure.text}"  # for screen readers
     return {"name": figure.name, "spec": spec}
 
 
@@ -54,8 +54,9 @@ def _policy(scripts: list[str]) -> str:
 
 @cache
 def _bundle() -> str:
-    """Vega, Vega-Lite and vega-embed in one script."""
-    return re.sub(r"</(script)", r"<\\/\1", vl_convert.javascript_bundle(), flags=re.IGNORECASE)
+    """Bundle Vega, Vega-Lite and vega-embed in one script."""
+    libraries = vl_convert.javascript_bundle()  # pyright: ignore[reportCallIssue] its stub requires the optional snippet
+    return re.sub(r"</(script)", r"<\\/\1", libraries, flags=re.IGNORECASE)
 
 
 def _environment() -> Environment:

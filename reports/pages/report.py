@@ -6,10 +6,10 @@ from pathlib import Path
 from reports.citation import methods
 from reports.citation.bibliography import bibtex
 from reports.citation.checklist import checklist
-from reports.comparison.pairwise import Level
+from reports.comparison.pairwise import TestSettings
 from reports.figures.files import figure_files
-from reports.figures.gallery import gallery
-from reports.pages.page import html as html_text
+from reports.figures.run_figures import all_figures
+from reports.pages.run_page import html as html_text
 from reports.pages.write import write_whole
 from reports.runs.provenance import caption
 from reports.runs.results import Results
@@ -17,7 +17,7 @@ from reports.scores.evaluation import evaluate
 from reports.tables.export import csv_text, latex_text
 from reports.tables.paper import paper_tables
 from reports.tables.readable import table_as_markdown
-from reports.tables.tables import all_tables
+from reports.tables.run_tables import all_tables
 
 
 def write(
@@ -28,9 +28,9 @@ def write(
     md: bool = False,
     latex: bool = False,
     figures: Sequence[str] = (),
-    level: Level | None = None,
+    settings: TestSettings | None = None,
 ) -> list[Path]:
-    """Write the formats asked for, with tests read at `level`; `figures` are file formats of `reports.figures.files`.
+    """Write the requested formats, with tests read at `settings`; `figures` are file formats of `reports.figures.files`.
 
     Returns
     -------
@@ -38,13 +38,13 @@ def write(
         The files written: report.html first, then the tables, then the figures.
     """
     evaluation = evaluate(results)
-    level = level or Level()
-    tables = all_tables(evaluation, level)
+    settings = settings or TestSettings()
+    tables = all_tables(evaluation, settings)
     folder = results.path / "report"
-    drawn = list(gallery(evaluation, tables["pairwise"], level)) if html or figures else []
+    drawn = list(all_figures(evaluation, tables["pairwise"], settings)) if html or figures else []
     texts: dict[Path, str | bytes] = {}
     if html:
-        texts[folder / "report.html"] = html_text(evaluation, tables, drawn, level)
+        texts[folder / "report.html"] = html_text(evaluation, tables, drawn, settings)
     for name, table in tables.items():
         path = folder / "tables" / name
         if csv:
@@ -52,7 +52,7 @@ def write(
         if md:
             texts[path.with_suffix(".md")] = table_as_markdown(name, table, results)
     if latex:
-        for each in paper_tables(evaluation, tables, level):
+        for each in paper_tables(evaluation, tables, settings):
             path = folder / "tables" / f"{each.name}.tex"
             texts[path] = latex_text(each.text, each.caption, f"tab:{each.name}", wide=each.wide, styles=each.styles)
     texts |= {folder / "figures" / name: content for name, content in figure_files(drawn, figures, caption(results))}
@@ -61,14 +61,14 @@ def write(
     return list(texts)
 
 
-def write_citations(results: Results, level: Level) -> list[Path]:
+def write_citations(results: Results, settings: TestSettings) -> list[Path]:
     """Write citations.bib, methods.md, methods.tex and checklist.md; return their paths."""
     folder = results.path / "report"
     texts = {
         "citations.bib": bibtex(results),
-        "methods.md": methods.markdown(results, level),
-        "methods.tex": methods.latex(results, level),
-        "checklist.md": checklist(results, level),
+        "methods.md": methods.markdown(results, settings),
+        "methods.tex": methods.latex(results, settings),
+        "checklist.md": checklist(results, settings),
     }
     for name, text in texts.items():
         write_whole(folder / name, text)

@@ -1,15 +1,14 @@
 """Exams whose images do not fit their registration, ranked: as a table, as JSON, and as a page with the pictures.
 
 The frame of images has a row for each file: `file`, `exam`, `status` (of `STATUSES`), `reason` (why a file was not read), `registered` (the parts that
-its registration names), `contradicted` (the entries that it does not fit), `predicted`, `confidence`, `misfit` (0 to 1, or NaN where nothing can
-be said), `strangeness`, `asked` (parts that the exam's description asks for), and `shows` (which of them may be on this image). Lists are joined by
-``; ``. A file whose header could not be read has no exam. The misfit of an exam is the largest of its judged images: images of which the model is not sure, or which are not like those
+its registration names), `contradicted` (the entries that it does not fit), `predicted`, `confidence`, `mismatch` (0 to 1, or NaN where nothing can
+be said), `ood_score`, `requested_parts` (parts that the exam's description asks for), and `visible_parts` (which of them may be on this image). Lists are joined by
+semicolons. A file whose header could not be read has no exam. The mismatch of an exam is the largest of its judged images: images of which the model is not sure, or which are not like those
 that it was trained on, accuse nobody and are listed apart.
 """
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -17,24 +16,26 @@ from typing import Any
 import pandas as pd
 
 from reports.pages.offline import render
+from reports.pages.pictures import embedded
+from reports.runs.rows import rows_of
 from reports.tables.export import csv_text
 
-JUDGED, NOT_SURE, STRANGE, UNREGISTERED, NO_CLASS, FAILED = (
+JUDGED, NOT_SURE, OUT_OF_DISTRIBUTION, UNREGISTERED, NO_CLASS, FAILED = (
     "judged",
     "not sure",
-    "strange",
+    "out of distribution",
     "unregistered",
     "no class",
     "failed",
 )
-STATUSES = (JUDGED, NOT_SURE, STRANGE, UNREGISTERED, NO_CLASS, FAILED)
-MISFIT, NOT_SEEN, APART, FITS, NOT_JUDGED = "does not fit", "part not seen", "set apart", "fits", "not judged"
-SCHEMA = 1
+STATUSES = (JUDGED, NOT_SURE, OUT_OF_DISTRIBUTION, UNREGISTERED, NO_CLASS, FAILED)
+MISMATCH, NOT_SEEN, APART, FITS, NOT_JUDGED = "does not fit", "part not seen", "set apart", "fits", "not judged"
+SCHEMA = 2
 MAX_EXAMS, MAX_ROWS = 200, 300  # on the page; the tables have all
 MAX_BYTES = 8_000_000  # of all pictures together
 COLUMNS = (
-    "rank", "exam", "status", "misfit", "images", "misfits", "registered", "contradicted", "looks_like", "confidence", "not_seen",
-    "not_sure", "strange", "unregistered", "failed", "in_words",
+    "rank", "exam", "status", "mismatch", "images", "mismatches", "registered", "contradicted", "looks_like", "confidence", "not_seen",
+    "not_sure", "out_of_distribution", "unregistered", "failed", "summary",
 )  # fmt: skip
 
 
@@ -46,23 +47,23 @@ def rank_exams(images: pd.DataFrame, threshold: float) -> pd.DataFrame:
     images : DataFrame
         As in the module's description.
     threshold : float
-        Misfit from which on an image does not fit, if it contradicts an entry.
+        Mismatch from which on an image does not fit, if it contradicts an entry.
 
     Returns
     -------
     DataFrame
-        `COLUMNS`: rank, from 1; exam; status; misfit, the largest of its images that do not fit, else of those judged; images, how many were read; misfits, how many do not fit; registered and
+        `COLUMNS`: rank, from 1; exam; status; mismatch, the largest of its images that do not fit, else of those judged; images, how many were read; mismatches, how many do not fit; registered and
         contradicted, as these say; looks_like, what is seen on them; confidence, the largest of theirs; not_seen, parts asked for that no image
-        shows; how many images are not_sure, strange, unregistered or failed; in_words.
+        shows; how many images are not_sure, out_of_distribution, unregistered or failed; summary.
     """
     rows = [_exam(str(name), group, threshold) for name, group in images.groupby("exam", sort=True) if name]
-    order = {status: place for place, status in enumerate((MISFIT, NOT_SEEN, APART, FITS, NOT_JUDGED))}
+    order = {status: place for place, status in enumerate((MISMATCH, NOT_SEEN, APART, FITS, NOT_JUDGED))}
     rows.sort(
         key=lambda row: (
             order[row["status"]],
-            -_number(row["misfit"]),
+            -_number(row["mismatch"]),
             -_number(row["confidence"]),
-            -row["misfits"],
+            -row["mismatches"],
             row["exam"],
         )
     )
@@ -71,7 +72,7 @@ def rank_exams(images: pd.DataFrame, threshold: float) -> pd.DataFrame:
 
 def worklist_csv(exams: pd.DataFrame) -> str:
     """Write the worklist as CSV: numbers with three digits, nothing that a spreadsheet would run."""
-    return csv_text(exams.assign(**{name: exams[name].map(_three_digits) for name in ("misfit", "confidence")}))
+    return csv_text(exams.assign(**{name: exams[name].map(_three_digits) for name in ("mismatch", "confidence")}))
 
 
 def worklist_json(exams: pd.DataFrame, images: pd.DataFrame, facts: Mapping[str, Any]) -> str:
@@ -99,9 +100,12 @@ def html(exams: pd.DataFrame, images: pd.DataFrame, pictures: Mapping[str, bytes
     """
     shown = [
         _with_images(row, images, facts["threshold"])
-        for row in _records(exams[exams["status"] == MISFIT].head(MAX_EXAMS))
+        for row in _records(exams[exams["status"] == MISMATCH].head(MAX_EXAMS))
     ]
-    apart = {status: _records(images[images["status"] == status].head(MAX_ROWS)) for status in (NOT_SURE, STRANGE)}
+    apart = {
+        status: _records(images[images["status"] == status].head(MAX_ROWS))
+        for status in (NOT_SURE, OUT_OF_DISTRIBUTION)
+    }
     files = [image["file"] for exam in shown for image in exam["shown"]] + [
         image["file"] for rows in apart.values() for image in rows
     ]
@@ -109,7 +113,7 @@ def html(exams: pd.DataFrame, images: pd.DataFrame, pictures: Mapping[str, bytes
     return render(
         "audit.html.j2",
         [],
-        _album(files, images, pictures),
+        _gallery(files, images, pictures),
         facts=facts,
         n={status: int((images["status"] == status).sum()) for status in STATUSES}
         | exams["status"].value_counts().to_dict(),
@@ -120,7 +124,7 @@ def html(exams: pd.DataFrame, images: pd.DataFrame, pictures: Mapping[str, bytes
         apart=apart,
         missing=_records(exams[exams["status"] == NOT_SEEN].head(MAX_ROWS)),
         failed=failed[["file", "exam", "reason"]].head(MAX_ROWS).to_numpy().tolist(),
-        status={"misfit": MISFIT, "not_seen": NOT_SEEN, "fits": FITS, "not_judged": NOT_JUDGED},
+        status={"mismatch": MISMATCH, "not_seen": NOT_SEEN, "fits": FITS, "not_judged": NOT_JUDGED},
     )
 
 
@@ -130,9 +134,9 @@ def _exam(name: str, images: pd.DataFrame, threshold: float) -> dict[str, Any]:
     accused = against if len(against) else judged
     row = {
         "exam": name,
-        "misfit": accused["misfit"].max(),
+        "mismatch": accused["mismatch"].max(),
         "images": int((images["status"] != FAILED).sum()),
-        "misfits": len(against),
+        "mismatches": len(against),
         "registered": _joined(accused["registered"] if len(accused) else images["registered"]),
         "contradicted": _joined(against["contradicted"]),
         "looks_like": _joined(accused["predicted"]),
@@ -140,23 +144,28 @@ def _exam(name: str, images: pd.DataFrame, threshold: float) -> dict[str, Any]:
         "not_seen": _not_seen(images),
         **{key: int((images["status"] == status).sum()) for key, status in _COUNTED.items()},
     }
-    return {**row, "status": _status(row, len(judged)), "in_words": _in_words(row)}
+    return {**row, "status": _status(row, len(judged)), "summary": _summary(row)}
 
 
 def _against(judged: pd.DataFrame, threshold: float) -> pd.DataFrame:
-    """Images that do not fit: an answer that does is no misfit, however improbable the others make it."""
-    return judged[(judged["misfit"] >= threshold) & (judged["contradicted"] != "")]
+    """Images that do not fit: an answer that does is no mismatch, however improbable the others make it."""
+    return judged[(judged["mismatch"] >= threshold) & (judged["contradicted"] != "")]
 
 
-_COUNTED = {"not_sure": NOT_SURE, "strange": STRANGE, "unregistered": UNREGISTERED, "failed": FAILED}
+_COUNTED = {
+    "not_sure": NOT_SURE,
+    "out_of_distribution": OUT_OF_DISTRIBUTION,
+    "unregistered": UNREGISTERED,
+    "failed": FAILED,
+}
 
 
 def _status(row: dict[str, Any], n_judged: int) -> str:
-    if row["misfits"]:
-        return MISFIT
+    if row["mismatches"]:
+        return MISMATCH
     if row["not_seen"]:
         return NOT_SEEN
-    if row["not_sure"] or row["strange"]:
+    if row["not_sure"] or row["out_of_distribution"]:
         return APART
     return FITS if n_judged else NOT_JUDGED
 
@@ -165,42 +174,37 @@ def _not_seen(images: pd.DataFrame) -> str:
     """Parts asked for that no image shows; empty unless every image was judged, for any other might show them."""
     if not (images["status"] == JUDGED).all():
         return ""
-    asked, seen = (_split(images[column]) for column in ("asked", "shows"))
-    return "; ".join(part for part in asked if part not in seen)
+    requested, seen = (_split(images[column]) for column in ("requested_parts", "visible_parts"))
+    return "; ".join(part for part in requested if part not in seen)
 
 
-def _in_words(row: Mapping[str, Any]) -> str:
+def _summary(row: Mapping[str, Any]) -> str:
     """Say what was found, such as: registered as knee (StudyDescription); 2 of 3 images look like Ankle (0.97)."""
-    if not row["misfits"]:
+    if not row["mismatches"]:
         return f"no image of: {row['not_seen']}" if row["not_seen"] else ""
     where = f" ({row['contradicted'].replace('; ', ', ')})" if row["contradicted"] else ""
-    look = "looks" if row["misfits"] == 1 else "look"
-    said = f"registered as {row['registered'].replace('; ', ', ')}{where}; {row['misfits']} of {row['images']} "
+    look = "looks" if row["mismatches"] == 1 else "look"
+    said = f"registered as {row['registered'].replace('; ', ', ')}{where}; {row['mismatches']} of {row['images']} "
     said += f"{'image' if row['images'] == 1 else 'images'} {look} like {row['looks_like'].replace('; ', ', ')} ({_share(row['confidence'])})"
     return f"{said}; no image of: {row['not_seen']}" if row["not_seen"] else said
 
 
 def _with_images(exam: dict[str, Any], images: pd.DataFrame, threshold: float) -> dict[str, Any]:
-    """An exam of the page with the images that do not fit, worst first."""
+    """Add to an exam of the page the images that do not fit, worst first."""
     own = _against(images[(images["exam"] == exam["exam"]) & (images["status"] == JUDGED)], threshold)
-    return {**exam, "shown": _records(own.sort_values(["misfit", "file"], ascending=[False, True]))}
+    return {**exam, "shown": _records(own.sort_values(["mismatch", "file"], ascending=[False, True]))}
 
 
-def _album(files: Iterable[str], images: pd.DataFrame, pictures: Mapping[str, bytes]) -> dict[str, Any]:
-    """Pictures of the page, until there is no room for more."""
-    words = dict(zip(images["file"], images["predicted"], strict=True))
-    room, kept = MAX_BYTES, []
-    for file in dict.fromkeys(files):
-        picture = pictures.get(file, b"")
-        if picture and len(picture) <= room:
-            room -= len(picture)
-            kept.append([file, f"looks like {words[file]}", base64.b64encode(picture).decode()])
-    return {"images": kept, "cells": {}}
+def _gallery(files: Iterable[str], images: pd.DataFrame, pictures: Mapping[str, bytes]) -> dict[str, Any]:
+    """Pictures of the page, as far as there is room."""
+    predicted = dict(zip(images["file"], images["predicted"], strict=True))
+    words = {file: f"looks like {predicted[file]}" for file in files}
+    return {"images": embedded(words, pictures, MAX_BYTES), "cells": {}}
 
 
 def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
     """Rows as plain values; NaN becomes None."""
-    return table.astype(object).where(table.notna(), None).to_dict("records")
+    return rows_of(table.astype(object).where(table.notna(), None))
 
 
 def _joined(texts: pd.Series) -> str:

@@ -7,9 +7,10 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from reports.runs.results import Results
+from reports.runs.rows import rows_of
 
 STAGES = ("preprocess", "encode", "fit", "predict")
-SPREAD_LIMIT = 0.10  # pyperf warns at the same ratio
+SPREAD_LIMIT = 0.10  # of raw samples, over their median or mean; pyperf warns at the same ratio
 
 
 def stage_times(results: Results) -> pd.DataFrame:
@@ -74,9 +75,9 @@ def pareto_front(cost: ArrayLike, score: ArrayLike) -> NDArray[np.bool_]:
     cost, score = np.asarray(cost, dtype=float), np.asarray(score, dtype=float)
     no_worse = (cost[None, :] <= cost[:, None]) & (score[None, :] >= score[:, None])  # (n, n): column against row
     better = (cost[None, :] < cost[:, None]) | (score[None, :] > score[:, None])
-    return ~(no_worse & better).any(axis=1)
+    return np.logical_not((no_worse & better).any(axis=1))
 
 
 def done_cells(results: Results) -> list[dict[str, Any]]:
-    """Records of the finished cells."""
-    return results.cells[results.cells["status"] == "done"].to_dict("records")
+    """Return the records of the finished cells."""
+    return rows_of(results.cells[results.cells["status"] == "done"])

@@ -19,7 +19,7 @@ def caption(results: Results) -> str:
             f"splits {splits['digest'][:DIGEST_LENGTH]}",
             f"{counted(splits['folds'], 'fold')} × {counted(splits['repeats'], 'repeat')}",
             f"seed {run['seed']}",
-            f"n = {results.data['n_images']} images of {groups_in_words(results)}" + _held_out(results),
+            f"n = {results.data['n_images']} images of {count_groups(results)}" + _held_out(results),
         ]
     )
 
@@ -30,7 +30,7 @@ def pretrained(results: Results, models: Iterable[str] | None = None) -> list[di
     return list({each["sha256"]: each for weights in cells["weights"] for each in weights}.values())
 
 
-def weights_in_words(weights: dict[str, Any]) -> str:
+def describe_weights(weights: dict[str, Any]) -> str:
     """Say where pretrained weights came from and under which licence: "tf_efficientnet_lite0 from package ... (licence Apache-2.0)"."""
     digest = weights["sha256"][:DIGEST_LENGTH]
     return f"{weights['backbone']} from {weights['origin']} ({weights['file']}, SHA-256 {digest}, licence {weights['licence']})"
@@ -44,7 +44,7 @@ def _held_out(results: Results) -> str:
     return f", {facts['n_images']} of them held out for the last test"
 
 
-def groups_in_words(results: Results) -> str:
+def count_groups(results: Results) -> str:
     """Count the groups by their noun: "445 patients"."""
     return counted(results.data["n_groups"], results.data.get("group_noun") or "group")
 

@@ -4,9 +4,6 @@ A run folder may come from another machine or from another person. It is read as
 and a file that does not fit the rest is refused by name.
 """
 
-import hashlib
-import io
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,10 +12,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-SCHEMAS = (1, 2)  # the last is written today; the first has no seals, and checksums of cells' files alone
-RECOMPUTE = "run the same `bench run` again: it recomputes the cell"
+from reports.runs import format as layout
+from reports.runs.format import CELL, MANIFEST, PICTURES, PREDICTIONS, RUN, SPLITS, THUMBNAILS
+from reports.runs.reader import (
+    RECOMPUTE,
+    ResultsError,
+    checked,
+    inside,
+    read_bytes,
+    read_checked_table,
+    read_json,
+    read_table,
+    require,
+)
 
-_LOOKS = "holdout/looks.json"
+__all__ = ["RECOMPUTE", "Results", "ResultsError", "Sample", "load", "thumbnails"]
 
 CellKey = tuple[str, int, int]  # model, repeat, fold
 
@@ -36,11 +44,6 @@ CELL_FIELDS = (
     "peak_memory_bytes",
 )
 CELL_FIELDS += ("n_parameters", "model_bytes", "chosen", "history", "warnings")
-_FAMILIES = {"floor": "dummy"}  # words of older versions
-
-
-class ResultsError(Exception):
-    """A run folder that cannot be reported; the message is one line that names the file and the way out."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +80,8 @@ class Results:
     held_out : dict
         model -> what holdout.json says, and its predictions on the held-out images (image_id, group, `truth/CLASS`, `probability/CLASS`) or
         None where it could not be tested.
-    looks : tuple of dict
-        Each time that the held-out images were looked at: when, and the models.
+    test_accesses : tuple of dict
+        Each access to the test set (the held-out images): ``when``, and which ``models``.
     """
 
     path: Path
@@ -89,7 +92,7 @@ class Results:
     predictions: dict[CellKey, pd.DataFrame]
     samples: tuple[Sample, ...]
     held_out: dict[str, tuple[dict[str, Any], pd.DataFrame | None]] = field(default_factory=dict)
-    looks: tuple[dict[str, Any], ...] = ()
+    test_accesses: tuple[dict[str, Any], ...] = ()
 
     @property
     def data(self) -> dict[str, Any]:
@@ -134,29 +137,20 @@ def load(run: Path) -> Results:
         If a file is missing, damaged, of a newer schema or does not belong to this run.
     """
     root = Path(run)
-    description = _json(root, "run.json")
-    _require(description, ("run_id", "suite", "data", "splits", "seed"), "run.json")
-    _require(description["suite"], ("name", "models"), "run.json, suite")
-    _require(description["data"], ("name", "task", "classes", "at_least_one", "n_images", "n_groups"), "run.json, data")
-    _require(description["splits"], ("digest", "folds", "repeats"), "run.json, splits")
-    if description["schema"] > 1:
-        _require(description, ("files",), "run.json")
-        _require(description["files"], ("manifest.parquet", "splits.parquet"), "run.json, files")
-    for model in description["suite"]["models"].values():
-        model["family"] = _FAMILIES.get(model["family"], model["family"])
-    files = description.get("files")
-    splits = _table(root, "splits.parquet", SPLIT_COLUMNS, files)
-    cells, predictions = _cells(root, description, splits)
+    facts = _run(root)
+    files = facts.get("files")
+    splits = read_table(root, SPLITS, SPLIT_COLUMNS, files)
+    cells, predictions = _cells(root, facts, splits)
     return Results(
         path=root,
-        run=description,
-        manifest=_table(root, "manifest.parquet", MANIFEST_COLUMNS, files),
+        run=facts,
+        manifest=read_table(root, MANIFEST, MANIFEST_COLUMNS, files),
         splits=splits,
         cells=cells,
         predictions=predictions,
-        samples=tuple(_samples(root, _pictures(root, description["schema"]))),
-        held_out=dict(_held_out(root, description)),
-        looks=tuple(_json(root, _LOOKS)["looks"]) if _inside(root, _LOOKS).is_file() else (),
+        samples=tuple(_samples(root, _pictures(root, facts["schema"]))),
+        held_out=dict(_held_out(root, facts)),
+        test_accesses=_test_accesses(root),
     )
 
 
@@ -168,11 +162,10 @@ def thumbnails(results: Results) -> dict[str, bytes]:
     ResultsError
         If thumbnails.parquet is there and cannot be read, or is not as it was written.
     """
-    if not _inside(results.path, "thumbnails.parquet").is_file():
+    if not inside(results.path, THUMBNAILS).is_file():
         return {}
-    table = _table(
-        results.path, "thumbnails.parquet", ("image_id", "webp"), _pictures(results.path, results.run["schema"])
-    )
+    known = _pictures(results.path, results.run["schema"])
+    table = read_table(results.path, THUMBNAILS, ("image_id", "webp"), known)
     return {
         image: picture
         for image, picture in zip(table["image_id"], table["webp"], strict=True)
@@ -180,17 +173,31 @@ def thumbnails(results: Results) -> dict[str, bytes]:
     }
 
 
+def _run(root: Path) -> dict[str, Any]:
+    """Return run.json with all that a report needs, in the words of the current schema."""
+    facts = read_json(root, RUN)
+    require(facts, ("run_id", "suite", "data", "splits", "seed"), RUN)
+    require(facts["suite"], ("name", "models"), f"{RUN}, suite")
+    require(facts["data"], ("name", "task", "classes", "at_least_one", "n_images", "n_groups"), f"{RUN}, data")
+    require(facts["splits"], ("digest", "folds", "repeats"), f"{RUN}, splits")
+    if facts["schema"] > 1:
+        require(facts, ("files",), RUN)
+        require(facts["files"], layout.TABLES, f"{RUN}, files")
+    return layout.upgrade_run(facts)
+
+
 def _cells(root: Path, run: dict[str, Any], splits: pd.DataFrame) -> tuple[pd.DataFrame, dict[CellKey, pd.DataFrame]]:
     members = {place: rows.set_index("image_id")["part"] for place, rows in splits.groupby(["repeat", "fold"])}
     rows, predictions = [], {}
     for key, folder in _cell_folders(root, run):
-        cell = _json(root, f"{folder}/cell.json")
-        _require(cell, ("model", "repeat", "fold", *CELL_FIELDS, "checksums"), f"{folder}/cell.json")
+        name = f"{folder}/{CELL}"
+        cell = layout.upgrade_cell(read_json(root, name))
+        require(cell, ("model", "repeat", "fold", *CELL_FIELDS, "checksums"), name)
         if (cell["model"], cell["repeat"], cell["fold"]) != key:
-            raise ResultsError(f"{folder}/cell.json describes another cell; remove the folder and {RECOMPUTE}")
-        _check_origin(cell, run, f"{folder}/cell.json")
-        row = {name: cell[name] for name in ("model", "repeat", "fold", *CELL_FIELDS)}
-        rows.append(row | {"family": _FAMILIES.get(row["family"], row["family"]), "weights": cell.get("weights", [])})
+            raise ResultsError(f"{name} describes another cell; remove the folder and {RECOMPUTE}")
+        _check_provenance(cell, run, name)
+        row = {field: cell[field] for field in ("model", "repeat", "fold", *CELL_FIELDS)}
+        rows.append(row | {"weights": cell.get("weights", [])})
         if cell["status"] == "done":
             predictions[key] = _predictions(root, folder, cell, run["data"]["classes"], members.get(key[1:]))
     return pd.DataFrame(rows, columns=["model", "repeat", "fold", *CELL_FIELDS, "weights"]), predictions
@@ -199,44 +206,47 @@ def _cells(root: Path, run: dict[str, Any], splits: pd.DataFrame) -> tuple[pd.Da
 def _held_out(root: Path, run: dict[str, Any]) -> Iterator[tuple[str, tuple[dict[str, Any], pd.DataFrame | None]]]:
     """Results of the last test, of the images that the run held out."""
     for model in run["suite"]["models"]:
-        name = f"holdout/{model}/holdout.json"
-        if "holdout" not in run or not _inside(root, name).is_file():
+        folder = layout.holdout_path(model)
+        name = f"{folder}/{layout.HOLDOUT_RECORD}"
+        if "holdout" not in run or not inside(root, name).is_file():
             continue
-        record = _json(root, name)
-        _require(record, ("model", "status", "reason", "holdout", "checksums"), name)
+        record = read_json(root, name)
+        require(record, ("model", "status", "reason", "holdout", "checksums"), name)
         if record["model"] != model or record["holdout"] != run["holdout"]["digest"]:
             raise ResultsError(
                 f"{name} is of another model or other held-out images; remove its folder and {RECOMPUTE}"
             )
         table = None
         if record["status"] == "done":
-            file = f"holdout/{model}/predictions.parquet"
-            columns = [f"{kind}/{label}" for kind in ("truth", "probability") for label in run["data"]["classes"]]
-            content = _bytes(root, file)
-            if hashlib.sha256(content).hexdigest() != record["checksums"].get("predictions.parquet"):
-                raise ResultsError(f"{file} does not match its checksum; {RECOMPUTE}")
-            table = _parquet(content, file, ("image_id", "group", *columns))
+            columns = ("image_id", "group", *_value_columns(run["data"]["classes"]))
+            digest = record["checksums"].get(PREDICTIONS)
+            table = read_checked_table(root, f"{folder}/{PREDICTIONS}", digest, columns)
         yield model, (record, table)
 
 
-def _check_origin(cell: dict[str, Any], run: dict[str, Any], name: str) -> None:
+def _test_accesses(root: Path) -> tuple[dict[str, Any], ...]:
+    for name in (layout.TEST_ACCESS, layout.OLD_TEST_ACCESS):
+        path = f"{layout.HOLDOUT}/{name}"
+        if inside(root, path).is_file():
+            log = read_json(root, path)
+            require(log, ("looks" if log["schema"] < 3 else "accesses",), path)
+            return tuple(layout.upgrade_test_access(log))
+    return ()
+
+
+def _check_provenance(cell: dict[str, Any], run: dict[str, Any], name: str) -> None:
     """Refuse a cell that was made of other splits, pixels, parameters or another seed than the run; schema 1 does not say."""
     if cell["schema"] == 1:
         return
-    _require(cell, ("made_of",), name)
-    spec = {
-        key: value
-        for key, value in run["suite"]["models"][cell["model"]].items()
-        if key not in ("family", "description")
-    }
-    ours = {
+    require(cell, ("provenance",), name)
+    expected = {
         "splits": run["splits"]["digest"],
         "pixels": run["pixels"]["key"],
-        "model": hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest(),
+        "model": layout.model_digest(run["suite"]["models"][cell["model"]]),
         "seed": run["seed"],
     }
-    for what, value in ours.items():
-        if cell["made_of"].get(what) != value:
+    for what, value in expected.items():
+        if cell["provenance"].get(what) != value:
             raise ResultsError(f"{name} is of another run (other {what}); remove its folder and {RECOMPUTE}")
 
 
@@ -244,24 +254,21 @@ def _cell_folders(root: Path, run: dict[str, Any]) -> Iterator[tuple[CellKey, st
     for model in run["suite"]["models"]:
         for repeat in range(run["splits"]["repeats"]):
             for fold in range(run["splits"]["folds"]):
-                folder = f"cells/{model}/r{repeat}-f{fold}"
-                if _inside(root, folder).is_dir():
+                folder = layout.cell_path(model, repeat, fold)
+                if inside(root, folder).is_dir():
                     yield (model, repeat, fold), folder
 
 
 def _predictions(
     root: Path, folder: str, cell: dict[str, Any], classes: list[str], parts: pd.Series | None
 ) -> pd.DataFrame:
-    name = f"{folder}/predictions.parquet"
-    content = _bytes(root, name)
-    if hashlib.sha256(content).hexdigest() != cell["checksums"].get("predictions.parquet"):
-        raise ResultsError(f"{name} does not match its checksum; {RECOMPUTE}")
-    columns = [f"{kind}/{label}" for kind in ("truth", "probability") for label in classes]
-    frame = _parquet(content, name, ("image_id", "part", *columns))
+    name = f"{folder}/{PREDICTIONS}"
+    columns = _value_columns(classes)
+    frame = read_checked_table(root, name, cell["checksums"].get(PREDICTIONS), ("image_id", "part", *columns))
     for part in ("test", "valid"):
         named = frame.loc[frame["part"] == part, "image_id"]
         if parts is None or sorted(named) != sorted(parts.index[parts == part]):
-            raise ResultsError(f"{name} is not for the {part} part in splits.parquet; remove {folder} and {RECOMPUTE}")
+            raise ResultsError(f"{name} is not for the {part} part in {SPLITS}; remove {folder} and {RECOMPUTE}")
     if not frame["part"].isin(("test", "valid")).all():
         raise ResultsError(f"{name} has rows of neither test nor valid part; remove {folder} and {RECOMPUTE}")
     if not np.isfinite(frame[columns].to_numpy(dtype=float)).all():
@@ -269,98 +276,34 @@ def _predictions(
     return frame
 
 
+def _value_columns(classes: list[str]) -> list[str]:
+    return [*layout.truth_columns(classes), *layout.probability_columns(classes)]
+
+
 def _pictures(root: Path, schema: int) -> dict[str, str] | None:
     """SHA-256 of each picture file; None where the first schema does not say."""
-    if _inside(root, "pictures.json").is_file():
-        content = _json(root, "pictures.json")
-        _require(content, ("files",), "pictures.json")
+    if inside(root, PICTURES).is_file():
+        content = read_json(root, PICTURES)
+        require(content, ("files",), PICTURES)
         return content["files"]
-    if schema > 1 and any(_inside(root, name).exists() for name in ("samples", "thumbnails.parquet")):
+    if schema > 1 and any(inside(root, name).exists() for name in (layout.SAMPLES, THUMBNAILS)):
         raise ResultsError(
-            f"{root / 'pictures.json'}: is not there, so that nobody knows whose pictures these are; "
+            f"{root / PICTURES}: is not there, so that nobody knows whose pictures these are; "
             "run the same `bench run` again: it makes them again, or remove samples and thumbnails.parquet"
         )
     return {} if schema > 1 else None
 
 
 def _samples(root: Path, known: dict[str, str] | None) -> Iterator[Sample]:
-    if not _inside(root, "samples/samples.json").is_file():
+    listing = f"{layout.SAMPLES}/{layout.SAMPLE_LIST}"
+    if not inside(root, listing).is_file():
         return
-    _checked(_bytes(root, "samples/samples.json"), "samples/samples.json", known)
-    for entry in _json(root, "samples/samples.json", versioned=False):
-        _require(entry, ("image_id", "labels", "before", "after", "augmented"), "samples/samples.json")
-        before, after, *augmented = (
-            _inside(root, f"samples/{name}") for name in (entry["before"], entry["after"], *entry["augmented"])
-        )
+    checked(read_bytes(root, listing), listing, known)
+    for entry in read_json(root, listing, versioned=False):
+        require(entry, ("image_id", "labels", "before", "after", "augmented"), listing)
+        names = (entry["before"], entry["after"], *entry["augmented"])
+        before, after, *augmented = (inside(root, f"{layout.SAMPLES}/{name}") for name in names)
         for path in (before, after, *augmented):
-            _checked(_bytes(root, f"samples/{path.name}"), f"samples/{path.name}", known)
+            name = f"{layout.SAMPLES}/{path.name}"
+            checked(read_bytes(root, name), name, known)
         yield Sample(entry["image_id"], tuple(entry["labels"]), before, after, tuple(augmented))
-
-
-def _json(root: Path, name: str, *, versioned: bool = True) -> Any:
-    try:
-        content = json.loads(_bytes(root, name))
-    except ValueError as error:
-        raise ResultsError(f"{name} is not valid JSON ({error}); copy it again from where the run was made") from None
-    if versioned:
-        _require(content, ("schema",), name)
-        if content["schema"] not in SCHEMAS:
-            raise ResultsError(
-                f"{name} has schema {content['schema']!r} and this xraybench reads schemas up to {SCHEMAS[-1]}; "
-                "use the version of xraybench that made the run, or a later one"
-            )
-        if (content["schema"] > 1 or "seal" in content) and content.get("seal") != seal(content):
-            raise ResultsError(f"{name} does not fit its seal: it was changed or damaged; {RECOMPUTE}")
-    return content
-
-
-def seal(content: dict[str, Any]) -> str:
-    """SHA-256 of everything in a file but its seal, from schema 2 on."""
-    rest = {key: value for key, value in content.items() if key != "seal"}
-    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
-
-
-def _table(root: Path, name: str, columns: tuple[str, ...], known: dict[str, str] | None) -> pd.DataFrame:
-    return _parquet(_checked(_bytes(root, name), name, known), name, columns)
-
-
-def _checked(content: bytes, name: str, known: dict[str, str] | None) -> bytes:
-    """Return the content of a file if it fits its checksum; where some are known, of a file that is not among them there is none to fit."""
-    if known is not None and hashlib.sha256(content).hexdigest() != known.get(name):
-        raise ResultsError(
-            f"{name} does not match its checksum; {RECOMPUTE.replace('recomputes the cell', 'makes it again')}"
-        )
-    return content
-
-
-def _parquet(content: bytes, name: str, columns: tuple[str, ...]) -> pd.DataFrame:
-    try:
-        frame = pd.read_parquet(io.BytesIO(content))
-    except Exception as error:  # noqa: BLE001 - pyarrow raises what it pleases on damaged files
-        raise ResultsError(
-            f"{name} cannot be read ({' '.join(str(error).split())[:200]}); copy the run folder again"
-        ) from None
-    _require(dict.fromkeys(frame.columns), columns, name)
-    return frame
-
-
-def _bytes(root: Path, name: str) -> bytes:
-    try:
-        return _inside(root, name).read_bytes()
-    except OSError as error:
-        raise ResultsError(
-            f"{root / name}: {error.strerror}; is this a run folder? `bench list runs` names those here"
-        ) from None
-
-
-def _inside(root: Path, name: str) -> Path:
-    path = (root / name).resolve()
-    if not path.is_relative_to(root.resolve()):
-        raise ResultsError(f"{root / name} leads outside of the run folder; nothing is read from there")
-    return path
-
-
-def _require(content: Any, keys: tuple[str, ...], name: str) -> None:
-    missing = [key for key in keys if not isinstance(content, dict) or key not in content]
-    if missing:
-        raise ResultsError(f"{name} lacks {missing[0]!r}; it was not written by `bench run`, or was changed since")

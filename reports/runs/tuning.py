@@ -5,7 +5,7 @@ from typing import Any
 from reports.runs.results import Results
 
 
-def tuning_in_words(results: Results) -> str:
+def summarise_tuning(results: Results) -> str:
     """Say with which budget the models were tuned, and which had another or none; nothing where no model was tuned."""
     models = {name: model["tuned"] for name, model in results.models.items() if isinstance(model.get("tuned"), dict)}
     budgets = {name: _budget(tuned) for name, tuned in models.items()}

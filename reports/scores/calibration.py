@@ -1,4 +1,4 @@
-"""Can the probabilities be believed? As predicted, and after one temperature that is fitted on the validation part.
+"""Calibration of the probabilities: as predicted, and after temperature scaling fitted on the validation part.
 
 Guo et al. (2017), "On Calibration of Modern Neural Networks", ICML: dividing the logits by one number leaves the order of the classes
 as it is and removes most of the overconfidence of a network. For several labels per image each class has its own logit, and the same
@@ -6,6 +6,7 @@ number divides them all.
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,7 +18,7 @@ from reports.scores.decision import FloatArray
 from reports.scores.evaluation import Evaluation, matrices
 from reports.scores.metrics import BINS, bin_numbers, brier, calibration_error, confidences, log_loss
 
-MEASURES = {"log_loss": log_loss, "brier": brier, "calibration_error": calibration_error}
+LOSSES = {"log_loss": log_loss, "brier": brier, "calibration_error": calibration_error}
 LOWEST = 1e-15  # probabilities are clipped there, as for the log loss
 RANGE = (0.05, 20.0)  # of temperatures
 VERSIONS = ("as predicted", "temperature-scaled")
@@ -28,7 +29,7 @@ def temperature(truth: ArrayLike, probability: ArrayLike, task: str) -> float:
 
     Parameters
     ----------
-    truth, probability : array, shape (n, n_classes)
+    truth, probability : array-like of shape (n, n_classes)
     task : {"multiclass", "multilabel"}
     """
     truth, probability = np.asarray(truth, dtype=bool), np.asarray(probability, dtype=float)
@@ -39,7 +40,8 @@ def temperature(truth: ArrayLike, probability: ArrayLike, task: str) -> float:
     def loss(log_temperature: float) -> float:
         return log_loss(truth, tempered(probability, float(np.exp(log_temperature)), task), task)
 
-    return float(np.exp(minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-5}).x))
+    found: Any = minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-5})  # typed as object
+    return float(np.exp(found.x))
 
 
 def tempered(probability: ArrayLike, temperature: float, task: str) -> FloatArray:
@@ -63,41 +65,48 @@ def calibration(evaluation: Evaluation) -> pd.DataFrame:
     rows = []
     for (model, repeat, fold), truth, before, after, fitted in _scaled(evaluation):
         row = {"model": model, "repeat": repeat, "fold": fold, "temperature": fitted}
-        for name, measure in MEASURES.items():
+        for name, measure in LOSSES.items():
             row |= {name: measure(truth, before, task), f"{name}_scaled": measure(truth, after, task)}
         rows.append(row)
-    names = [each for name in MEASURES for each in (name, f"{name}_scaled")]
+    names = [each for name in LOSSES for each in (name, f"{name}_scaled")]
     return pd.DataFrame(rows, columns=["model", "repeat", "fold", "temperature", *names])
 
 
 def reliability(evaluation: Evaluation) -> pd.DataFrame:
-    """Count what came true of what was said, over all test predictions of each model.
+    """Compute the reliability curve of each model over all its test predictions (DeGroot and Fienberg 1983).
+
+    Parameters
+    ----------
+    evaluation : Evaluation
 
     Returns
     -------
     DataFrame
-        model, version (of `VERSIONS`), said (mean probability in a bin), came (share that came true), n (how many); one row for each of
-        the `reports.scores.metrics.BINS` bins that is not empty.
+        model, version (of `VERSIONS`), mean_predicted_probability and fraction_of_positives of a bin, n (its predictions); one row for
+        each of the `reports.scores.metrics.BINS` bins that is not empty.
     """
     task = evaluation.results.data["task"]
-    said: dict[tuple[str, str], list[tuple[FloatArray, FloatArray]]] = {}
+    found: dict[tuple[str, str], list[tuple[FloatArray, FloatArray]]] = {}
     for (model, *_), truth, before, after, _ in _scaled(evaluation):
         for version, probability in zip(VERSIONS, (before, after), strict=True):
-            said.setdefault((model, version), []).append(confidences(truth, probability, task))
+            found.setdefault((model, version), []).append(confidences(truth, probability, task))
     frames = []
-    for (model, version), pairs in said.items():
-        probability, true = (np.concatenate(each) for each in zip(*pairs, strict=True))
+    for (model, version), pairs in found.items():
+        probability, positive = (np.concatenate(each) for each in zip(*pairs, strict=True))
         number = bin_numbers(probability)
         n = np.bincount(number, minlength=BINS)
         filled = np.flatnonzero(n)
-        sums = {"said": np.bincount(number, probability, BINS), "came": np.bincount(number, true, BINS)}
+        sums = {
+            "mean_predicted_probability": np.bincount(number, probability, BINS),
+            "fraction_of_positives": np.bincount(number, positive, BINS),
+        }
         means = {name: total[filled] / n[filled] for name, total in sums.items()}
         frames.append(pd.DataFrame({"model": model, "version": version, **means, "n": n[filled]}))
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
 
 def calibration_as_text(table: pd.DataFrame) -> pd.DataFrame:
-    """Write the means over the cells of each model as people read them: before, and after."""
+    """Write the means over the folds of each model for people: before, and after."""
     means = table.groupby("model", sort=False).mean()
     titles = {"log_loss": "Log loss", "brier": "Brier score", "calibration_error": "Calibration error"}
     columns = {"Model": means.index.astype(str), "Temperature": [f"{value:.2f}" for value in means["temperature"]]}

@@ -13,11 +13,11 @@ from reports.scores.metrics import mean_of_defined, operating_points
 GRID = np.linspace(0, 1, 101)
 ALL_CLASSES = "All classes (micro-average)"
 
-Curve = Callable[[NDArray, NDArray], NDArray]
+CurveFunction = Callable[[NDArray, NDArray], NDArray]
 
 
 def roc(truth: NDArray, scores: NDArray) -> NDArray:
-    """True positive rate at each false positive rate of `GRID`, by linear interpolation. Shape (101,)."""
+    """Return the true positive rate at each false positive rate of `GRID`, by linear interpolation. Shape (101,)."""
     false_positives, true_positives = operating_points(truth, scores)
     x, y = np.append(0, false_positives / false_positives[-1]), np.append(0, true_positives / true_positives[-1])
     return np.where(GRID == 0, y[np.searchsorted(x, 0, side="right") - 1], np.interp(GRID, x, y))
@@ -33,7 +33,7 @@ def precision_recall(truth: NDArray, scores: NDArray) -> NDArray:
     return (true_positives / (true_positives + false_positives))[reached]
 
 
-def bands(evaluation: Evaluation, curve: Curve) -> Iterator[dict]:
+def bands(evaluation: Evaluation, curve: CurveFunction) -> Iterator[dict]:
     """Give each model's curve for all classes together and for each class.
 
     Yields
@@ -54,7 +54,7 @@ def bands(evaluation: Evaluation, curve: Curve) -> Iterator[dict]:
 
 
 def operating_rates(evaluation: Evaluation) -> pd.DataFrame:
-    """Where on its curves each model was used: the rates of its decisions, mean over the folds where they are defined.
+    """Locate the decisions of each model on its curves: mean rates over the folds where they are defined.
 
     Returns
     -------

@@ -1,4 +1,8 @@
-"""The decision rule: from probabilities to labels, the same for every model."""
+"""The decision rule, from probabilities to labels, the same for every model; and the thresholds that it may use.
+
+With one label per image the most probable class is decided. With several labels every class is decided whose probability reaches a
+threshold; the results of a run rest on one threshold for all classes, the one with the highest mean F1 per image on the validation part.
+"""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,9 +18,9 @@ def decide(
 
     Parameters
     ----------
-    probability : array, shape (n, n_classes)
+    probability : array-like of shape (n, n_classes)
         Probabilities of the test part.
-    valid_truth, valid_probability : array, shape (n_valid, n_classes)
+    valid_truth, valid_probability : array-like of shape (n_valid, n_classes)
         Truth (0 or 1) and probabilities of the validation part; used only where `task` is "multilabel".
     task : {"multiclass", "multilabel"}
     at_least_one : bool
@@ -24,12 +28,47 @@ def decide(
 
     Returns
     -------
-    array of bool, shape (n, n_classes)
+    ndarray of shape (n, n_classes), bool
     """
-    if task == "multiclass":
-        return most_probable(probability)
-    threshold = best_threshold(valid_truth, valid_probability, at_least_one)
-    return at_threshold(probability, threshold, at_least_one)
+    return apply_threshold(
+        probability, learn_threshold(valid_truth, valid_probability, task, at_least_one), at_least_one
+    )
+
+
+def learn_threshold(truth: ArrayLike, probability: ArrayLike, task: str, at_least_one: bool) -> float | None:
+    """Learn from a validation part what `apply_threshold` needs.
+
+    Parameters
+    ----------
+    truth, probability : array-like of shape (n, n_classes)
+    task : {"multiclass", "multilabel"}
+    at_least_one : bool
+        Whether every image is known to have a label.
+
+    Returns
+    -------
+    float or None
+        `best_threshold`; None with one label per image, where no threshold is used.
+    """
+    return None if task == "multiclass" else best_threshold(truth, probability, at_least_one)
+
+
+def apply_threshold(probability: ArrayLike, threshold: float | FloatArray | None, at_least_one: bool) -> BoolArray:
+    """Decide labels with a threshold that was learned before.
+
+    Parameters
+    ----------
+    probability : array-like of shape (n, n_classes)
+    threshold : float, ndarray of shape (n_classes,) or None
+        As `learn_threshold` returns it; None decides the most probable class.
+    at_least_one : bool
+        Whether every image is known to have a label.
+
+    Returns
+    -------
+    ndarray of shape (n, n_classes), bool
+    """
+    return most_probable(probability) if threshold is None else at_threshold(probability, threshold, at_least_one)
 
 
 def most_probable(probability: ArrayLike) -> BoolArray:
@@ -55,7 +94,7 @@ def best_threshold(truth: ArrayLike, probability: ArrayLike, at_least_one: bool)
 
     Parameters
     ----------
-    truth, probability : array, shape (n, n_classes)
+    truth, probability : array-like of shape (n, n_classes)
 
     Returns
     -------
@@ -74,8 +113,23 @@ def best_threshold(truth: ArrayLike, probability: ArrayLike, at_least_one: bool)
         return 0.5
     score = steps[:, 0].sum() + np.cumsum(gains)[last_of_equals]
     midpoints = (values[last_of_equals] + values[last_of_equals + 1]) / 2
-    best = midpoints[score >= score.max() - 1e-9]
-    return float(best[np.abs(best - 0.5).argmin()])
+    return _nearest_half(midpoints[score >= score.max() - 1e-9])
+
+
+def class_thresholds(truth: ArrayLike, probability: ArrayLike) -> FloatArray:
+    """Find for each class the threshold with the highest F1 on a validation part.
+
+    Parameters
+    ----------
+    truth, probability : array-like of shape (n, n_classes)
+
+    Returns
+    -------
+    ndarray of shape (n_classes,)
+        Midpoints between neighbouring probabilities, of equally good ones the nearest to 0.5; NaN for a class without a positive.
+    """
+    truth, probability = np.asarray(truth, dtype=bool), np.asarray(probability, dtype=float)
+    return np.array([_class_threshold(truth[:, k], probability[:, k]) for k in range(truth.shape[1])])
 
 
 def _f1_by_number_of_labels(ranked_truth: BoolArray, at_least_one: bool) -> FloatArray:
@@ -87,3 +141,19 @@ def _f1_by_number_of_labels(ranked_truth: BoolArray, at_least_one: bool) -> Floa
     if at_least_one:
         f1[:, 0] = f1[:, 1]
     return f1
+
+
+def _class_threshold(truth: BoolArray, probability: FloatArray) -> float:
+    if not truth.any():
+        return float("nan")
+    order = np.argsort(-probability, kind="stable")
+    values, hits = probability[order], np.cumsum(truth[order])
+    f1 = 2 * hits / (np.arange(1, len(hits) + 1) + truth.sum())
+    last_of_equals = np.append(np.flatnonzero(np.diff(values)), len(values) - 1)
+    below = np.append(values[last_of_equals[:-1] + 1], 0.0)  # the next lower probability
+    midpoints, f1 = (values[last_of_equals] + below) / 2, f1[last_of_equals]
+    return _nearest_half(midpoints[f1 >= f1.max() - 1e-12])
+
+
+def _nearest_half(thresholds: FloatArray) -> float:
+    return float(thresholds[np.abs(thresholds - 0.5).argmin()])

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from reports.runs.format import probability_columns, truth_columns
 from reports.runs.results import CellKey, Results
-from reports.scores.decision import BoolArray, FloatArray, at_threshold, best_threshold, most_probable
+from reports.scores.decision import BoolArray, FloatArray, apply_threshold, learn_threshold
 from reports.scores.metrics import METRICS, RESTS_ON_CLASSES, score
 
 SCORE_COLUMNS = ["model", "repeat", "fold", *METRICS, *(f"{name}_classes" for name in RESTS_ON_CLASSES)]
@@ -20,9 +21,9 @@ class Decided:
 
     Attributes
     ----------
-    image_id : array of str, shape (n,)
-    truth, decided : array of bool, shape (n, n_classes)
-    probability : array of float64, shape (n, n_classes)
+    image_id : ndarray of shape (n,), str
+    truth, decided : ndarray of shape (n, n_classes), bool
+    probability : ndarray of shape (n, n_classes), float64
     """
 
     image_id: np.ndarray
@@ -66,6 +67,11 @@ class Evaluation:
         done = {key[0] for key in self.test_parts}
         return [model for model in self.results.models if model in done]
 
+    @property
+    def complete(self) -> list[str]:
+        """Models with all their cells done, in the order of the suite."""
+        return [model for model in self.finished if len(self.parts(model)) == self.results.n_planned]
+
 
 def evaluate(results: Results) -> Evaluation:
     """Decide and score every cell that is done."""
@@ -73,12 +79,9 @@ def evaluate(results: Results) -> Evaluation:
     test_parts, thresholds, rows = {}, {}, []
     for key, predictions in results.predictions.items():
         truth, probability = matrices(predictions, "test", results.classes)
-        thresholds[key] = math.nan
-        if task == "multiclass":
-            decided = most_probable(probability)
-        else:
-            thresholds[key] = best_threshold(*matrices(predictions, "valid", results.classes), at_least_one)
-            decided = at_threshold(probability, thresholds[key], at_least_one)
+        threshold = learn_threshold(*matrices(predictions, "valid", results.classes), task, at_least_one)
+        thresholds[key] = math.nan if threshold is None else threshold
+        decided = apply_threshold(probability, threshold, at_least_one)
         image_id = predictions.loc[predictions["part"] == "test", "image_id"].to_numpy()
         part = test_parts[key] = Decided(image_id, truth, decided, probability)
         place = dict(zip(("model", "repeat", "fold"), key, strict=True))
@@ -92,7 +95,7 @@ def join(parts: Iterable[Decided]) -> Decided:
     return Decided(*(np.concatenate(column) for column in columns))
 
 
-def in_order(part: Decided) -> Decided:
+def sort_by_image(part: Decided) -> Decided:
     """Sort a test part by the names of its images, so that those of several models stand beside each other."""
     order = np.argsort(part.image_id)
     return Decided(part.image_id[order], part.truth[order], part.decided[order], part.probability[order])
@@ -100,6 +103,10 @@ def in_order(part: Decided) -> Decided:
 
 def matrices(predictions: pd.DataFrame, part: str, classes: list[str]) -> tuple[BoolArray, FloatArray]:
     """Truth and probability of one part ("valid" or "test") of a cell, both of shape (n, n_classes)."""
-    frame = predictions[predictions["part"] == part]
-    truth = frame[[f"truth/{label}" for label in classes]].to_numpy(dtype=bool)
-    return truth, frame[[f"probability/{label}" for label in classes]].to_numpy(dtype=float)
+    return class_columns(predictions[predictions["part"] == part], classes)
+
+
+def class_columns(table: pd.DataFrame, classes: list[str]) -> tuple[BoolArray, FloatArray]:
+    """Truth and probability of every row of a table of predictions, both of shape (n, n_classes)."""
+    truth, probability = table[truth_columns(classes)], table[probability_columns(classes)]
+    return truth.to_numpy(dtype=bool), probability.to_numpy(dtype=float)

@@ -36,7 +36,7 @@ def score(truth: ArrayLike, decided: ArrayLike, probability: ArrayLike, task: st
 
     Parameters
     ----------
-    truth, decided, probability : array, shape (n, n_classes)
+    truth, decided, probability : array-like of shape (n, n_classes)
     task : {"multiclass", "multilabel"}
 
     Returns
@@ -190,17 +190,20 @@ def brier(truth: ArrayLike, probability: ArrayLike, task: str) -> float:
 
 
 def calibration_error(truth: ArrayLike, probability: ArrayLike, task: str) -> float:
-    """Expected calibration error in `BINS` equal bins (Guo et al. 2017): of the highest probability of each image, or of all entries."""
-    said, came = confidences(truth, probability, task)
-    if not len(said):
+    """Compute the expected calibration error in `BINS` equal bins (Guo et al. 2017), of the probabilities of `confidences`."""
+    predicted, positive = confidences(truth, probability, task)
+    if not len(predicted):
         return float("nan")
-    number = bin_numbers(said)
-    gaps = np.bincount(number, came, BINS) - np.bincount(number, said, BINS)
-    return float(np.abs(gaps).sum() / len(said))
+    number = bin_numbers(predicted)
+    gaps = np.bincount(number, positive, BINS) - np.bincount(number, predicted, BINS)
+    return float(np.abs(gaps).sum() / len(predicted))
 
 
 def confidences(truth: ArrayLike, probability: ArrayLike, task: str) -> tuple[np.ndarray, np.ndarray]:
-    """What was said with which probability and whether it came true, (m,) each: the top class of each image, or every entry."""
+    """Return the predicted probabilities that calibration rests on, and whether each was a positive (1 or 0), (m,) both.
+
+    With one label per image these are the most probable class of each image, with several every entry.
+    """
     truth, probability = np.asarray(truth, dtype=float), np.asarray(probability, dtype=float)
     if task != "multiclass":
         return probability.ravel(), truth.ravel()
@@ -209,7 +212,7 @@ def confidences(truth: ArrayLike, probability: ArrayLike, task: str) -> tuple[np
 
 
 def bin_numbers(probability: np.ndarray) -> np.ndarray:
-    """Number of the bin (0 to `BINS` - 1) of each probability; bins are closed above."""
+    """Assign each probability to its bin (0 to `BINS` - 1); bins are closed above."""
     return np.clip(np.ceil(probability * BINS).astype(int) - 1, 0, BINS - 1)
 
 

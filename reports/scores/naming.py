@@ -23,7 +23,7 @@ TITLES = {
 }
 
 
-SHOWN = (  # in the tables that people read; the others are in the files
+VISIBLE_METRICS = (  # in the tables that people read; the others are in the files
     "accuracy",
     "f1_samples",
     "f1_macro",

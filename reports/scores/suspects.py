@@ -1,8 +1,8 @@
-"""Images that most models get wrong: those whose registered label nobody believes, and those that are merely hard.
+"""Images that most models get wrong: likely label errors, and images that are merely hard.
 
-Every image is judged by models that did not learn from its patient: those of the fold that tests it. One model may err on a hard
-image; where classical and deep models agree against the label, the label is worth a look. It is a ranking for people to go
-through, not a correction.
+Every image is scored by models that were not trained on its patient: those of the fold that tests it. One model may err on a hard
+image; where classical and deep models agree against the label, the label deserves a review. It is a ranking for people to review,
+not a correction.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from reports.scores.decision import BoolArray, FloatArray
-from reports.scores.evaluation import Evaluation, in_order
+from reports.scores.evaluation import Evaluation, sort_by_image
 from reports.scores.metrics import f1_of_images
 
 SUSPECT_COLUMNS = (
@@ -26,15 +26,15 @@ HARD_COLUMNS = (
 
 @dataclass(frozen=True)
 class _Votes:
-    """What the judges say of every image; images in the order of their names.
+    """Predictions of the judges for every image; images in the order of their names.
 
     Attributes
     ----------
-    image_id : array of str, shape (n,)
-    truth : array of bool, shape (n, n_classes)
-    probability : array, shape (n_judges, n, n_classes)
+    image_id : ndarray of shape (n,), str
+    truth : ndarray of shape (n, n_classes), bool
+    probability : ndarray of shape (n_judges, n, n_classes)
         Mean over the repeats.
-    decided : list of arrays of bool, shape (n_judges, n, n_classes) each
+    decided : list of ndarray of shape (n_judges, n, n_classes), bool each
         One for each repeat.
     """
 
@@ -45,9 +45,9 @@ class _Votes:
 
 
 def suspects(evaluation: Evaluation) -> pd.DataFrame:
-    """Rank the images to whose labels most models give none of the support that they give to another class.
+    """Rank the images for which most models find another class more probable than the registered ones.
 
-    Models of the family "dummy" do not look at the image and have no say. A model is against the label if its most probable class is
+    Models of the family "dummy" ignore the image and do not count. A model is against the label if its most probable class is
     not among the registered ones; with several repeats its mean probabilities count.
 
     Returns
@@ -107,16 +107,12 @@ def hardest(evaluation: Evaluation) -> pd.DataFrame:
 
 
 def _votes(evaluation: Evaluation) -> _Votes | None:
-    """Gather the test predictions of every model that has all its cells and looks at the image; None without such a model."""
+    """Gather the test predictions of every complete model but dummies; None without such a model."""
     results = evaluation.results
-    judges = [
-        m
-        for m in evaluation.finished
-        if results.models[m]["family"] != "dummy" and len(evaluation.parts(m)) == results.n_planned
-    ]
+    judges = [m for m in evaluation.complete if results.models[m]["family"] != "dummy"]
     if not judges:
         return None
-    pooled = [[in_order(part) for part in evaluation.pooled(model)] for model in judges]  # judges, then repeats
+    pooled = [[sort_by_image(part) for part in evaluation.pooled(model)] for model in judges]  # judges, then repeats
     first = pooled[0][0]  # every model has tested the same images
     return _Votes(
         first.image_id,

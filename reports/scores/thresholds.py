@@ -1,4 +1,4 @@
-"""From which probability on a label is given: 0.5, one threshold for all classes, or one for each, side by side.
+"""Decisions at a threshold of 0.5, at one learned threshold for all classes, and at one per class, side by side.
 
 Both learned kinds come from the validation part of the cell. The results of a run rest on the shared one (`reports.scores.decision`): classes
 with a handful of validation images would move their own threshold by chance.
@@ -8,31 +8,14 @@ from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
 
-from reports.scores.decision import BoolArray, FloatArray, at_threshold
+from reports.scores.decision import BoolArray, FloatArray, apply_threshold, class_thresholds
 from reports.scores.evaluation import Evaluation, matrices
 from reports.scores.metrics import accuracy, class_f1, f1_micro, f1_samples, mean_of_defined
 
 RULES = ("half", "shared", "per_class")
 NAMES = {"half": "0.5", "shared": "one threshold", "per_class": "one per class"}
 RULE_METRICS = ("accuracy", "f1_samples", "f1_macro", "f1_micro")
-
-
-def class_thresholds(truth: ArrayLike, probability: ArrayLike) -> FloatArray:
-    """Find for each class the threshold with the highest F1 on a validation part.
-
-    Parameters
-    ----------
-    truth, probability : array, shape (n, n_classes)
-
-    Returns
-    -------
-    array, shape (n_classes,)
-        Midpoints between neighbouring probabilities, of equally good ones the nearest to 0.5; NaN for a class without a positive.
-    """
-    truth, probability = np.asarray(truth, dtype=bool), np.asarray(probability, dtype=float)
-    return np.array([_best(truth[:, k], probability[:, k]) for k in range(truth.shape[1])])
 
 
 def decision_rules(evaluation: Evaluation) -> pd.DataFrame:
@@ -58,7 +41,7 @@ def decision_rules(evaluation: Evaluation) -> pd.DataFrame:
 
 
 def thresholds(evaluation: Evaluation) -> pd.DataFrame:
-    """Show the threshold of each class and what it brings, for every model; empty for one label per image.
+    """List the threshold of each class and the F1 it gives, for every model; empty for one label per image.
 
     Returns
     -------
@@ -94,10 +77,10 @@ def thresholds(evaluation: Evaluation) -> pd.DataFrame:
 
 
 def rules_as_text(table: pd.DataFrame) -> pd.DataFrame:
-    """Write the means over the cells of each model as people read them, the rules side by side."""
+    """Write the means over the folds of each model for people, the rules side by side."""
     means = table.groupby(["model", "rule"], sort=False)[list(RULE_METRICS)].mean().unstack("rule")
     titles = {"accuracy": "Exact match", "f1_samples": "F1 per image", "f1_macro": "F1 macro"}
-    columns = {"Model": means.index.astype(str)}
+    columns = {"Model": [str(model) for model in means.index]}
     for metric, title in titles.items():
         for rule, name in NAMES.items():
             columns[f"{title}, {name}"] = [f"{value:.3f}" for value in means[metric, rule]]
@@ -114,21 +97,8 @@ def _decided(evaluation: Evaluation) -> Iterator[tuple[tuple, BoolArray, dict[st
         own = class_thresholds(*matrices(results.predictions[key], "valid", results.classes))
         used = np.where(np.isfinite(own), own, evaluation.thresholds[key])
         by_rule = {
-            "half": at_threshold(part.probability, 0.5, at_least_one),
+            "half": apply_threshold(part.probability, 0.5, at_least_one),
             "shared": part.decided,
-            "per_class": at_threshold(part.probability, used, at_least_one),
+            "per_class": apply_threshold(part.probability, used, at_least_one),
         }
         yield key, part.truth, by_rule, own
-
-
-def _best(truth: BoolArray, probability: FloatArray) -> float:
-    if not truth.any():
-        return float("nan")
-    order = np.argsort(-probability, kind="stable")
-    values, hits = probability[order], np.cumsum(truth[order])
-    f1 = 2 * hits / (np.arange(1, len(hits) + 1) + truth.sum())
-    last_of_equals = np.append(np.flatnonzero(np.diff(values)), len(values) - 1)
-    below = np.append(values[last_of_equals[:-1] + 1], 0.0)  # the next lower probability
-    midpoints, f1 = (values[last_of_equals] + below) / 2, f1[last_of_equals]
-    best = midpoints[f1 >= f1.max() - 1e-12]
-    return float(best[np.abs(best - 0.5).argmin()])

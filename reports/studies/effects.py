@@ -1,4 +1,4 @@
-"""What a variant changes, in each model and in each family."""
+"""Effects of variants on each model and each family."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from reports.comparison.pairwise import Level
+from reports.comparison.pairwise import TestSettings
 from reports.comparison.significance import FloatArray, bayesian_t_test, corrected_t_test, holm
 from reports.runs.results import ResultsError
 from reports.studies.runs import BASE, StudyResults, StudyRun
@@ -21,10 +21,10 @@ EFFECT_COLUMNS = [
 ]
 
 
-def effects_table(study: StudyResults, level: Level) -> pd.DataFrame:
-    """What each variant changes in each model: changed minus base on the same folds, the mean over the seeds that both have.
+def effects_table(study: StudyResults, settings: TestSettings) -> pd.DataFrame:
+    """Measure the effect of each variant on each model: changed minus base on the same folds, the mean over the seeds that both have.
 
-    The corrected resampled t-test over the folds, with Holm's adjustment over all rows: seeds share their folds and are no further evidence.
+    The corrected resampled t-test over the folds, with Holm's adjustment over all rows: seeds share their folds and are not independent.
 
     Returns
     -------
@@ -39,7 +39,7 @@ def effects_table(study: StudyResults, level: Level) -> pd.DataFrame:
             where = {"data": data, "suite": suite, "variant": variant, "model": model}
             where["family"] = pairs[0][0].results.models[model]["family"]
             folds = pairs[0][0].results.run["splits"]["folds"]
-            rows.append(where | _tested(difference, base, ratio, folds, len(pairs), level))
+            rows.append(where | _tested(difference, base, ratio, folds, len(pairs), settings))
     return _adjusted(pd.DataFrame(rows, columns=[c for c in EFFECT_COLUMNS if c != "p_holm"]))[EFFECT_COLUMNS]
 
 
@@ -49,8 +49,8 @@ FAMILY_COLUMNS = [
 ]
 
 
-def families_table(study: StudyResults, level: Level) -> pd.DataFrame:
-    """Whether a variant does more for deep models than for classical ones: the mean change of each family, and their difference over the folds.
+def families_table(study: StudyResults, settings: TestSettings) -> pd.DataFrame:
+    """Compare the effects on the families: the mean change of deep and of classical models, and their difference over the folds.
 
     Returns
     -------
@@ -69,7 +69,7 @@ def families_table(study: StudyResults, level: Level) -> pd.DataFrame:
             continue
         classical, deep = (np.mean(changes[family], axis=0) for family in ("classical", "deep"))
         ratio = float(np.mean([run.ratio(model) for run, _ in pairs for model in shared]))
-        test = corrected_t_test(deep - classical, ratio, level.alpha)
+        test = corrected_t_test(deep - classical, ratio, settings.alpha)
         rows.append(
             {
                 "data": data,
@@ -89,47 +89,50 @@ def families_table(study: StudyResults, level: Level) -> pd.DataFrame:
     return _adjusted(pd.DataFrame(rows, columns=[c for c in FAMILY_COLUMNS if c != "p_holm"]))[FAMILY_COLUMNS]
 
 
-def effects_in_words(effects: pd.DataFrame, families: pd.DataFrame, level: Level) -> list[str]:
-    """What can be said of the variants."""
-    clear = effects["p_holm"] < level.alpha
-    how = f"corrected t-test, Holm over {len(effects)} comparisons, alpha {level.alpha:g}"
-    lines = [] if clear.any() else [f"No variant changes a model's score beyond chance ({how})."]
+def summarise_effects(effects: pd.DataFrame, families: pd.DataFrame, settings: TestSettings) -> list[str]:
+    """State which variants have a significant effect, and whether it differs between the families."""
+    clear = effects["p_holm"] < settings.alpha
+    how = f"corrected t-test, Holm over {len(effects)} comparisons, alpha {settings.alpha:g}"
+    lines = [] if clear.any() else [f"No variant changes a model's score significantly ({how})."]
     variants = sorted(effects["variant"].unique(), key=lambda name: not clear[effects["variant"] == name].any())
-    lines += [_variant_in_words(variant, effects, clear, how, level) for variant in variants]
-    for row in families.itertuples():
+    lines += [_summarise_variant(variant, effects, clear, how, settings) for variant in variants]
+    rows: list[Any] = list(families.itertuples())
+    for row in rows:
         more = "deep" if row.difference > 0 else "classical"
         sure = (
-            f"does more for {more} models than for the others"
-            if row.p_holm < level.alpha
-            else "does not do more for one family than for the other, as far as can be told"
+            f"has a larger effect on {more} models"
+            if row.p_holm < settings.alpha
+            else "does not differ significantly between the families"
         )
         lines.append(
             f"{row.data}{_of(row, families)}: {row.variant} {sure}: classical {row.classical:+.3f}, deep {row.deep:+.3f} (difference {row.difference:+.3f}, "
-            f"{1 - level.alpha:.0%} interval {row.ci_low:+.3f} to {row.ci_high:+.3f})."
+            f"{1 - settings.alpha:.0%} interval {row.ci_low:+.3f} to {row.ci_high:+.3f})."
         )
     return lines
 
 
-def _variant_in_words(variant: str, effects: pd.DataFrame, clear: pd.Series, how: str, level: Level) -> str:
-    """What a variant helps and harms; else the largest changes seen, and where it is likely that nothing changes."""
+def _summarise_variant(variant: str, effects: pd.DataFrame, clear: pd.Series, how: str, settings: TestSettings) -> str:
+    """State which models a variant improves and worsens; else the largest changes, and where a change is unlikely."""
     rows = effects[effects["variant"] == variant]
     found = rows[clear[rows.index]]
     parts = [
         f"{word} {', '.join(_named(row, effects) for row in signed.itertuples())}"
-        for word, signed in (("helps", found[found["difference"] > 0]), ("harms", found[found["difference"] < 0]))
+        for word, signed in (("improves", found[found["difference"] > 0]), ("worsens", found[found["difference"] < 0]))
         if len(signed)
     ]
-    said = f"{' and '.join(parts)} ({how})" if parts else "nothing beyond chance"
+    text = f"{' and '.join(parts)} ({how})" if parts else "no significant change"
     seen = [
-        _named(rows.loc[pick], effects)
-        for pick in dict.fromkeys((rows["difference"].idxmin(), rows["difference"].idxmax()))
+        _named(rows.iloc[pick], effects)
+        for pick in dict.fromkeys((int(rows["difference"].argmin()), int(rows["difference"].argmax())))
     ]
-    said += f"; changes seen: {' to '.join(seen)}" if not parts else ""
-    same = rows[rows["p_equal"] >= 1 - level.alpha]
+    text += f"; observed changes: {' to '.join(seen)}" if not parts else ""
+    same = rows[rows["p_equal"] >= 1 - settings.alpha]
     if len(same):
         names = ", ".join(f"{row.model}{_of(row, effects)}{_on(row, effects)}" for row in same.itertuples())
-        said += f"; a change within ±{level.rope:g} has a probability of {1 - level.alpha:.0%} or more for {names}"
-    return f"{variant}: {said}."
+        text += (
+            f"; a change within ±{settings.rope:g} has a probability of {1 - settings.alpha:.0%} or more for {names}"
+        )
+    return f"{variant}: {text}."
 
 
 def _named(row: Any, effects: pd.DataFrame) -> str:
@@ -137,17 +140,17 @@ def _named(row: Any, effects: pd.DataFrame) -> str:
 
 
 def _of(row: Any, table: pd.DataFrame) -> str:
-    """Which suite a row is about, where there are several."""
+    """Name the suite of a row where there are several."""
     return f" of {row.suite}" if table["suite"].nunique() > 1 else ""
 
 
 def _on(row: Any, table: pd.DataFrame) -> str:
-    """Which data set a row is about, where there are several."""
+    """Name the data set of a row where there are several."""
     return f" on {row.data}" if table["data"].nunique() > 1 else ""
 
 
 def _pairs(study: StudyResults) -> Iterator[tuple[str, str, str, Pairs]]:
-    """Data set, suite, variant, and its runs beside those of the base."""
+    """Give data set, suite, variant, and its runs beside those of the base."""
     for data, suite, runs in study.groups():
         base = {run.seed: run for run in runs if run.variant == BASE}
         for variant in dict.fromkeys(run.variant for run in runs if run.variant != BASE):
@@ -162,7 +165,7 @@ def _pairs(study: StudyResults) -> Iterator[tuple[str, str, str, Pairs]]:
 
 
 def _shared_models(pairs: Pairs) -> list[str]:
-    """Models that all runs have finished, that the variant touches, without dummies, which look at no image: these would only make Holm's adjustment larger."""
+    """Models that all runs have finished, that the variant touches, without dummies, which would only enlarge Holm's adjustment."""
     base = pairs[0][0]
     learn = [
         model
@@ -181,16 +184,16 @@ def _is_changed(model: str, base: StudyRun, changed: StudyRun) -> bool:
 
 
 def _differences(pairs: Pairs, model: str, metric: str) -> tuple[FloatArray, FloatArray]:
-    """Changed minus base in each cell, and the base, both the mean over seeds, (n_cells,)."""
+    """Return changed minus base in each cell, and the base, both the mean over seeds, (n_cells,)."""
     base, changed = (np.mean([pair[k].folds(model, metric).to_numpy(float) for pair in pairs], axis=0) for k in (0, 1))
     return changed - base, base
 
 
 def _tested(
-    difference: FloatArray, base: FloatArray, ratio: float, folds: int, n_seeds: int, level: Level
+    difference: FloatArray, base: FloatArray, ratio: float, folds: int, n_seeds: int, settings: TestSettings
 ) -> dict[str, Any]:
-    test = corrected_t_test(difference, ratio, level.alpha)
-    worse, equal, better = bayesian_t_test(difference, 1 / folds, level.rope)
+    test = corrected_t_test(difference, ratio, settings.alpha)
+    worse, equal, better = bayesian_t_test(difference, 1 / folds, settings.rope)
     return {
         "base": base.mean(),
         "changed": (base + difference).mean(),

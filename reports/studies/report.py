@@ -8,49 +8,49 @@ from typing import Any
 
 import pandas as pd
 
-from reports.comparison.across import Across, in_words, ranks_table
-from reports.comparison.learning import crossing, crossing_in_words, curve_table, curves, has_shares
-from reports.comparison.pairwise import Level
+from reports.comparison.across import Across, ranks_table, summarise_ranks
+from reports.comparison.learning import crossing, curve_table, curves, has_shares, summarise_crossing
+from reports.comparison.pairwise import TestSettings
+from reports.figures.figure import Figure
 from reports.figures.files import figure_files
-from reports.figures.gallery import Figure
 from reports.figures.patients import score_over_patients, with_last
 from reports.figures.ranks import critical_differences, scores_by_data_set
-from reports.figures.study import away_chart, effects_chart
+from reports.figures.study import effects_chart, external_chart
 from reports.pages.offline import render
 from reports.pages.write import write_whole
 from reports.runs.provenance import caption
 from reports.scores.naming import title
-from reports.studies.away import away_in_words, away_table
-from reports.studies.effects import effects_in_words, effects_table, families_table
-from reports.studies.runs import StudyResults, load_study, ranks, scores_table, unfinished_in_words
-from reports.studies.seeds import seeds_in_words, seeds_table
+from reports.studies.effects import effects_table, families_table, summarise_effects
+from reports.studies.external import external_table, summarise_external_validation
+from reports.studies.runs import StudyResults, load_study, ranks, scores_table, summarise_unfinished
+from reports.studies.seeds import seeds_table, summarise_seeds
 from reports.tables.export import plain, table_files
 
 NOTES = {
     "effects": (
         "What each variant changes",
         "Changed minus base on the same folds, with the corrected resampled t-test and its interval; p adjusted over all rows (Holm). "
-        "With several seeds the mean over them: they share their folds and are no further evidence.",
+        "Several seeds are averaged: they share their folds and are not independent.",
     ),
     "families": (
         "Classical and deep",
-        "Mean change of each family's models, and whether a variant does more for one family: the difference of the two over the folds.",
+        "Mean change of the models of each family, and the difference between the families over the folds.",
     ),
     "seeds": (
         "Seeds and folds",
-        "Standard deviation that another seed and that another fold brings, by a one-way analysis of variance with random effects; interval of the seeds'.",
+        "Standard deviation between seeds and between folds, by a one-way analysis of variance with random effects; interval for the seeds.",
     ),
-    "away": (
-        "On another data set",
-        "Models trained on the other data sets and tested on one that they never saw, with an interval over draws of its groups. At home: the same model "
-        "trained and tested on folds of that data set.",
+    "external_validation": (
+        "External validation",
+        "Models trained on the other data sets and tested on one that they never saw, with an interval over draws of its groups. Internal: the same "
+        "model trained and tested on folds of that data set, on the same images. Gap: the generalisation gap, internal minus external.",
     ),
     "patients": (
-        "How many patients",
-        "Each model on shares of the training patients; interval over draws of folds and of patients within them.",
+        "Learning curves over patients",
+        "Each model trained on nested shares of the training patients; bootstrap interval over folds and the patients within them.",
     ),
     "ranks": ("Ranks over the data sets", "Rank 1 is best; each data set counts once, with the mean over its folds."),
-    "scores": ("Scores of every run", "Mean and standard deviation over the cells."),
+    "scores": ("Scores of every run", "Mean and standard deviation over the folds."),
 }
 
 _OFTEN_THE_SAME = ["data", "suite", "n_cells", "n_seeds"]
@@ -60,13 +60,13 @@ _TITLES = {
     "ci_high": "to",
     "p_holm": "p (Holm)",
     "p_worse": "P(worse)",
-    "p_equal": "P(same)",
+    "p_equal": "P(equal)",
     "p_better": "P(better)",
     "sd_folds": "SD of folds",
     "sd_seeds": "SD of seeds",
     "sd_seeds_low": "from ",
     "sd_seeds_high": "to ",
-    "n_cells": "cells",
+    "n_cells": "folds",
     "n_seeds": "seeds",
 }
 
@@ -79,21 +79,21 @@ def write_study(
     md: bool = False,
     latex: bool = False,
     figures: Sequence[str] = (),
-    level: Level | None = None,
+    settings: TestSettings | None = None,
 ) -> tuple[list[str], list[Path]]:
-    """Write the formats asked for; return the findings in words, and the files.
+    """Write the requested formats; return the findings in words, and the files.
 
     Raises
     ------
     reports.runs.results.ResultsError
         If the study or one of its runs cannot be read.
     """
-    level = level or Level()
+    settings = settings or TestSettings()
     study = load_study(folder)
-    found, said = ranks(study, level.alpha)
-    tables = _tables(study, found, level)
-    words = _words(study, tables, found, level) + said + unfinished_in_words(study)
-    drawn = _figures(study, tables, found, level)
+    found, problems = ranks(study, settings.alpha)
+    tables = _tables(study, found, settings)
+    words = _words(study, tables, found, settings) + problems + summarise_unfinished(study)
+    drawn = _figures(study, tables, found, settings)
     out = folder / "report"
     texts: dict[Path, str | bytes] = {}
     if html:
@@ -110,18 +110,18 @@ def write_study(
     return words, list(texts)
 
 
-def _tables(study: StudyResults, found: list[Across], level: Level) -> dict[str, pd.DataFrame]:
+def _tables(study: StudyResults, found: list[Across], settings: TestSettings) -> dict[str, pd.DataFrame]:
     """Every table that has a row."""
     learned = [
-        curve_table(curves(run.evaluation), level.alpha).assign(data=run.data[0])
+        curve_table(curves(run.evaluation), settings.alpha).assign(data=run.data[0])
         for run in study.bases()
         if has_shares(run.results)
     ]
     tables = {
-        "effects": effects_table(study, level),
-        "families": families_table(study, level),
-        "seeds": seeds_table(study, level.alpha),
-        "away": away_table(study, level.alpha),
+        "effects": effects_table(study, settings),
+        "families": families_table(study, settings),
+        "seeds": seeds_table(study, settings.alpha),
+        "external_validation": external_table(study, settings.alpha),
         "patients": pd.concat(learned, ignore_index=True) if learned else pd.DataFrame(),
         "ranks": pd.concat([ranks_table(each).assign(suite=each.runs[0].run["suite"]["name"]) for each in found])
         if found
@@ -131,34 +131,38 @@ def _tables(study: StudyResults, found: list[Across], level: Level) -> dict[str,
     return {name: table for name, table in tables.items() if len(table)}
 
 
-def _words(study: StudyResults, tables: dict[str, pd.DataFrame], found: list[Across], level: Level) -> list[str]:
+def _words(
+    study: StudyResults, tables: dict[str, pd.DataFrame], found: list[Across], settings: TestSettings
+) -> list[str]:
     words = []
     if "effects" in tables:
-        words += effects_in_words(tables["effects"], tables.get("families", pd.DataFrame()), level)
+        words += summarise_effects(tables["effects"], tables.get("families", pd.DataFrame()), settings)
     for run in study.bases():
-        crossed = crossing(curves(run.evaluation), level.alpha) if has_shares(run.results) else None
+        crossed = crossing(curves(run.evaluation), settings.alpha) if has_shares(run.results) else None
         if crossed:
             of = f" of {run.suite}" if len({each.suite for each in study.runs}) > 1 else ""
             words.append(
-                f"{run.data[0]}{of}: {crossing_in_words(crossed, title(study.metric, run.results), level.alpha)}"
+                f"{run.data[0]}{of}: {summarise_crossing(crossed, title(study.metric, run.results), settings.alpha)}"
             )
     for each in found:
-        words.append(" ".join(in_words(each)))
-    if "away" in tables:
-        words += away_in_words(tables["away"])
+        words.append(" ".join(summarise_ranks(each)))
+    if "external_validation" in tables:
+        words += summarise_external_validation(tables["external_validation"])
     if "seeds" in tables:
-        words += seeds_in_words(tables["seeds"])
-    return words or [f"{len(study.runs)} runs; see the scores"]
+        words += summarise_seeds(tables["seeds"])
+    return words or [f"{len(study.runs)} runs: see the scores"]
 
 
-def _figures(study: StudyResults, tables: dict[str, pd.DataFrame], found: list[Across], level: Level) -> list[Figure]:
+def _figures(
+    study: StudyResults, tables: dict[str, pd.DataFrame], found: list[Across], settings: TestSettings
+) -> list[Figure]:
     metric = title(study.metric, study.runs[0].results)
     drawn = []
     if "effects" in tables:
         drawn.append(Figure("effects", *NOTES["effects"], effects_chart(tables["effects"], metric), 300))
     for run in study.bases():
         if has_shares(run.results):
-            table = with_last(curve_table(curves(run.evaluation), level.alpha))
+            table = with_last(curve_table(curves(run.evaluation), settings.alpha))
             chart = score_over_patients(table, metric, run.results.data.get("group_noun", "group"))
             chart = chart.properties(width="container", height=320)
             name = f"patients-{run.name}"
@@ -169,8 +173,9 @@ def _figures(study: StudyResults, tables: dict[str, pd.DataFrame], found: list[A
         drawn.append(
             Figure(f"by-data-{suite}", "Scores by data set", "Mean over the folds.", scores_by_data_set(each), 300)
         )
-    if "away" in tables:
-        drawn.append(Figure("away", *NOTES["away"], away_chart(tables["away"], metric), 300))
+    if "external_validation" in tables:
+        chart = external_chart(tables["external_validation"], metric)
+        drawn.append(Figure("external-validation", *NOTES["external_validation"], chart, 300))
     return drawn
 
 
@@ -192,7 +197,7 @@ def _page(study: StudyResults, tables: dict[str, pd.DataFrame], words: list[str]
 
 
 def _section(name: str, table: pd.DataFrame) -> tuple[str, str, str, dict[str, Any]]:
-    """A table as it fits a page: what is the same in all rows is said below it. The files have every column."""
+    """Fit a table to a page: columns that are the same in all rows move to its note. The files have every column."""
     heading, note = NOTES[name]
     same = [column for column in _OFTEN_THE_SAME if column in table and table[column].nunique(dropna=False) == 1]
     readable = plain(table.drop(columns=[*same, *_ONLY_IN_FILES], errors="ignore").rename(columns=_TITLES))

@@ -12,7 +12,8 @@ from pathlib import Path
 import pandas as pd
 
 from reports.comparison.across import Across, across
-from reports.runs.results import Results, ResultsError, load, seal
+from reports.runs.format import seal
+from reports.runs.results import Results, ResultsError, load
 from reports.scores.evaluation import Evaluation, evaluate
 from reports.scores.ranking import primary_metric
 
@@ -50,15 +51,11 @@ class StudyRun:
     @property
     def models(self) -> list[str]:
         """Models that are trained on all patients of the training part, with all cells done."""
-        recipes, planned = self.results.models, self.results.n_planned
-        return [
-            name
-            for name in self.evaluation.finished
-            if recipes[name].get("train_share", 1) == 1 and len(self.evaluation.parts(name)) == planned
-        ]
+        recipes = self.results.models
+        return [name for name in self.evaluation.complete if recipes[name].get("train_share", 1) == 1]
 
     def folds(self, model: str, metric: str) -> pd.Series:
-        """A metric of each cell of a model, indexed by repeat and fold."""
+        """Return a metric of each cell of a model, indexed by repeat and fold."""
         rows = self.evaluation.scores
         return rows[rows["model"] == model].set_index(["repeat", "fold"])[metric].sort_index()
 
@@ -71,7 +68,7 @@ class StudyRun:
 
 @dataclass(frozen=True)
 class StudyResults:
-    """All runs of a study that have begun; `absent` names those that have not."""
+    """All runs of a study that have begun; `absent` names those that have not begun."""
 
     path: Path
     name: str
@@ -85,15 +82,15 @@ class StudyResults:
         return metrics.pop() if len(metrics) == 1 else "f1_samples"
 
     @property
-    def at_home(self) -> list[StudyRun]:
+    def single_data_runs(self) -> list[StudyRun]:
         """Runs on one data set alone."""
         return [run for run in self.runs if run.test is None]
 
     def groups(self) -> Iterator[tuple[str, str, list[StudyRun]]]:
-        """Data set, suite, and the runs on them; base and first seed first."""
-        keys = dict.fromkeys((run.data[0], run.suite) for run in self.at_home)
+        """Give data set, suite, and the runs on them; base and first seed first."""
+        keys = dict.fromkeys((run.data[0], run.suite) for run in self.single_data_runs)
         for data, suite in keys:
-            yield data, suite, [run for run in self.at_home if (run.data[0], run.suite) == (data, suite)]
+            yield data, suite, [run for run in self.single_data_runs if (run.data[0], run.suite) == (data, suite)]
 
     def bases(self) -> list[StudyRun]:
         """For each data set and suite the run without changes, with the first seed."""
@@ -120,7 +117,7 @@ def load_study(folder: Path) -> StudyResults:
     runs, absent = [], []
     for each in facts:
         if not _NAME.match(str(each["name"])):
-            raise ResultsError(f"{path}: {each['name']!r} is no name of a run")
+            raise ResultsError(f"{path}: {each['name']!r} is not a valid name of a run")
         texts = [each["suite"], each["variant"], *(each["data"] if isinstance(each["data"], list) else [None])]
         if not all(isinstance(text, str) for text in texts):
             raise ResultsError(f"{path}: {each['name']}: data, suite and variant must be text")
@@ -164,7 +161,7 @@ def scores_table(study: StudyResults) -> pd.DataFrame:
 
 def ranks(study: StudyResults, alpha: float) -> tuple[list[Across], list[str]]:
     """Ranks over the data sets for each suite, and why there are none where there are none."""
-    found, said = [], []
+    found, problems = [], []
     for suite in dict.fromkeys(run.suite for run in study.bases()):
         runs = [run for run in study.bases() if run.suite == suite]
         if len(runs) < 2:
@@ -173,15 +170,16 @@ def ranks(study: StudyResults, alpha: float) -> tuple[list[Across], list[str]]:
             models = [m for m in runs[0].models if all(m in run.models for run in runs)]
             found.append(across([run.evaluation for run in runs], alpha, models, [run.data[0] for run in runs]))
         except ResultsError as error:
-            said.append(f"No ranks over the data sets: {error}.")
-    return found, said
+            problems.append(f"No ranks over the data sets: {error}.")
+    return found, problems
 
 
-def unfinished_in_words(study: StudyResults) -> list[str]:
-    """What is not there yet."""
-    open_: list[str] = [
-        f"{run.name} ({', '.join(lacking)})"
-        for run in study.runs
-        if (lacking := [m for m in run.results.models if len(run.evaluation.parts(m)) < run.results.n_planned])
-    ]
-    return [f"Not finished, and left out: {'; '.join([*open_, *study.absent])}."] if open_ or study.absent else []
+def summarise_unfinished(study: StudyResults) -> list[str]:
+    """Name the runs and models that are not finished."""
+    unfinished = []
+    for run in study.runs:
+        complete = run.evaluation.complete
+        if lacking := [model for model in run.results.models if model not in complete]:
+            unfinished.append(f"{run.name} ({', '.join(lacking)})")
+    names = [*unfinished, *study.absent]
+    return [f"Not finished, and left out: {'; '.join(names)}."] if names else []

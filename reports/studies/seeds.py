@@ -1,4 +1,4 @@
-"""How much of the spread of scores is the folds', and how much the seeds'."""
+"""Variance of the scores between folds and between seeds."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SEED_COLUMNS = [
 
 
 def seeds_table(study: StudyResults, alpha: float = 0.05) -> pd.DataFrame:
-    """How much of the spread is the folds', and how much the seeds': a one-way analysis of variance with random effects.
+    """Split the variance into that of the folds and that of the seeds: a one-way analysis of variance with random effects.
 
     Cells of one fold differ by their seed alone. With S seeds on J folds, the mean square within folds estimates the seeds' variance;
     that between folds estimates S times the folds' variance plus the seeds' (Searle, Casella and McCulloch 1992, "Variance Components", chapter
@@ -46,7 +46,7 @@ def seeds_table(study: StudyResults, alpha: float = 0.05) -> pd.DataFrame:
 
 
 def variance_parts(values: FloatArray, alpha: float = 0.05) -> dict[str, float]:
-    """Standard deviations over folds and over seeds of scores, shape (n_seeds, n_cells).
+    """Estimate the standard deviations over folds and over seeds of scores, shape (n_seeds, n_cells).
 
     >>> parts = variance_parts(np.array([[0.8, 0.6], [0.8, 0.6]]))
     >>> parts["sd_seeds"], round(parts["sd_folds"], 4)
@@ -71,22 +71,22 @@ def variance_parts(values: FloatArray, alpha: float = 0.05) -> dict[str, float]:
     }
 
 
-def seeds_in_words(seeds: pd.DataFrame) -> list[str]:
-    """How far seeds matter beside folds, for each family; a model that draws nothing is said to, and is no part of the median."""
+def summarise_seeds(seeds: pd.DataFrame) -> list[str]:
+    """Compare the spread over seeds with that over folds, for each family; models without randomness are named and left out of the median."""
     lines = []
-    shown = seeds[(seeds["family"] != "dummy") & (seeds["variant"] == BASE)]
-    suites = shown["suite"].nunique()
-    for (data, suite, family), rows in shown.groupby(["data", "suite", "family"], sort=False):
+    table = seeds[(seeds["family"] != "dummy") & (seeds["variant"] == BASE)]
+    suites = table["suite"].nunique()
+    for (data, suite, family), rows in table.groupby(["data", "suite", "family"], sort=False):
         drawn, same = rows[rows["sd_seeds"] > 0], rows.loc[rows["sd_seeds"] == 0, "model"]
         where = f"{data} of {suite}" if suites > 1 else data
         parts = []
         if len(drawn):
             of = drawn["model"].iloc[0] if len(drawn) == 1 else f"{len(drawn)} models, by the median,"
             parts.append(
-                f"another seed moves a fold's score of {of} by {drawn['sd_seeds'].median():.4f} (standard deviation), "
-                f"another fold by {drawn['sd_folds'].median():.4f}"
+                f"changing the seed moves the score of {of} on a fold by {drawn['sd_seeds'].median():.4f} (standard deviation), "
+                f"changing the fold by {drawn['sd_folds'].median():.4f}"
             )
         if len(same):
-            parts.append(f"the same scores with every seed: {', '.join(same)}")
+            parts.append(f"identical scores with every seed: {', '.join(same)}")
         lines.append(f"{where}, {family}: {'; '.join(parts)}.")
     return lines

@@ -1,4 +1,4 @@
-"""What the data set is, in a few facts: sizes, formats, grey values, repeated pictures, patients, labels."""
+"""Facts about the data set: sizes, formats, grey values, duplicates, patients, labels."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,7 @@ from reports.runs.results import Results
 
 
 def data_card(results: Results) -> list[tuple[str, str]]:
-    """Describe the images that were used, as pairs of a name and what is to be said. Facts that the run does not hold are left out."""
+    """Describe the images that were used, as pairs of a name and a text; facts that the run does not have are left out."""
     used = results.manifest[results.manifest["status"] == "ok"]
     return list(_facts(used, results)) if len(used) else []
 
@@ -42,12 +42,12 @@ def _facts(used: pd.DataFrame, results: Results) -> Iterator[tuple[str, str]]:
         across = int(
             (used.groupby("pixels_sha256")["labels"].agg(lambda rows: len({tuple(r) for r in rows})) > 1).sum()
         )
-        said = f"; {counted(across, 'picture')} under different labels" if across else ""
-        yield "Identical pixels", f"{counted(repeated, 'image')} the same as an earlier one{said}; they share a {noun}"
+        conflict = f"; {counted(across, 'image')} with different labels" if across else ""
+        yield "Identical pixels", f"{counted(repeated, 'duplicate image')}{conflict}; duplicates share a {noun}"
     reasons = results.manifest.loc[results.manifest["status"] != "ok", "reason"].value_counts()
-    yield "Excluded", "; ".join(f"{reason}: {counted(int(n), 'file')}" for reason, n in reasons.items()) or "nothing"
+    yield "Excluded", "; ".join(f"{reason}: {counted(int(n), 'file')}" for reason, n in reasons.items()) or "none"
 
 
 def _spread(values: pd.Series) -> str:
     low, middle, high = values.quantile([0.05, 0.5, 0.95])
-    return f"median {middle:.0f} of 255, nine images in ten between {low:.0f} and {high:.0f}"
+    return f"median {middle:.0f} of 255, 90 % of images between {low:.0f} and {high:.0f}"

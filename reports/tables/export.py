@@ -1,4 +1,4 @@
-"""Tables as CSV, Markdown and LaTeX text; whatever a name contains, it stays a name."""
+"""Tables as CSV, Markdown and LaTeX text; nothing in a name is interpreted as markup."""
 
 import math
 import re
@@ -50,7 +50,7 @@ def table_files(
     md: bool,
     latex: bool,
 ) -> dict[Path, str]:
-    """Write tables in the formats asked for: path -> text. LaTeX labels are ``tab:LABEL-NAME``."""
+    """Write tables in the requested formats: path -> text. LaTeX labels are ``tab:LABEL-NAME``."""
     texts = {}
     for name, table in tables.items():
         path, readable = folder / name, plain(table)
@@ -64,7 +64,7 @@ def table_files(
 
 
 def csv_text(table: pd.DataFrame) -> str:
-    """Write a table as CSV; a text that a spreadsheet would run gets a leading apostrophe."""
+    """Write a table as CSV; a text that a spreadsheet would interpret as a formula gets a leading apostrophe."""
     safe = table.rename(columns=_neutral).map(_neutral)
     return safe.to_csv(index=False, lineterminator="\n")
 

@@ -1,4 +1,4 @@
-"""Tables as people read them."""
+"""Tables in Markdown, for people."""
 
 import pandas as pd
 

@@ -11,11 +11,12 @@ from reports.comparison.bootstrap import Draws
 from reports.comparison.significance import percentile_interval
 from reports.runs.costs import model_costs
 from reports.runs.results import Results
+from reports.runs.rows import rows_of
 from reports.runs.status import state
 from reports.scores.decision import FloatArray
 from reports.scores.evaluation import Evaluation
 from reports.scores.metrics import METRICS, RESTS_ON_CLASSES, mean_of_defined, score
-from reports.scores.naming import SHOWN, quantity, title
+from reports.scores.naming import VISIBLE_METRICS, quantity, title
 
 Row = dict[str, Any]  # one row of the summary
 
@@ -93,8 +94,8 @@ def columns(results: Results) -> list[Column]:
     return [
         Column("Model", "", "model", lambda row: row["model"]),
         Column("Family", "", "family", lambda row: row["family"]),
-        Column("Cells", "folds done / planned", "cells", lambda row: row["cells"]),
-        *(Column(title(metric, results), "", f"{metric}_mean", _text_of(metric)) for metric in SHOWN),
+        Column("Folds", "finished of planned, over all repeats", "cells", lambda row: as_fraction(row["cells"])),
+        *(Column(title(metric, results), "", f"{metric}_mean", _text_of(metric)) for metric in VISIBLE_METRICS),
         *cost_columns,
         Column("Status", "", "status", lambda row: row["status"]),
     ]
@@ -102,22 +103,31 @@ def columns(results: Results) -> list[Column]:
 
 def as_text(table: pd.DataFrame, shown: list[Column]) -> pd.DataFrame:
     """Write the summary as people read it: "0.812 ± 0.013", "undefined" where nothing could be computed."""
-    rows = table.to_dict("records")
+    rows = rows_of(table)
     return pd.DataFrame({column.title: [column.text(row) for row in rows] for column in shown}, dtype=str)
 
 
 def mean_sd(row: Row, name: str) -> str:
-    """Write "mean ± sd" of a metric or cost, and the cells it rests on where those are not all the finished ones."""
+    """Write "mean ± sd" of a metric or cost, and how many folds it rests on where those are not all the finished ones."""
     mean, sd = row[f"{name}_mean"], row[f"{name}_sd"]
     finished = int(row["cells"].split("/")[0])
     rests_on = int(row.get(f"{name}_cells", finished))
-    partial = f" ({rests_on} of {finished} cells)" if rests_on < finished else ""
+    partial = f" ({rests_on} of {finished} folds)" if rests_on < finished else ""
     if finished == 0:
         return "–"
     if math.isnan(mean):
         return f"undefined{partial}"
     write = (lambda value: f"{value:.3f}") if name in METRICS else quantity
     return write(mean) + ("" if math.isnan(sd) else f" ± {write(sd)}") + partial
+
+
+def as_fraction(cells: str) -> str:
+    """Write the column `cells` for people.
+
+    >>> as_fraction("4/5")
+    '4 of 5'
+    """
+    return cells.replace("/", " of ")
 
 
 def _text_of(name: str) -> Callable[[Row], str]:

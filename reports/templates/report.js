@@ -79,16 +79,16 @@ function followConfusion(view) {
   const place = document.getElementById("confused");
   if (!place) return;
   const select = place.querySelector("select");
-  const cells = () => ALBUM.cells[view.signal("model")] ?? [];
+  const cells = () => GALLERY.cells[view.signal("model")] ?? [];
   const list = () => {
-    select.replaceChildren(...cells().map(([truth, said, n], i) => new Option(`${truth} → ${said}: ${n}`, i)));
+    select.replaceChildren(...cells().map(([truth, predicted, n], i) => new Option(`${truth} → ${predicted}: ${n}`, i)));
     show();
   };
   const show = () => {
     const [, , n, images] = cells()[select.value] ?? ["", "", 0, []];
-    const some = images.length < n ? `${images.length} of ${n} images; the file names of all are in the predictions of the cells.` : "";
+    const some = images.length < n ? `${images.length} of ${n} images; the predictions of the cells list the file names of all.` : "";
     place.querySelector(".note").textContent = some;
-    place.querySelector(".pictures").replaceChildren(...images.map((i) => picture(...ALBUM.images[i])));
+    place.querySelector(".pictures").replaceChildren(...images.map((i) => picture(...GALLERY.images[i])));
   };
   select.addEventListener("change", show);
   view.addSignalListener("model", list);
@@ -103,7 +103,7 @@ function followConfusion(view) {
 }
 
 function fillPictures() {
-  const known = new Map(ALBUM.images.map(([image, labels, webp]) => [image, [labels, webp]]));
+  const known = new Map(GALLERY.images.map(([image, labels, webp]) => [image, [labels, webp]]));
   document.querySelectorAll("img[data-picture]").forEach((img) => {
     const [labels, webp] = known.get(img.dataset.picture) ?? [];
     if (webp) Object.assign(img, { src: `data:image/webp;base64,${webp}`, alt: labels, hidden: false });

@@ -124,8 +124,8 @@ def test_above_its_limit_the_machine_takes_landmarks_and_says_so() -> None:
     some = SVM(exact_up_to=300, landmarks=200).fit(D[:, :700], y[:700], D[:, 700:], y[700:], 0)
     whole = squared_distances(X)[None]
     every = SVM().fit(whole[:, :700, :700], y[:700], whole[:, 700:, :700], y[700:], 0)
-    assert SVM(exact_up_to=300, landmarks=200).columns(301) == 200
-    assert SVM(exact_up_to=300).columns(300) is None
+    assert SVM(exact_up_to=300, landmarks=200).n_landmarks(301) == 200
+    assert SVM(exact_up_to=300).n_landmarks(300) is None
     assert some.chosen_["landmarks"] == 200
     assert "landmarks" not in every.chosen_
     scores = [best_f1_samples(m.predict_proba(d[:, 700:]), y[700:]) for m, d in ((some, D), (every, whole[:, :, :700]))]
@@ -170,7 +170,9 @@ def test_boosting_on_more_rows_than_its_limit_takes_them_in_turns_and_says_so(se
     X, y = problem(1500, several=several)
     task = "multilabel" if several else "multiclass"
     parts = (X[:1000], y[:1000], X[1000:1200], y[1000:1200], 7)
-    few, again = (XGBoost(task=task, rows=300, turn=5, colsample_bynode=1.0, threads=1).fit(*parts) for _ in range(2))
+    few, again = (
+        XGBoost(task=task, rows=300, rounds_per_chunk=5, colsample_bynode=1.0, threads=1).fit(*parts) for _ in range(2)
+    )
     every = XGBoost(task=task, colsample_bynode=1.0, threads=1).fit(*parts)
     assert few.chosen_["rows"] == 300
     assert "rows" not in every.chosen_

@@ -23,10 +23,10 @@ import pandas as pd
 from radiographs.read import read_picture
 from radiographs.terms import parts_of
 
-from bench.audit.mismatch import HARDLY, misfit_of
-from bench.inference.inputs import Item, see
+from bench.audit.mismatch import CERTAIN_MISMATCH, mismatch
+from bench.inference.inputs import Item, load_images
 from bench.inference.model import Model, load_model
-from bench.inference.predict import Settings, answers, predict_to
+from bench.inference.predict import Settings, predict_files, predict_to
 from reports.comparison.final_test import score_table
 from reports.runs.results import Results, load
 
@@ -108,14 +108,14 @@ def audited(package: Path, model: str, results: Results, unifesp: Path, out: Pat
     if done.returncode not in (0, 1):
         raise SystemExit(done.stdout + done.stderr)
     listed = pd.read_csv(out / "images.csv", keep_default_na=False)
-    listed["misfit"] = pd.to_numeric(listed["misfit"], errors="coerce")
+    listed["mismatch"] = pd.to_numeric(listed["mismatch"], errors="coerce")
     listed["wrong"] = [int(Path(file).stem) in wrong for file in listed["file"]]
-    registered = listed["misfit"].notna()
-    tenth = listed.sort_values("misfit", ascending=False, kind="stable").head(round(0.1 * len(listed)))
+    registered = listed["mismatch"].notna()
+    tenth = listed.sort_values("mismatch", ascending=False, kind="stable").head(round(0.1 * len(listed)))
     worklist = pd.read_csv(out / "worklist.csv", keep_default_na=False)
     print(
         f"{model}: audit of {len(listed)} files, {len(wrong)} registered wrongly: {int(tenth['wrong'].sum())} of them "
-        f"({tenth['wrong'].sum() / len(wrong):.0%}) in the first tenth ({len(tenth)}); without a misfit: {int((~registered).sum())}; "
+        f"({tenth['wrong'].sum() / len(wrong):.0%}) in the first tenth ({len(tenth)}); without a mismatch: {int((~registered).sum())}; "
         f"status of the wrong: {listed.loc[listed['wrong'], 'status'].value_counts().to_dict() if 'status' in listed else ''}; "
         f"worklist {worklist['status'].value_counts().to_dict()}"
     )
@@ -127,21 +127,21 @@ def audited_often(loaded: Model, model: str, results: Results, unifesp: Path, dr
     labels = results.manifest.set_index("image_id")["labels"]
     files = [unifesp / "images" / "train" / f"{image}-c.png" for image in table["image_id"]]
     settings = loaded.preprocessing
-    look = loaded.look(np.stack([settings.apply(read_picture(file).grey) for file in files]))
-    calibrated, found = loaded.rule.calibrated(look.probability), []
+    prediction = loaded.predict(np.stack([settings.apply(read_picture(file).grey) for file in files]))
+    calibrated, found = loaded.rule.calibrated(prediction.probability), []
     for seed in range(draws):
         rng = np.random.default_rng(seed)
         wrong = np.zeros(len(table), bool)
         wrong[rng.permutation(len(table))[: round(WRONG * len(table))]] = True
-        misfits = []
+        mismatches = []
         for k, image in enumerate(table["image_id"]):
             true = list(labels[image])
             others = [name for name in results.classes if name not in true and name != "Others"]
             parts = parts_of(str(rng.choice(others)) if wrong[k] else true[0])
-            misfit = misfit_of(parts, loaded.classes, calibrated[k], several=loaded.rule.task == "multilabel")
-            told = look.strangeness[k] <= 1 and (look.decision.sure[k] or misfit >= HARDLY)
-            misfits.append(misfit if told else -1)
-        first = np.argsort(-np.nan_to_num(misfits, nan=-1), kind="stable")[: round(0.1 * len(table))]
+            value = mismatch(parts, loaded.classes, calibrated[k], several=loaded.rule.task == "multilabel")
+            told = prediction.ood_score[k] <= 1 and (prediction.decision.sure[k] or value >= CERTAIN_MISMATCH)
+            mismatches.append(value if told else -1)
+        first = np.argsort(-np.nan_to_num(mismatches, nan=-1), kind="stable")[: round(0.1 * len(table))]
         found.append(wrong[first].sum() / wrong.sum())
     print(
         f"{model}: over {draws} draws of the wrong ones: {np.mean(found):.0%} in the first tenth (sd {np.std(found):.0%})"
@@ -222,14 +222,14 @@ def _patterns():
 
 def looked_at_strangers(loaded: Model, model: str, paths: list[Path]) -> None:
     """Count verdicts, and confidence as it would be believed without them."""
-    table = pd.concat(answers(loaded, [Item(str(path)) for path in paths], Settings(2)))
+    table = pd.concat(predict_files(loaded, [Item(str(path)) for path in paths], Settings(2)))
     kinds = {"photograph": "photographs", "pattern": "patterns"}
     table["kind"] = [kinds.get(Path(file).stem.split("-")[0], "CT and MR") for file in table["file"]]
     for kind, rows in table.groupby("kind"):
         verdicts = Counter(rows["verdict"])
         over = (rows["confidence"] > 0.9).sum()
         print(
-            f"{model}: {len(rows)} {kind}: strange {verdicts['strange']}, not sure {verdicts['not sure']}, sure {verdicts['sure']}; "
+            f"{model}: {len(rows)} {kind}: out of distribution {verdicts['out of distribution']}, not sure {verdicts['not sure']}, sure {verdicts['sure']}; "
             f"confidence mean {rows['confidence'].mean():.2f}, above 0.9: {over}"
         )
 
@@ -265,11 +265,11 @@ def rate(loaded: Model, model: str, paths: list[Path], kind: str) -> None:
     decoded, answered = [], []
     for _ in range(3):
         start = time.perf_counter()
-        for _ in see(files, loaded.preprocessing, workers=2):
+        for _ in load_images(files, loaded.preprocessing, workers=2):
             pass
         decoded.append(len(files) / (time.perf_counter() - start))
         start = time.perf_counter()
-        for _ in answers(loaded, files, Settings(2)):
+        for _ in predict_files(loaded, files, Settings(2)):
             pass
         answered.append(len(files) / (time.perf_counter() - start))
     d, a = np.median(decoded), np.median(answered)

@@ -5,13 +5,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from bench.recipes.contract import cam_target
 from deep.activations import Activations
 from deep.backbones import build_backbone
-from deep.cam import HEAD, WHOLE, Cut, cut, eigen_cam, first_component, grad_cam, redraw, redrawn
-from deep.classifier import Classifier
+from deep.cam import HEAD, WHOLE, CamTarget, eigen_cam, first_component, grad_cam, randomise_weights
+from deep.classifier import Classifier, Tail
 from deep.finetune import FineTune
 from deep.frozen import Frozen
-from deep.laststages import LastStages, _Tail
+from deep.laststages import LastStages
 from deep.probe import LogisticProbe
 
 START = {"start": "random", "device": "cpu"}
@@ -31,8 +32,8 @@ class Linear(nn.Module):
         return self.head(self.backbone(grey).mean(dim=(2, 3)))
 
 
-def made(network: nn.Module, *, mirror: bool = False) -> Cut:
-    return Cut(lambda grey: grey, None, network.backbone, network, mirror)
+def made(network: nn.Module, *, mirror: bool = False) -> CamTarget:
+    return CamTarget(lambda grey: grey, None, network.backbone, network, mirror)
 
 
 @pytest.fixture
@@ -79,13 +80,13 @@ def test_eigen_cam_stays_within_bounds_and_finds_the_one_bright_spot() -> None:
     assert (found[0] > 0).sum() == 1
 
 
-def test_a_regression_on_a_frozen_backbone_is_cut_into_the_same_model() -> None:
+def test_a_regression_on_a_frozen_backbone_becomes_the_same_network() -> None:
     rng = np.random.default_rng(1)
     images, y = rng.integers(0, 256, (12, 64, 64), np.uint8), np.eye(2, dtype=np.int8)[np.arange(12) % 2]
     encoder = Frozen("squeezenet1_0", **START)
     features = encoder.encode(images)
     probe = LogisticProbe((1e-2,), device="cpu").fit(features, y, features, y, 0)
-    network = cut([encoder], probe, mirror=False)
+    network = cam_target([encoder], probe, mirror=False)
     assert network is not None
     assert network.classifier is not None
     with torch.no_grad():
@@ -96,13 +97,13 @@ def test_a_regression_on_a_frozen_backbone_is_cut_into_the_same_model() -> None:
     assert np.isfinite(found).all()
 
 
-def test_a_frozen_backbone_under_another_head_is_cut_without_gradients() -> None:
-    network = cut([Frozen("squeezenet1_0", **START)], object(), mirror=True)
+def test_a_frozen_backbone_under_another_head_has_a_map_without_gradients() -> None:
+    network = cam_target([Frozen("squeezenet1_0", **START)], object(), mirror=True)
     assert network is not None
     assert network.classifier is None
     with pytest.raises(ValueError, match="eigen_cam"):
         grad_cam(network, np.zeros((1, 64, 64), np.uint8), 0)
-    assert cut([], object(), mirror=False) is None
+    assert cam_target([], object(), mirror=False) is None
 
 
 def test_tokens_are_no_map(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,7 +116,7 @@ def test_tokens_are_no_map(monkeypatch: pytest.MonkeyPatch) -> None:
             return self.weight * grey.flatten(2)[:, :, :9, None]  # (n, channels, tokens, 1)
 
     monkeypatch.setattr(Frozen, "network", lambda self: Tokens())  # noqa: ARG005 - a method
-    assert cut([Frozen("squeezenet1_0", **START)], object(), mirror=False) is None
+    assert cam_target([Frozen("squeezenet1_0", **START)], object(), mirror=False) is None
 
 
 def test_a_probe_on_several_layers_has_gradients_down_to_the_last_of_them(radiographs: np.ndarray) -> None:
@@ -123,7 +124,7 @@ def test_a_probe_on_several_layers_has_gradients_down_to_the_last_of_them(radiog
     X = encoder.encode(radiographs)
     y = np.eye(2, dtype=np.int8)[np.arange(len(X)) % 2]
     head = LogisticProbe(C=[1e-2], task="multiclass", device="cpu").fit(X, y, X, y, 0)
-    network = cut([encoder], head, mirror=False)
+    network = cam_target([encoder], head, mirror=False)
     assert network is not None
     assert network.classifier is not None
     with torch.inference_mode():
@@ -145,11 +146,11 @@ def test_random_weights_change_the_copy_alone(images: np.ndarray) -> None:
     np.testing.assert_array_equal(grad_cam(network.randomised(WHOLE, 1), images, 0), grad_cam(whole, images, 0))
 
 
-def test_drawing_anew_keeps_the_spread_and_nothing_else() -> None:
+def test_random_weights_keep_the_spread_and_nothing_else() -> None:
     layer = nn.Linear(200, 100)
     nn.init.normal_(layer.weight, mean=0.3, std=0.7)
     before = layer.weight.detach().clone()
-    redraw(layer, 0)
+    randomise_weights(layer, 0)
     after = layer.weight.detach()
     assert abs(float(after.mean()) - 0.3) < 0.02
     assert abs(float(after.std()) - 0.7) < 0.02
@@ -161,13 +162,13 @@ def test_every_kind_of_trained_network_has_a_map() -> None:
     tuned = FineTune("squeezenet1_0", side=48, device="cpu")
     tuned.network_ = Classifier(build_backbone("squeezenet1_0"), 3, (1,), 0, 0.0)
     last = LastStages("squeezenet1_0", 10, device="cpu")
-    last.network_ = Classifier(_Tail(build_backbone("squeezenet1_0"), 10), 3, (1, 2), 0, 0.0)
+    last.network_ = Classifier(Tail(build_backbone("squeezenet1_0"), 10), 3, (1, 2), 0, 0.0)
     for encoders, head in (([], tuned), ([Activations("squeezenet1_0", 10, **START)], last)):
-        network = cut(encoders, head, mirror=False)
+        network = cam_target(encoders, head, mirror=False)
         assert network is not None
         assert network.mirror
         found = grad_cam(network, images, 1)
         assert found.shape[0] == 2
         assert found.shape[1] == found.shape[2] > 1
         assert found.max() == pytest.approx(1)
-        assert redrawn(head, 0).network_ is not head.network_
+        assert head.randomise_weights(0).network_ is not head.network_

@@ -97,7 +97,7 @@ def test_openvino_encodes_as_torch_does(weights_dir: Path, radiographs: np.ndarr
 def test_openvino_reports_its_use_to_nobody() -> None:
     pytest.importorskip("openvino")
     code = (
-        "import sys; from deep.compiled import import_openvino; import_openvino(); "
+        "import sys; from deep.openvino import import_openvino; import_openvino(); "
         "print([name for name in sys.modules if name.startswith('openvino_telemetry.')], 'openvino.tools.ovc.telemetry_stub' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench.recipes.build import Rows
+from bench.recipes.inputs import Rows
 from deep.activations import Activations
 from deep.backbones import build_backbone
 from deep.device import has_bfloat16
@@ -46,7 +46,7 @@ def test_activations_are_those_of_the_first_stages(bars: tuple[np.ndarray, np.nd
     again = Activations("squeezenet1_0", 6, versions=3, augmentation={}, **START).encode(images)
     assert (found == again).all()
     predicting = Activations("squeezenet1_0", 6, versions=3, augmentation={}, **START)
-    predicting.for_prediction()
+    predicting.inference_mode()
     assert np.array_equal(predicting.encode(images), found[:, :2])
 
 

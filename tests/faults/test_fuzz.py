@@ -25,7 +25,8 @@ from radiographs.splits import PARTS, SplitsError, check_splits, digest, make_sp
 
 from bench.errors import UserError
 from bench.recipes.suite import load_suite, parse_setting
-from bench.store.run_folder import Cell, RunFolder, is_sealed, sealed
+from bench.store.run_folder import Cell, RunFolder
+from reports.runs.format import is_sealed, sealed
 from reports.runs.results import ResultsError, load
 
 GOLDEN = Path(__file__).parents[1] / "golden"

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from radiographs.disk import sha256
 
-from bench.store.run_folder import sealed
+from reports.runs.format import sealed
 
 Command = Callable[..., Any]
 MODELS = ("prior", "hog-svm")

@@ -1,4 +1,4 @@
-"""A run folder of every schema there ever was is read, and goes on; one of a schema to come is refused and left as it is."""
+"""A run folder of every schema there ever was is read, and can be resumed; one of a schema to come is refused and left as it is."""
 
 import json
 import shutil
@@ -9,14 +9,15 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from bench.store.run_folder import SCHEMA, sealed
+from bench.store.run_folder import RunFolder
+from reports.runs.format import SCHEMA, sealed
 
 Command = Callable[..., Any]
 GOLDEN = Path(__file__).parents[1] / "golden"
 
 
 def test_there_is_a_golden_folder_of_each_schema() -> None:
-    assert {p.name for p in GOLDEN.iterdir()} == {f"schema-{k}" for k in range(1, SCHEMA + 1)}
+    assert {p.name for p in GOLDEN.glob("schema-*")} == {f"schema-{k}" for k in range(1, SCHEMA + 1)}
 
 
 @pytest.mark.parametrize("schema", range(1, SCHEMA + 1))
@@ -50,18 +51,44 @@ def test_a_newer_schema_is_refused_by_both_versions_and_left_as_it_is(
     assert tree(tmp_path / "run") == before
 
 
-def test_a_run_of_the_first_schema_goes_on_as_one_of_this(
-    bench_command: Command, phantom_folder: Path, tmp_path: Path
+def rewrite(run: Path, schema: int) -> None:
+    """Rewrite a run's files as an older schema had them."""
+    for path in [run / "run.json", *run.glob("cells/*/*/cell.json")]:
+        record = {"made_of" if k == "provenance" else k: v for k, v in json.loads(path.read_text()).items()}
+        if schema == 1:
+            record = {k: v for k, v in record.items() if k not in ("seal", "files", "made_of")}
+        record |= {"schema": schema} | ({"family": "floor"} if "family" in record else {})
+        for model in record.get("suite", {}).get("models", {}).values():
+            model["family"] = "floor"
+        path.write_text(json.dumps(sealed(record) if schema > 1 else record))
+    if schema == 1:
+        (run / "pictures.json").unlink()
+
+
+@pytest.mark.parametrize("schema", range(1, SCHEMA))
+def test_a_run_of_an_older_schema_is_resumed_as_one_of_this(
+    bench_command: Command, phantom_folder: Path, tmp_path: Path, schema: int
 ) -> None:
-    """As the first schema was: no seals, no checksums in run.json, no pictures.json."""
     run = ("run", "prior", "--data", phantom_folder, "--folds", 2, "--out", "run")
     assert bench_command(*run).returncode == 0
-    for path in [tmp_path / "run/run.json", *(tmp_path / "run").glob("cells/*/*/cell.json")]:
-        record = {k: v for k, v in json.loads(path.read_text()).items() if k not in ("seal", "files", "made_of")}
-        path.write_text(json.dumps({**record, "schema": 1}))
-    (tmp_path / "run/pictures.json").unlink()
+    rewrite(tmp_path / "run", schema)
+    cells = {path: path.read_bytes() for path in (tmp_path / "run").glob("cells/*/*/cell.json")}
     done = bench_command(*run)
     assert done.returncode == 0, done.stderr
     assert "0 cells computed, 2 kept" in done.stdout
-    assert json.loads((tmp_path / "run/run.json").read_text())["schema"] == SCHEMA
+    facts = json.loads((tmp_path / "run/run.json").read_text())
+    assert (facts["schema"], facts["suite"]["models"]["prior"]["family"]) == (SCHEMA, "dummy")
+    assert {path: path.read_bytes() for path in cells} == cells
     assert bench_command("report", "run", "--html").returncode == 0
+    assert bench_command("verify", "run").returncode == 0
+
+
+def test_accesses_to_the_test_set_that_an_older_version_logged_are_kept(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    (tmp_path / "holdout").mkdir()
+    old = {"when": "2026-01-01T00:00:00+00:00", "models": ["prior"]}
+    (tmp_path / "holdout/looks.json").write_text(json.dumps(sealed({"schema": 2, "looks": [old]})))
+    assert folder.read_test_accesses() == [old]
+    folder.log_test_access(["hog-svm"])
+    assert [access["models"] for access in folder.read_test_accesses()] == [["prior"], ["hog-svm"]]
+    assert [path.name for path in (tmp_path / "holdout").iterdir()] == ["test_access.json"]

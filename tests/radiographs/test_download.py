@@ -68,7 +68,7 @@ def checksum(content: bytes) -> str:
 def test_a_download_that_broke_off_goes_on_where_it_stopped(server: tuple[str, type[Handler]], tmp_path: Path) -> None:
     address, handler = server
     handler.limit = 1_200_000
-    with pytest.raises(SourceError, match="the same command goes on where it stopped"):
+    with pytest.raises(SourceError, match="the same command resumes it"):
         fetch(f"{address}/data.bin", tmp_path / "x", checksum(CONTENT))
     assert not (tmp_path / "x").exists()
     assert (tmp_path / "x.part").stat().st_size == 1_200_000

@@ -177,14 +177,14 @@ def test_the_new_uid_is_the_standards_and_the_same_every_time() -> None:
     ("data", "reason"),
     [
         (radiograph(DEFLATED), "is deflated"),
-        (b"\x89PNG" + b"\0" * 200, "no DICOM file with a preamble"),
+        (b"\x89PNG" + b"\0" * 200, "not a DICOM file with a preamble"),
         (radiograph()[:-3], "is truncated"),
         (radiograph()[:401], "is truncated"),
         (radiograph() + b"\0\0\0", "is truncated"),
         (radiograph(DigitalSignaturesSequence=[Dataset()]), "is digitally signed"),
         (radiograph(LengthToEnd=7), "length to end"),
         (radiograph().replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.113619.5.2\0\0"), "the standard does not know"),
-        (radiograph().replace(b"\x18\0\x15\0CS", b"\x18\0\x15\0SH"), "no code string"),
+        (radiograph().replace(b"\x18\0\x15\0CS", b"\x18\0\x15\0SH"), "not a code string"),
         (radiograph().replace(b"\x02\0\x03\0UI", b"\x02\0\x04\0UI"), r"\(0002,0003\)"),
     ],
     ids=[
@@ -217,7 +217,7 @@ def test_elements_out_of_order_or_twice_are_refused() -> None:
 
 @pytest.mark.parametrize("term", ["", "Knee", "A" * 17, "KNEE\\HAND", "KNÉE"])
 def test_a_term_that_is_no_code_string_is_refused(term: str) -> None:
-    with pytest.raises(DicomError, match="no code string"):
+    with pytest.raises(DicomError, match="not a code string"):
         with_body_part(radiograph(), term)
 
 

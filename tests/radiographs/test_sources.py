@@ -87,7 +87,7 @@ def test_a_path_that_leads_out_of_the_folder_is_refused_by_row(tmp_path: Path, n
 @pytest.mark.parametrize("again", ["a.png", "./a.png", ".//a.png"])
 def test_an_image_that_stands_twice_is_refused_by_row(tmp_path: Path, again: str) -> None:
     (tmp_path / "t.csv").write_text(f"file,label\na.png,x\nb.png,x\n{again},y\n")
-    with pytest.raises(SourceError, match=r"row 4: names what an earlier row names"):
+    with pytest.raises(SourceError, match=r"row 4: names the same image as an earlier row"):
         open_source(tmp_path / "t.csv")
 
 
@@ -190,7 +190,7 @@ def test_dicom_files_without_a_body_part_are_left_out_and_counted(dicom_folder: 
         dataset.save_as(file)
     listing = open_source(dicom_folder)
     assert len(listing.items) == 26
-    assert "D002: 4 DICOM files have no BodyPartExamined and are left alone" in listing.notes
+    assert "D002: 4 DICOM files have no BodyPartExamined and are ignored" in listing.notes
 
 
 def test_every_frame_is_an_image_where_asked(tmp_path: Path) -> None:
@@ -220,7 +220,7 @@ def test_mura_is_labelled_and_grouped_by_its_paths(tmp_path: Path) -> None:
     assert (listing.card.name, listing.layout) == ("mura", "paths")
     assert listing.items["labels"].tolist() == [["Elbow"], ["Elbow"], ["Wrist"], ["Wrist"]]
     assert listing.items["group"].nunique() == 2
-    assert "D002: 1 images have another kind of path and are left alone" in listing.notes
+    assert "D002: 1 images have another kind of path and are ignored" in listing.notes
 
 
 def test_a_manifest_is_compared_with_its_files(tmp_path: Path, phantom_folder: Path) -> None:

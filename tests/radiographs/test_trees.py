@@ -89,10 +89,10 @@ def test_class_folders_of_dicom_files_are_the_labels_unless_told_otherwise(sorte
 def test_pictures_of_a_viewer_beside_dicom_files_are_left_alone_and_counted(sorted_files: Path) -> None:
     picture(sorted_files / "VIEWER" / "icons" / "logo.png")
     assert set(labels(named(sorted_files)).values()) == {"fracture", "normal"}
-    assert any("1 images that are no DICOM" in note and "VIEWER" in note for note in named(sorted_files).notes)
+    assert any("1 images that are not DICOM" in note and "VIEWER" in note for note in named(sorted_files).notes)
     listing = named(sorted_files, layout="dicom")
     assert set(labels(listing).values()) == {"HAND", "KNEE"}
-    assert "D002: 1 pictures that are no DICOM have no label and are left alone" in listing.notes
+    assert "D002: 1 pictures that are not DICOM have no label and are ignored" in listing.notes
 
 
 def test_a_stray_picture_in_a_class_folder_has_the_label_of_its_folder(sorted_files: Path) -> None:
@@ -125,7 +125,7 @@ def test_previews_beside_dicom_files_do_not_make_classes_of_patients(tmp_path: P
         picture(tmp_path / f"Miller {'ABC'[k // 4]}" / f"{k}.png")
     listing = named(tmp_path)
     assert set(labels(listing).values()) == {"HAND", "KNEE"}
-    assert "D002: 12 pictures that are no DICOM have no label and are left alone" in listing.notes
+    assert "D002: 12 pictures that are not DICOM have no label and are ignored" in listing.notes
 
 
 def test_objects_without_pictures_are_passed_over_and_counted(sorted_files: Path) -> None:
@@ -203,7 +203,7 @@ def test_tables_that_name_no_image_are_left_alone_and_those_of_others_are_refuse
     (tmp_path / "notes.csv").write_text("date,who\n2024-01-01,me\n")
     listing = named(tmp_path)
     assert set(labels(listing).values()) == {"A", "B"}
-    assert "D002: tables that name no image are left alone: notes.csv" in listing.notes
+    assert "D002: tables that name no image are ignored: notes.csv" in listing.notes
     (tmp_path / "notes.csv").write_text("picture,class\nscan0.png,B\nscan1.png,A\n")
     with pytest.raises(SourceError, match=r"no column 'file'.*if the folders are the classes: --layout folders"):
         named(tmp_path)

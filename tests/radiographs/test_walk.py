@@ -97,7 +97,7 @@ def test_results_caches_and_folders_of_operating_systems_are_no_input(classes: P
     listing = open_source(classes)
     assert set(listing.items["labels"].explode()) == {"A", "B"}
     assert not any(note.startswith("D013") for note in listing.notes)
-    with pytest.raises(SourceError, match="is a run of bench, and no data"):
+    with pytest.raises(SourceError, match="is a run of bench, not data"):
         open_source(classes / "runs/mine")
 
 

@@ -49,7 +49,7 @@ class Audit:
     findings: tuple[Finding, ...]
 
     def count(self, level: str) -> int:
-        """Number of findings of a level."""
+        """Return the number of findings of a level."""
         return sum(finding.level == level for finding in self.findings)
 
     def as_dict(self) -> dict[str, object]:

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from radiographs.audit.kept import kept
+from radiographs.audit.cache import cached
 
 VERSION = 1  # of what follows: results are kept under it
 BLOCKS = 8
@@ -64,8 +64,8 @@ def near_duplicates(images: np.ndarray, *, seed: int = 0, workers: int = 1) -> l
 
     Parameters
     ----------
-    images : array, shape (n, side, side)
-        uint8, preprocessed: of one brightness range, cropped to the exposed field.
+    images : ndarray of shape (n, side, side), uint8
+        Preprocessed: of one brightness range, cropped to the exposed field.
     seed : int
         Draws the sets of bits.
     workers : int
@@ -74,10 +74,10 @@ def near_duplicates(images: np.ndarray, *, seed: int = 0, workers: int = 1) -> l
     Returns
     -------
     list of Pair
-        a < b, in order. Images of one grey level have no likeness and are left out.
+        With a < b, in order. Images of one grey level have no likeness and are left out.
     """
     if workers < 1:
-        raise ValueError(f"{workers} workers cannot look at anything: give 1 or more")
+        raise ValueError(f"workers {workers}: give 1 or more")
     found = sorted(candidates(fingerprints(images, workers=workers), seed=seed))
     coarse = _Details(images, *COARSE)
     fine = _Details(images, *FINE)
@@ -95,7 +95,7 @@ def near_duplicates(images: np.ndarray, *, seed: int = 0, workers: int = 1) -> l
 def known_near_duplicates(images: np.ndarray, digest: str, cache: Path, *, workers: int) -> list[Pair]:
     """Near-duplicates of the pixels with this SHA-256, from the cache if they are there."""
     path = cache / "near" / f"v{VERSION}-{digest}.json"
-    found = kept(path, lambda: [[p.a, p.b, p.likeness] for p in near_duplicates(images, workers=workers)])
+    found = cached(path, lambda: [[p.a, p.b, p.likeness] for p in near_duplicates(images, workers=workers)])
     return [Pair(int(a), int(b), float(likeness)) for a, b, likeness in found]
 
 

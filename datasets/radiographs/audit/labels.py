@@ -36,7 +36,7 @@ def odd_labels(sizes: Mapping[str, int]) -> Iterator[tuple[str, str]]:
 
     Parameters
     ----------
-    sizes
+    sizes : mapping of str to int
         Images of each class.
     """
     names = sorted(sizes)

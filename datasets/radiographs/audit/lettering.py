@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from radiographs.audit.kept import kept
+from radiographs.audit.cache import cached
 from radiographs.listing import Listing
 from radiographs.pixels import Pixels
 from radiographs.preprocess import shrunk
@@ -36,7 +36,7 @@ def known_letters(listing: Listing, pixels: Pixels, cache: Path, *, workers: int
             return list(pool.map(count, zip(pixels.files, usable["frame"].astype(int), strict=True)))
 
     digest = hashlib.sha256("\n".join(usable["sha256"] + usable["frame"].astype(str)).encode()).hexdigest()
-    return kept(cache / "letters" / f"v{VERSION}-{digest}.json", count_all)
+    return cached(cache / "letters" / f"v{VERSION}-{digest}.json", count_all)
 
 
 def letters(grey: np.ndarray) -> int:

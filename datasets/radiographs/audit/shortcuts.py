@@ -6,16 +6,16 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 FOLDS = 5
 NEIGHBOURS = 15
 EXCESS = 0.05  # accuracy above always saying the commonest label from which a fact gives the label away
-_APART = 1e6  # between two values of a fact that is no number: they are never neighbours before all of one value are
+_APART = 1e6  # between two values of a fact that is not a number: they are never neighbours before all of one value are
 
 
 def facts(manifest: pd.DataFrame) -> dict[str, np.ndarray]:
-    """What is known of each file that has nothing to do with anatomy, as points (n, d); texts are numbered, far apart."""
+    """Return what is known of each file that has nothing to do with anatomy, as points (n, d); texts are numbered, far apart."""
     width, height = (manifest[name].to_numpy(float) for name in ("width", "height"))
     known = {
         "size": np.stack([width, height], axis=1),
@@ -69,7 +69,7 @@ def shortcut_accuracies(
 def _vote(points: np.ndarray, label: np.ndarray, wanted: np.ndarray, n_labels: int) -> np.ndarray:
     """Commonest label among the `NEIGHBOURS` nearest points, (n_wanted,)."""
     k = min(NEIGHBOURS, len(points))
-    _, near = cKDTree(points).query(wanted, k=k)
+    _, near = KDTree(points).query(wanted, k=k)
     votes = label[np.reshape(near, (len(wanted), k))]  # (n_wanted, k)
     counts = np.zeros((len(wanted), n_labels), dtype=np.int16)
     np.add.at(counts, (np.arange(len(wanted))[:, None], votes), 1)

@@ -1,7 +1,7 @@
 """Anatomy as data: the tables beside this module are read into one body of clipped quadrics on a tree of segments.
 
 Body coordinates are millimetres in the standing anatomical position: x to the left, y up, z to the front, origin between the hip joints.
-A table in `anatomy/*.toml` holds
+A table in ``anatomy/*.toml`` holds::
 
     segments      name -> parent and pivot: what moves together, and where it turns
     [[thing]]     name, segment, shapes; things of one name are one union, so that overlaps count once
@@ -52,12 +52,14 @@ class Lumps:
 
     Parameters
     ----------
-    segment, bone
-        (n_lumps,) of each lump.
-    lump
-        (n,) of each piece.
-    centres, radii
-        (n_lumps, 3) and (n_lumps,), millimetres.
+    segment, bone : ndarray of shape (n_lumps,)
+        Of each lump.
+    lump : ndarray of shape (n,)
+        Of each piece.
+    centres : ndarray of shape (n_lumps, 3)
+        Millimetres.
+    radii : ndarray of shape (n_lumps,)
+        Millimetres.
     """
 
     segment: np.ndarray
@@ -73,26 +75,26 @@ class Body:
 
     Parameters
     ----------
-    segments
+    segments : tuple of Segment
         Parents come before their children.
-    placement, profile, planes, box
+    placement, profile, planes, box : ndarray
         As in `radiographs.phantom.rays.Matter`, at rest.
-    segment
-        (n,) of each piece.
-    starts, members
+    segment : ndarray of shape (n,)
+        Of each piece.
+    starts, members : ndarray
         Unions, as in `Matter`.
-    material, within, sign
-        (n_unions,) numbers in `MATERIALS`, and +1 or -1: a union adds sign * (material - within).
-    names
+    material, within, sign : ndarray of shape (n_unions,)
+        Numbers in `MATERIALS`, and +1 or -1: a union adds sign * (material - within).
+    names : tuple of str
         (n_unions,) what each is called in the tables.
-    skin
-        (n,) whether a piece is the surface of the body.
-    bone
-        (n,) which bone or organ a piece belongs to; 0 is flesh, which keeps its shape.
-    bone_centres
-        (n_bones, 3) mm.
-    bone_numbers
-        (n_bones,) below `BONE_NUMBERS`, from the names.
+    skin : ndarray of shape (n,)
+        Whether a piece is the surface of the body.
+    bone : ndarray of shape (n,)
+        Which bone or organ a piece belongs to; 0 is flesh, which keeps its shape.
+    bone_centres : ndarray of shape (n_bones, 3)
+        Millimetres.
+    bone_numbers : ndarray of shape (n_bones,)
+        Below `BONE_NUMBERS`, from the names.
     """
 
     segments: tuple[Segment, ...]
@@ -173,7 +175,7 @@ class _Draft:
     unions: dict[tuple[str, str], _Union] = field(default_factory=dict)
 
     def copy(self) -> _Draft:
-        """A draft to which things with other names can be added while this one stays as it is."""
+        """Return a draft to which things with other names can be added while this one stays as it is."""
         return _Draft(dict(self.segments), [*self.pieces], [*self.segment], [*self.names], dict(self.unions))
 
     def add(self, name: str, segment: str, thing: dict[str, Any], place: np.ndarray) -> None:
@@ -371,7 +373,7 @@ def _arc(
     centre: Sequence[float], axes: Sequence[float], turn: Sequence[float], degrees: Sequence[float], stations: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Stations (n, 3) on an elliptic arc, from 0 degrees behind over 90 at the left to 180 in front, and the normal of its plane."""
-    angles = np.radians(np.linspace(*degrees, stations))
+    angles = np.radians(np.linspace(degrees[0], degrees[1], stations))
     flat = np.stack([axes[0] * np.sin(angles), np.zeros(stations), -axes[1] * np.cos(angles)], axis=1)
     return flat @ rotation(*turn).T + np.asarray(centre, float), rotation(*turn)[:, 1]
 

@@ -14,6 +14,8 @@ import cv2
 import numpy as np
 from scipy.special import ndtri
 
+from radiographs.phantom.bounds import at_least
+
 _SCATTER_WIDTH = (
     0.09  # standard deviation of the scatter as a share of the longer side: several centimetres behind a trunk
 )
@@ -26,15 +28,15 @@ class Exposure:
 
     Parameters
     ----------
-    photons
+    photons : float
         Counted per pixel in the open beam.
-    scatter
+    scatter : float
         Scatter-to-primary ratio behind matter that stops almost everything; thinner matter scatters in proportion to what it stops.
-    heel
+    heel : float
         Share of intensity lost from the cathode's to the anode's edge, and `anode`, the direction of the anode in radians.
-    focus, detector
+    focus, detector : float
         Standard deviations of the blur before and after counting, in pixels.
-    electronic
+    electronic : float
         Standard deviation of the read-out, in photons.
     """
 
@@ -52,8 +54,8 @@ def detector_signal(integrals: np.ndarray, exposure: Exposure, rng: np.random.Ge
 
     Parameters
     ----------
-    integrals
-        (h, w) float32 line integrals of the attenuation coefficient.
+    integrals : ndarray of shape (h, w), float32
+        Line integrals of the attenuation coefficient.
     """
     passed = cv2.exp(-integrals)
     primary = passed * _beam(integrals.shape, exposure)
@@ -65,11 +67,11 @@ def detector_signal(integrals: np.ndarray, exposure: Exposure, rng: np.random.Ge
     counted = expected + cv2.multiply(spread, _normal(expected.shape, rng))
     if exposure.detector > 0:
         counted = cv2.GaussianBlur(counted, (0, 0), exposure.detector)
-    return np.float32(np.log(exposure.photons)) - cv2.log(cv2.max(counted, 1))
+    return np.float32(np.log(exposure.photons)) - cv2.log(at_least(counted, 1))
 
 
 def _normal(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
-    """Standard normal numbers (h, w) float32: quantiles at one of 65,536 levels, several times faster than the generator's own."""
+    """Return standard normal numbers (h, w) float32: quantiles at one of 65,536 levels, several times faster than the generator's own."""
     return _quantiles()[rng.integers(0, 2**16, shape, dtype=np.uint16)]
 
 

@@ -30,7 +30,7 @@ from radiographs.phantom.layouts import (
     write_masks,
     write_tables,
 )
-from radiographs.phantom.picture import DIFFICULTIES, Difficulty, Picture, draw
+from radiographs.phantom.picture import DIFFICULTIES, Difficulty, Simulated, draw
 from radiographs.phantom.pose import Patient
 from radiographs.phantom.regions import cut_out
 from radiographs.phantom.views import PARTS, Plate, plates
@@ -50,26 +50,26 @@ class Recipe:
 
     Parameters
     ----------
-    n, seed
+    n, seed : int
         Number of images, and what they follow from.
-    side
+    side : int, default 512
         Longer side of an image in pixels.
-    parts
+    parts : tuple of str, optional
         Names of body parts; empty for all.
-    difficulty
+    difficulty : str, default 'standard'
         "easy", "standard" or "hard".
-    layout
+    layout : str, default 'unifesp'
         "unifesp" (Kaggle, 8-bit PNG), "png" (a table of 16-bit PNGs) or "dicom" (a tree of 8-, 12- and 16-bit DICOM files).
-    frequencies
+    frequencies : str, default 'balanced'
         "balanced" or "unifesp": how often patients come for each part.
-    wrong_labels
+    wrong_labels : float, default 0.0
         Share of images registered under another part.
-    near_duplicates
+    near_duplicates : float, default 0.0
         Share of images that repeat an earlier one, cropped, resized and of other brightness, under another patient.
-    shortcut
+    shortcut : float, default 0.0
         Strength in [0, 1] of a leak: the chance that a device has burnt into the image the name that belongs to the part; otherwise it is
         that of any device. 0 means that devices write nothing.
-    masks
+    masks : bool, default False
         Whether masks/UID.npz says which pixels each bone covers.
     """
 
@@ -117,11 +117,11 @@ def write_folder(out: Path, recipe: Recipe, *, workers: int = 0, progress: Calla
 
     Parameters
     ----------
-    out
+    out : Path
         Folder to make; it is written beside its place and renamed when it is whole.
-    workers
+    workers : int, default 0
         Threads; 0 means one per core.
-    progress
+    progress : callable, optional
         Called with the number of images done.
 
     Raises
@@ -132,16 +132,16 @@ def write_folder(out: Path, recipe: Recipe, *, workers: int = 0, progress: Calla
         If DICOM is asked for and pydicom is not installed.
     """
     if out.exists():
-        raise FileExistsError(f"{out}: is there already")
+        raise FileExistsError(f"{out}: already exists")
     if recipe.layout == "dicom":
         __import__("pydicom")
-    studio = _Studio(recipe)
+    simulator = _Simulator(recipe)
     records: list[Record] = []
-    slots = islice(studio.slots(), recipe.n)
+    slots = islice(simulator.slots(), recipe.n)
     with fresh_folder(out) as fresh:
         with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
             while block := list(islice(slots, _BLOCK)):
-                for record in pool.map(lambda slot: studio.write(slot, fresh), block):
+                for record in pool.map(lambda slot: simulator.write(slot, fresh), block):
                     records.append(record)
                     if progress:
                         progress(len(records))
@@ -149,7 +149,7 @@ def write_folder(out: Path, recipe: Recipe, *, workers: int = 0, progress: Calla
         (fresh / "SYNTHETIC.txt").write_text(notice(asdict(recipe)), encoding="utf-8")
 
 
-class _Studio:
+class _Simulator:
     """Draws the images of a recipe."""
 
     def __init__(self, recipe: Recipe) -> None:
@@ -188,7 +188,7 @@ class _Studio:
         plate, picture, device = self._draw(slot.repeats or slot)
         error = np.random.default_rng([recipe.seed, _ERRORS, slot.index, 1])
         if slot.repeats:
-            picture = _nearly(picture, error)
+            picture = _near_duplicate(picture, error)
         shown = tuple(PARTS.index(part) for part in plate.parts)
         registered = shown
         if error.random() < recipe.wrong_labels:
@@ -209,7 +209,7 @@ class _Studio:
             fracture=shot.fracture,
             device=device,
             inverted=picture.inverted,
-            twin_of=_uid("image", recipe.seed, slot.repeats.index) if slot.repeats else "",
+            duplicate_of=_uid("image", recipe.seed, slot.repeats.index) if slot.repeats else "",
             monochrome=monochrome,
             bits=bits,
             rows=picture.grey.shape[0],
@@ -223,8 +223,8 @@ class _Studio:
             write_masks(folder / "masks" / f"{record.uid}.npz", picture.bones, picture.grey.shape)
         return record
 
-    def _draw(self, slot: _Slot) -> tuple[Plate, Picture, str]:
-        """The plate of a slot, its picture, and the name of the device."""
+    def _draw(self, slot: _Slot) -> tuple[Plate, Simulated, str]:
+        """Return the plate of a slot, its picture, and the name of the device."""
         recipe = self.recipe
         rng = np.random.default_rng([recipe.seed, _PICTURES, slot.index])
         plate = self._plate(slot, rng)
@@ -240,7 +240,7 @@ class _Studio:
         )
 
     def _plate(self, slot: _Slot, rng: np.random.Generator) -> Plate:
-        """The kind of plate that an image is: of the patient's complaint, or later of some other part."""
+        """Return the kind of plate that an image is: of the patient's complaint, or later of some other part."""
         part = slot.complaint
         if not slot.first and rng.random() > _SAME_PART:
             part = str(rng.choice(self.parts, p=self.weights))
@@ -271,8 +271,8 @@ def _patient(rng: np.random.Generator, nuisance: float) -> Patient:
     )
 
 
-def _nearly(picture: Picture, rng: np.random.Generator) -> Picture:
-    """The same picture, sent a second time: a little cropped, smaller, and of other brightness."""
+def _near_duplicate(picture: Simulated, rng: np.random.Generator) -> Simulated:
+    """Return the same picture, sent a second time: a little cropped, smaller, and of other brightness."""
     height, width = picture.grey.shape
     margin = (rng.uniform(0, 0.04, 4) * (height, height, width, width)).astype(int)
     rows, columns = slice(margin[0], height - margin[1]), slice(margin[2], width - margin[3])
@@ -288,10 +288,10 @@ def _nearly(picture: Picture, rng: np.random.Generator) -> Picture:
     for name, bone in picture.bones.items():
         if region := cut_out(resized(bone.whole((height, width)).astype(np.uint8)) > 0):
             bones[name] = region
-    return Picture(np.clip(resized(picture.grey), 0, 1) ** gamma, bones, picture.inverted)
+    return Simulated(np.clip(resized(picture.grey), 0, 1) ** gamma, bones, picture.inverted)
 
 
 def _uid(*what: object) -> str:
-    """A DICOM UID of the form 2.25.<128-bit integer> that follows from what it names (ISO/IEC 9834-8)."""
+    """Return a DICOM UID of the form 2.25.<128-bit integer> that follows from what it names (ISO/IEC 9834-8)."""
     digest = hashlib.sha256(" ".join(map(str, ("xraybench phantom", *what))).encode()).digest()
     return f"2.25.{int.from_bytes(digest[:16], 'big')}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -18,35 +19,39 @@ _FAR = np.float32(1e6)  # mm; beyond every ray
 _TINY = np.float32(1e-12)
 _ZERO = np.float32(0)
 
-_kernel = njit(cache=True, nogil=True, fastmath=True, error_model="numpy")
+_OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "fastmath": True, "error_model": "numpy"}
+_kernel = njit(**_OPTIONS)
+# Always inlined: the process that compiles would else call another, differently rounded version than those that find the code in the cache.
+_part = njit(**_OPTIONS, forceinline=True)
 
 
 @_kernel
-def integrate(
-    numbers, outlines, boxes, starts, members, weights, layers, windows, x, y, out, lengths
-):  # pragma: no cover - compiled
+def integrate(pieces, unions, layers, rays, out, lengths):  # pragma: no cover - compiled
     """Add every union to `out`, row by row and `LANES` rays at a time, with those of its pieces that these rays may meet.
 
     Parameters
     ----------
-    numbers, outlines
-        (n, `NUMBERS`) float32 and (n, 6) float64 of each piece: see `radiographs.phantom.rays`.
-    boxes
-        (n, 4) int64 [top, bottom, left, right) that each piece's shadow lies in.
-    starts, members, weights
-        Union k consists of the pieces ``members[starts[k]:starts[k + 1]]`` and adds ``weights[k]`` for each millimetre.
-    layers
-        (n_unions,) number of the layer to which a union adds its bare length, with the sign of its weight; -1: none.
-    windows
-        (n_layers, 5) int64 [top, bottom, left, right) of each layer, left and right multiples of `LANES`, and where it begins in
-        `lengths`.
-    x, y
-        (columns,) and (rows,) float32, millimetres; the number of columns is a multiple of `LANES`.
-    out
-        (rows, columns) float32, added to.
-    lengths
-        Float32, the layers one after the other, added to.
+    pieces : tuple of 3 ndarray
+        Numbers (n, `NUMBERS`) float32 and outlines (n, 6) float64: see `radiographs.phantom.rays`; boxes (n, 4) int64
+        [top, bottom, left, right) that each piece's shadow lies in.
+    unions : tuple of 3 ndarray
+        Starts, members, weights: union k consists of the pieces ``members[starts[k]:starts[k + 1]]`` and adds ``weights[k]`` for
+        each millimetre.
+    layers : tuple of 2 ndarray
+        The layer (n_unions,) to which a union adds its bare length, with the sign of its weight, or -1; and the windows
+        (n_layers, 5) int64 [top, bottom, left, right) of the layers, left and right multiples of `LANES`, and where each begins
+        in `lengths`.
+    rays : tuple of 2 ndarray
+        x (columns,) and y (rows,) float32, millimetres; the number of columns is a multiple of `LANES`.
+    out : ndarray of shape (rows, columns), float32
+        Added to.
+    lengths : ndarray of shape (n,), float32
+        The layers one after the other, added to.
     """
+    numbers, outlines, boxes = pieces
+    starts, members, weights = unions
+    layer_of, windows = layers
+    x, y = rays
     most = 0
     for union in range(len(weights)):
         most = max(most, starts[union + 1] - starts[union])
@@ -55,7 +60,7 @@ def integrate(
     lefts, rights = np.empty(most, np.int64), np.empty(most, np.int64)
     for union in range(len(weights)):
         group = members[starts[union] : starts[union + 1]]
-        weight, layer = weights[union], layers[union]
+        weight, layer = weights[union], layer_of[union]
         top, bottom = len(y), 0
         for m in group:
             top, bottom = min(top, boxes[m, 0]), max(bottom, boxes[m, 1])
@@ -96,7 +101,7 @@ def span(values, level):  # pragma: no cover - compiled
     return top, bottom, left, right
 
 
-@_kernel
+@_part
 def _extent(numbers, outlines, boxes, m, r, x, y):  # pragma: no cover - compiled
     """First and last column of a row whose rays may meet piece m: those of its box, and of its outline where that is closed.
 
@@ -121,7 +126,7 @@ def _extent(numbers, outlines, boxes, m, r, x, y):  # pragma: no cover - compile
     return left, right
 
 
-@_kernel
+@_part
 def _meet(numbers, m, x, y, met, low, high):  # pragma: no cover - compiled
     """Write the interval of each ray inside piece m, and, of a hollow one, the second; return how many there are: 0, 1 or 2."""
     piece = numbers[m]
@@ -129,7 +134,7 @@ def _meet(numbers, m, x, y, met, low, high):  # pragma: no cover - compiled
     b1, b2, b3 = piece[10] + y * piece[16], piece[11] + y * piece[17], piece[12] + y * piece[18]
     twice = _runs_along(numbers, m, x[0], x[LANES - 1], y)
     if twice:
-        _cut_along(piece, x, a1, a2, a3, b1, b2, b3, low[met], high[met], low[met + 1], high[met + 1])
+        _cut_along(piece, x, a1, a2, a3, b1, b2, b3, (low[met], high[met]), (low[met + 1], high[met + 1]))
     else:
         _cut_across(piece, x, a1, a2, a3, b1, b2, b3, low[met], high[met])
     o, ox, d, dx = _plane(piece, 22, a1, a2, a3, b1, b2, b3)
@@ -137,9 +142,8 @@ def _meet(numbers, m, x, y, met, low, high):  # pragma: no cover - compiled
     side = _side(d, dx, x)
     more_side = _side(more_d, more_dx, x)
     if not twice and piece[33] == _FAR and side != 0 and more_side != 0:
-        total = _cut_two(
-            x, o, ox, d, dx, side > 0, more_o, more_ox, more_d, more_dx, more_side > 0, piece[0], low[met], high[met]
-        )
+        first, second = (o, ox, d, dx, side > 0), (more_o, more_ox, more_d, more_dx, more_side > 0)
+        total = _cut_two(x, first, second, piece[0], low[met], high[met])
         return 1 if total > _ZERO else 0
     for plane in range(22, NUMBERS, 4):
         if piece[plane + 3] != _FAR:
@@ -154,9 +158,9 @@ def _meet(numbers, m, x, y, met, low, high):  # pragma: no cover - compiled
     return 1 if total > _ZERO else 0
 
 
-@_kernel
+@_part
 def _plane(piece, k, a1, a2, a3, b1, b2, b3):  # pragma: no cover - compiled
-    """The plane at number k as (o + ox x) + (d + dx x) z >= 0; one that cuts nothing as if it were far below."""
+    """Return the plane at number k as (o + ox x) + (d + dx x) z >= 0; one that cuts nothing as if it were far below."""
     n1, n2, n3, h = piece[k], piece[k + 1], piece[k + 2], piece[k + 3]
     if h == _FAR:
         return _FAR, _ZERO, np.float32(1), _ZERO
@@ -168,18 +172,18 @@ def _plane(piece, k, a1, a2, a3, b1, b2, b3):  # pragma: no cover - compiled
     )
 
 
-@_kernel
+@_part
 def _side(d, dx, x):  # pragma: no cover - compiled
     """1 if all rays run into a half-space, -1 if all run out of it, 0 if they differ."""
     first, last = d + dx * x[0], d + dx * x[LANES - 1]
     return 1 if min(first, last) > _TINY else -1 if max(first, last) < -_TINY else 0
 
 
-@_kernel
-def _cut_two(
-    x, o, ox, d, dx, enters, more_o, more_ox, more_d, more_dx, more_enters, depth, low, high
-):  # pragma: no cover - compiled
+@_part
+def _cut_two(x, first, second, depth, low, high):  # pragma: no cover - compiled
     """Keep what lies in two half-spaces that all rays run into (`enters`) or out of, and settle; return the sum of the lengths."""
+    o, ox, d, dx, enters = first
+    more_o, more_ox, more_d, more_dx, more_enters = second
     total = _ZERO
     for i in range(LANES):
         cut = -(o + ox * x[i]) / (d + dx * x[i])
@@ -200,7 +204,7 @@ def _cut_two(
     return total
 
 
-@_kernel
+@_part
 def _runs_along(numbers, m, left, right, y):  # pragma: no cover - compiled
     """Whether some ray runs along the inside of a cone or waist, where a = d1² + d2² - s d3² is not positive."""
     s = numbers[m, 21]
@@ -221,7 +225,7 @@ def _runs_along(numbers, m, left, right, y):  # pragma: no cover - compiled
     return level + least < _TINY
 
 
-@_kernel
+@_part
 def _cut_across(piece, x, a1, a2, a3, b1, b2, b3, low, high):  # pragma: no cover - compiled
     """Interval of z between the roots of a z² + 2 b z + c; where there are none it has no length."""
     u1, u2, u3, v1, v2, v3 = piece[4], piece[5], piece[6], piece[13], piece[14], piece[15]
@@ -239,9 +243,10 @@ def _cut_across(piece, x, a1, a2, a3, b1, b2, b3, low, high):  # pragma: no cove
         low[i], high[i] = (-b - root) * inverse, (root - b) * inverse
 
 
-@_kernel
-def _cut_along(piece, x, a1, a2, a3, b1, b2, b3, low, high, more_low, more_high):  # pragma: no cover - compiled
-    """The same for hollow shapes, twice: a ray along the inside (a < 0) is in the shape before and beyond the roots."""
+@_part
+def _cut_along(piece, x, a1, a2, a3, b1, b2, b3, before, beyond):  # pragma: no cover - compiled
+    """Do the same for hollow shapes, twice: a ray along the inside (a < 0) is in the shape before and beyond the roots."""
+    (low, high), (more_low, more_high) = before, beyond
     q, s = piece[20], piece[21]
     for i in range(LANES):
         o1, o2, o3 = a1 + x[i] * piece[4], a2 + x[i] * piece[5], a3 + x[i] * piece[6]
@@ -268,7 +273,7 @@ def _cut_along(piece, x, a1, a2, a3, b1, b2, b3, low, high, more_low, more_high)
             low[i], high[i], more_low[i], more_high[i] = -_FAR, _FAR, _FAR, _FAR
 
 
-@_kernel
+@_part
 def _cut_plane(x, o, ox, d, dx, low, high):  # pragma: no cover - compiled
     """Keep what lies in the half-space (o + ox x) + (d + dx x) z >= 0: after the cut where the ray runs into it, else before."""
     first, last = d + dx * x[0], d + dx * x[LANES - 1]
@@ -288,7 +293,7 @@ def _cut_plane(x, o, ox, d, dx, low, high):  # pragma: no cover - compiled
             high[i] = high[i] if across > _ZERO else min(high[i], cut)
 
 
-@_kernel
+@_part
 def _settle(low, high, depth):  # pragma: no cover - compiled
     """Measure z from the origin, and leave no interval of negative length; return the sum of the lengths."""
     total = _ZERO
@@ -300,7 +305,7 @@ def _settle(low, high, depth):  # pragma: no cover - compiled
     return total
 
 
-@_kernel
+@_part
 def _sort(low, high, met):  # pragma: no cover - compiled
     """Order the intervals of each ray by where they begin; soon done where they nearly are."""
     for last in range(met - 1, 0, -1):
@@ -319,7 +324,7 @@ def _sort(low, high, met):  # pragma: no cover - compiled
             return
 
 
-@_kernel
+@_part
 def _sweep(low, high, met):  # pragma: no cover - compiled
     """Leave in the first row of `low` the length that sorted intervals cover; uses up the first row of `high`."""
     for i in range(LANES):

@@ -43,17 +43,17 @@ class Record:
 
     Parameters
     ----------
-    index
+    index : int
         Place in the data set.
-    uid, study, patient
+    uid, study, patient : str
         Identifiers: two DICOM UIDs, and P000017.
-    registered, shown
+    registered, shown : tuple of int
         Numbers of the parts of the label, and of what is really to be seen.
-    views, laterality, age, extras, fracture, device, inverted
+    views, laterality, age, extras, fracture, device, inverted : str, and bool for the last
         How and of whom it was made.
-    twin_of
+    duplicate_of : str
         uid of the image that this one nearly repeats ("": none).
-    monochrome, bits
+    monochrome, bits : int
         For DICOM: 1 or 2, and bits per pixel.
     """
 
@@ -70,7 +70,7 @@ class Record:
     fracture: str
     device: str
     inverted: bool
-    twin_of: str
+    duplicate_of: str
     monochrome: int
     bits: int
     rows: int
@@ -159,7 +159,7 @@ def write_tables(folder: Path, layout: str, records: list[Record]) -> None:
             "shown": ["; ".join(PARTS[part] for part in r.shown) for r in records],
             "registered": ["; ".join(PARTS[part] for part in r.registered) for r in records],
             "wrong_label": [int(r.shown != r.registered) for r in records],
-            "twin_of": [r.twin_of for r in records],
+            "duplicate_of": [r.duplicate_of for r in records],
             "patient": table["PatientID"],
             "views": [r.views for r in records],
             "laterality": [r.laterality for r in records],
@@ -193,16 +193,17 @@ separator = ";"
 def _dicom(record: Record, grey: np.ndarray) -> bytes:
     """One DX object, explicit little endian, its pixels as they come from the detector's side: MONOCHROME1 or 2."""
     from pydicom.dataset import Dataset, FileMetaDataset
+    from pydicom.uid import UID
 
     bits = record.bits
     share = np.clip(grey if record.monochrome == 2 else 1 - grey, 0, 1)
     pixels = np.rint(share * (2**bits - 1)).astype("<u1" if bits == 8 else "<u2")
     data = Dataset()
     data.file_meta = FileMetaDataset()
-    data.file_meta.MediaStorageSOPClassUID = _DX
-    data.file_meta.MediaStorageSOPInstanceUID = record.uid
-    data.file_meta.TransferSyntaxUID = _LITTLE_ENDIAN
-    data.file_meta.ImplementationClassUID = _ROOT
+    data.file_meta.MediaStorageSOPClassUID = UID(_DX)
+    data.file_meta.MediaStorageSOPInstanceUID = UID(record.uid)
+    data.file_meta.TransferSyntaxUID = UID(_LITTLE_ENDIAN)
+    data.file_meta.ImplementationClassUID = UID(_ROOT)
     data.SOPClassUID = _DX
     data.SOPInstanceUID = record.uid
     data.StudyInstanceUID = record.study

@@ -37,12 +37,13 @@ def attenuation(energy: float) -> np.ndarray:
 
     Parameters
     ----------
-    energy
+    energy : float
         Effective photon energy of the beam in keV, 30 to 100.
 
     Returns
     -------
-    (n_materials,) float64 in 1/mm.
+    ndarray of shape (n_materials,), float64
+        In 1/mm.
 
     Raises
     ------

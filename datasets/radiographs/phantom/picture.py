@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from radiographs.phantom.bounds import at_least, at_most
 from radiographs.phantom.exposure import Exposure, detector_signal
 from radiographs.phantom.pose import Patient
 from radiographs.phantom.processing import draw_console, grey_levels
@@ -26,21 +27,21 @@ class Difficulty:
 
     Parameters
     ----------
-    wobble
+    wobble : float
         Factor on how far poses deviate from the textbook.
-    turned
+    turned : float
         Share of plates that lie on their side or upside down.
-    unexposed
+    unexposed : float
         Largest share of a plate's length that the collimator may cover.
-    photons
+    photons : tuple of 2 float
         Range of photons per pixel behind the middle of the body.
-    scatter, coarse
+    scatter, coarse : tuple of 2 float
         Ranges of the scatter-to-primary ratio and of the factor on coarse differences.
-    words
+    words : float
         Share of pictures with a burnt-in word.
-    inverted
+    inverted : float
         Share of pictures whose black and white are swapped.
-    nuisance
+    nuisance : float
         Factor on how often patients have jewellery, electrodes, casts, implants and fractures (`extras.toml`).
     """
 
@@ -63,16 +64,16 @@ DIFFICULTIES = {
 
 
 @dataclass(frozen=True)
-class Picture:
+class Simulated:
     """A plate as it was developed.
 
     Parameters
     ----------
-    grey
-        (h, w) float32 in [0, 1]; bone is bright, but for `inverted` pictures.
-    bones
+    grey : ndarray of shape (h, w), float32
+        In [0, 1]; bone is bright, but for `inverted` pictures.
+    bones : dict of str to Region
         Where each bone is seen, by name; empty if it was not asked for.
-    inverted
+    inverted : bool
         Whether black and white are swapped and nothing says so.
     """
 
@@ -87,11 +88,11 @@ class Aperture:
 
     Parameters
     ----------
-    top, left
+    top, left : int
         Corner of the smallest rectangle around it, in pixels.
-    opening
-        (h, w) float32 of that rectangle: 1 inside, 0 outside, penumbra between.
-    pixel
+    opening : ndarray of shape (h, w), float32
+        Of that rectangle: 1 inside, 0 outside, penumbra between.
+    pixel : float
         Side of a pixel in millimetres.
     """
 
@@ -110,16 +111,16 @@ def draw(
     *,
     bones: bool = False,
     device: str = "",
-) -> Picture:
+) -> Simulated:
     """Simulate one radiograph.
 
     Parameters
     ----------
-    side
+    side : int
         Longer side of the picture in pixels.
-    bones
+    bones : bool, default False
         Whether the shadow of each bone is asked for.
-    device
+    device : str, optional
         Name that the device burns into the upper left corner ("": none).
     """
     height, width = _plate_size(plate, side, rng)
@@ -143,7 +144,7 @@ def draw(
     image = np.ascontiguousarray(image)
     if device:
         _write(image, device, (0.015, 0.04), 0.4 * side / _REFERENCE, 0.9)
-    return Picture(image, {name: bone.turned(turns, (height, width)) for name, bone in seen.items()}, inverted)
+    return Simulated(image, {name: bone.turned(turns, (height, width)) for name, bone in seen.items()}, inverted)
 
 
 def _plate_size(plate: Plate, side: int, rng: np.random.Generator) -> tuple[int, int]:
@@ -199,12 +200,12 @@ def _collimate(
     along = np.abs(x[None, :] * cosine + y[:, None] * sine) if sine else np.abs(x)[None, :]
     across = np.abs(y[:, None] * cosine - x[None, :] * sine) if sine else np.abs(y)[:, None]
     edge = np.maximum((along - half[0]) / np.float32(1.5), (across - half[1]) / np.float32(1.5))
-    opening = cv2.min(cv2.max(0.5 - edge, 0), 1)
+    opening = at_most(at_least(0.5 - edge, 0), 1)
     return Aperture(int(first[1]), int(first[0]), opening, pixel)
 
 
 def _automatic(integrals: np.ndarray, scale: float, difficulty: Difficulty, rng: np.random.Generator) -> Exposure:
-    """Settings as an automatic exposure control chooses them: so many photons behind the middle of the body."""
+    """Return settings as an automatic exposure control chooses them: so many photons behind the middle of the body."""
     body = integrals[::4, ::4]
     body = body[body > 0.3]  # more than a centimetre of soft tissue
     behind = float(np.exp(-np.median(body))) if body.size else 1.0

@@ -23,21 +23,21 @@ class Patient:
 
     Parameters
     ----------
-    seed
+    seed : int
         Of the shape of the patient's bones.
-    size
-        (3,) factors on breadth, height and depth of the whole body.
-    fat
+    size : ndarray of shape (3,)
+        Factors on breadth, height and depth of the whole body.
+    fat : float
         Factor on the radius of the skin's surface; muscle keeps its own.
-    density
+    density : float
         Factor on the attenuation that bone adds.
-    right
+    right : bool
         Whether single limbs are the right one.
-    age
+    age : str, default 'adult'
         "child", "adult" or "elderly": a word for the scale and the density drawn.
-    narrow
+    narrow : float, default 0.0
         Share of the joint space that is lost, as in arthritis; below 0 the joint is wider.
-    extras, fracture
+    extras, fracture : tuple of str and str, optional
         Names in `extras.toml` of what the patient has on or in the body, and of the bone that is broken ("": none).
     """
 
@@ -98,8 +98,9 @@ def broken(body: Body, fracture: Fracture, seed: int) -> Body:
     shift += (-(shift @ fracture.normal) - rng.uniform(*_FRAGMENT_GAP)) * fracture.normal
     apart[:3, 3] = fracture.at - turn @ fracture.at + shift
     cuts = local_planes(fracture.normal, -fracture.normal @ fracture.at, body.placement[pieces])
-    free = ~body.planes[pieces, :, :3].any(axis=2)  # (n, PLANES)
-    split, whole = free.any(axis=1), pieces[~free.any(axis=1)]
+    free = ~np.asarray(body.planes[pieces, :, :3].any(axis=2))  # (n, PLANES)
+    split = np.asarray(free.any(axis=1))  # (n,)
+    whole = pieces[~split]
     middles = np.concatenate([body.box[whole].mean(axis=1), np.ones((len(whole), 1))], axis=1)
     placement, planes = body.placement.copy(), body.planes.copy()
     lower = whole[np.einsum("ij,ij->i", cuts[~split], middles) < 0]
@@ -133,11 +134,11 @@ def matter(body: Body, patient: Patient, moves: np.ndarray, energy: float, camer
 
     Parameters
     ----------
-    moves
-        (n_segments, 4, 4), from `segment_moves`.
-    energy
+    moves : ndarray of shape (n_segments, 4, 4)
+        From `segment_moves`.
+    energy : float
         Effective, in keV.
-    camera
+    camera : Camera, optional
         Leave out what is far from its field.
     """
     lumps = body.lumps

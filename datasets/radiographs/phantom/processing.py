@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from radiographs.phantom.bounds import at_least, at_most
 from radiographs.phantom.exposure import wide_blur
 
 
@@ -20,15 +21,15 @@ class Console:
 
     Parameters
     ----------
-    width
+    width : float
         Standard deviation that parts coarse from fine, as a share of the longer side.
-    coarse, fine
+    coarse, fine : float
         Factors on coarse and on fine differences.
-    percentiles
+    percentiles : tuple of 2 float
         Of the signal, which become the darkest and the brightest grey.
-    floor, ceiling
+    floor, ceiling : float
         These two greys, in [0, 1].
-    gamma
+    gamma : float
         Exponent of the curve between them; below 1 dark tones are lifted.
     """
 
@@ -60,5 +61,5 @@ def grey_levels(signal: np.ndarray, console: Console) -> np.ndarray:
     detail = cv2.addWeighted(signal, console.fine, coarse, console.coarse - console.fine, 0)
     low, high = np.percentile(detail[::3, ::3], console.percentiles)  # every ninth pixel will do
     scale = 1 / max(high - low, 1e-3)
-    share = cv2.min(cv2.max(cv2.addWeighted(detail, scale, detail, 0, -low * scale), 0), 1)
+    share = at_most(at_least(cv2.addWeighted(detail, scale, detail, 0, -low * scale), 0), 1)
     return np.float32(console.floor) + np.float32(console.ceiling - console.floor) * cv2.pow(share, console.gamma)

@@ -30,18 +30,19 @@ def project(
 
     Parameters
     ----------
-    shape
+    shape : tuple of 2 int
         Rows and columns.
-    pixel
+    pixel : float
         Side of a pixel in millimetres.
-    wobble
+    wobble : float
         Factor on how far pose and centring deviate from the textbook.
-    bones
+    bones : bool, default False
         Whether the shadow of each bone is asked for.
 
     Returns
     -------
-    (rows, columns) float32, and where each bone in the picture stops rays, by name.
+    tuple of ndarray and dict of str to Region
+        Line integrals (rows, columns) float32, and where each bone in the picture stops rays, by name.
     """
     body = read_body(view.tables, both=view.both, extra=patient.extras)
     if patient.fracture:

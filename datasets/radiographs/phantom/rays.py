@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from radiographs.phantom.bounds import at_least
 from radiographs.phantom.kernel import LANES, NO_PLANE, NUMBERS, integrate, span
 from radiographs.phantom.regions import Region
 from radiographs.phantom.solids import PLANES
@@ -27,14 +28,14 @@ class Matter:
 
     Parameters
     ----------
-    placement
-        (n, 4, 4) from each piece's own coordinates to the body's, millimetres.
-    profile, planes, box
-        (n, 3), (n, PLANES, 4) and (n, 2, 3): see `radiographs.phantom.solids.Piece`.
-    starts, members
+    placement : ndarray of shape (n, 4, 4)
+        From each piece's own coordinates to the body's, millimetres.
+    profile, planes, box : ndarray of shapes (n, 3), (n, PLANES, 4) and (n, 2, 3)
+        See `radiographs.phantom.solids.Piece`.
+    starts, members : ndarray
         Union k consists of the pieces ``members[starts[k]:starts[k + 1]]``.
-    weights
-        (n_unions,) attenuation that a union adds, 1/mm; negative where it takes away.
+    weights : ndarray of shape (n_unions,)
+        Attenuation that a union adds, 1/mm; negative where it takes away.
     """
 
     placement: np.ndarray
@@ -52,11 +53,11 @@ class Camera:
 
     Parameters
     ----------
-    view
-        (4, 4) from body to camera coordinates.
-    rows, columns, pixel
+    view : ndarray of shape (4, 4)
+        From body to camera coordinates.
+    rows, columns, pixel : int and float
         Size of the picture, and the side of a pixel.
-    distance
+    distance : float
         From the source to the plane z = 0.
     """
 
@@ -74,7 +75,7 @@ class Camera:
 
 
 def visible(starts: np.ndarray, members: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Starts and members of the unions once only the pieces that are `seen`, (n,) bool, are left and numbered anew."""
+    """Return the starts and members of the unions once only the pieces that are `seen`, (n,) bool, are left and numbered anew."""
     kept = seen[members]
     return np.concatenate([[0], np.cumsum(kept)])[starts], (np.cumsum(seen) - 1)[members[kept]]
 
@@ -84,7 +85,9 @@ def in_field(centres: np.ndarray, radii: np.ndarray, camera: Camera) -> np.ndarr
     seen = centres @ camera.view[:3, :3].T + camera.view[:3, 3]
     half = camera.pixel / 2 * np.array([camera.columns, camera.rows])
     nearest = np.abs(seen[:, :2]) - radii[:, None]  # (n, 2) mm from the axis
-    return (nearest * camera.distance <= half * (camera.distance - seen[:, 2:] + radii[:, None])).all(axis=1)
+    return np.asarray(
+        (nearest * camera.distance <= half * (camera.distance - seen[:, 2:] + radii[:, None])).all(axis=1)
+    )
 
 
 def line_integrals(matter: Matter, camera: Camera) -> np.ndarray:
@@ -92,7 +95,8 @@ def line_integrals(matter: Matter, camera: Camera) -> np.ndarray:
 
     Returns
     -------
-    (rows, columns) float32 without unit, at least 0.
+    ndarray of shape (rows, columns), float32
+        Without unit, at least 0.
     """
     return cast(matter, camera, {})[0]
 
@@ -102,12 +106,13 @@ def cast(matter: Matter, camera: Camera, unions: Mapping[str, Sequence[int]]) ->
 
     Parameters
     ----------
-    unions
+    unions : mapping of str to sequence of int
         Numbers of the unions whose lengths, signed as their weights are, add up to something with a name.
 
     Returns
     -------
-    (rows, columns) float32 without unit, at least 0; and the shadows of the named groups that are in the picture.
+    tuple of ndarray and dict of str to Region
+        Integrals (rows, columns) float32 without unit, at least 0; and the shadows of the named groups that are in the picture.
     """
     x, y = camera.axes()
     wide = -(-camera.columns // LANES) * LANES
@@ -124,16 +129,10 @@ def cast(matter: Matter, camera: Camera, unions: Mapping[str, Sequence[int]]) ->
     )
     members = members[np.lexsort((numbers[members, 0], np.repeat(np.arange(len(starts) - 1), np.diff(starts))))]
     integrate(
-        numbers,
-        outlines,
-        boxes,
-        starts,
-        members,
-        matter.weights.astype(np.float32),
-        layers,
-        windows,
-        (x[0] + np.arange(wide) * camera.pixel).astype(np.float32),
-        y.astype(np.float32),
+        (numbers, outlines, boxes),
+        (starts, members, matter.weights.astype(np.float32)),
+        (layers, windows),
+        ((x[0] + np.arange(wide) * camera.pixel).astype(np.float32), y.astype(np.float32)),
         out,
         lengths,
     )
@@ -147,7 +146,7 @@ def cast(matter: Matter, camera: Camera, unions: Mapping[str, Sequence[int]]) ->
         first, last, near, far = span(length, _SHADOW)
         if first < last:
             shadows[name] = Region(top + first, left + near, length[first:last, near:far] > _SHADOW)
-    return cv2.max(cv2.multiply(out[:, : camera.columns], slant), 0), shadows
+    return at_least(cv2.multiply(out[:, : camera.columns], slant), 0), shadows
 
 
 def _layers(
@@ -193,7 +192,7 @@ def _boxes(placed: np.ndarray, box: np.ndarray, camera: Camera) -> np.ndarray:
 def _numbers(
     placed: np.ndarray, box: np.ndarray, profile: np.ndarray, planes: np.ndarray, distance: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What the kernel needs of each piece, (n, NUMBERS) float32 and its outline (n, 6) float64.
+    """Return what the kernel needs of each piece, (n, NUMBERS) float32 and its outline (n, 6) float64.
 
     The numbers: the depth z0 of its middle; its own coordinates of the ray's point at z0, as a constant and factors of x and y;
     those of the ray's direction; its profile; its planes. Starting at z0 keeps the polynomial free of cancellation.
@@ -208,7 +207,7 @@ def _numbers(
     to_x, to_y, to_z = (inside[:, :, k] for k in range(3))
     shrink = (1 - centre / distance)[:, None]
     parts = [centre[:, None], centre[:, None] * to_z + offset, shrink * to_x, shrink * to_y]
-    cuts = np.where(planes[:, :, :3].any(axis=2)[..., None], planes, NO_PLANE)
+    cuts = np.where(np.asarray(planes[:, :, :3].any(axis=2))[..., None], planes, NO_PLANE)
     parts += [to_z, -to_x / distance, -to_y / distance, profile, cuts.reshape(len(placed), 4 * PLANES)]
     numbers = np.empty((len(placed), NUMBERS), np.float32)
     np.concatenate(parts, axis=1, out=numbers, casting="same_kind")

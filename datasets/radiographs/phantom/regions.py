@@ -13,10 +13,10 @@ class Region:
 
     Parameters
     ----------
-    top, left
+    top, left : int
         Corner of the smallest rectangle around them.
-    mask
-        (h, w) bool: which pixels of that rectangle.
+    mask : ndarray of shape (h, w), bool
+        Which pixels of that rectangle.
     """
 
     top: int

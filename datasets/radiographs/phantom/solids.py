@@ -26,14 +26,14 @@ class Piece:
 
     Parameters
     ----------
-    placement
-        (4, 4) from the piece's own coordinates to the body's, in millimetres.
-    profile
+    placement : ndarray of shape (4, 4)
+        From the piece's own coordinates to the body's, in millimetres.
+    profile : tuple of 3 float
         p, q and s of the quadric.
-    planes
-        (PLANES, 4) half-spaces n, h in the piece's own coordinates.
-    box
-        (2, 3) lower and upper bounds in the piece's own coordinates.
+    planes : ndarray of shape (PLANES, 4)
+        Half-spaces n, h in the piece's own coordinates.
+    box : ndarray of shape (2, 3)
+        Lower and upper bounds in the piece's own coordinates.
     """
 
     placement: np.ndarray
@@ -57,7 +57,7 @@ def rotation(x: float, y: float, z: float) -> np.ndarray:
 
 def ellipsoid(
     centre: Sequence[float],
-    axes: Sequence[float],
+    axes: Sequence[float] | np.ndarray,
     turn: Sequence[float] = (0, 0, 0),
     cuts: Sequence[Sequence[float]] = (),
 ) -> Piece:
@@ -65,11 +65,11 @@ def ellipsoid(
 
     Parameters
     ----------
-    centre, axes
+    centre, axes : sequence of float
         Middle and half lengths in millimetres.
-    turn
+    turn : sequence of float, default (0, 0, 0)
         Degrees about x, y and z.
-    cuts
+    cuts : sequence of sequence of float, optional
         At most `PLANES` rows (nx, ny, nz, d): of the ellipsoid's points X only those with n · X >= d remain; millimetres.
     """
     placement = np.eye(4)
@@ -81,7 +81,10 @@ def ellipsoid(
 
 
 def tube(
-    path: np.ndarray, radii: np.ndarray, flat: tuple[float, float] = (1.0, 1.0), side: Sequence[float] = (0, 0, 1)
+    path: np.ndarray,
+    radii: np.ndarray,
+    flat: tuple[float, float] = (1.0, 1.0),
+    side: Sequence[float] | np.ndarray = (0, 0, 1),
 ) -> list[Piece]:
     """Make a bent tube of varying thickness, as pieces that meet in mitres and do not overlap.
 
@@ -90,18 +93,19 @@ def tube(
 
     Parameters
     ----------
-    path
-        (n, 3) stations, millimetres.
-    radii
-        (n,) radius at each, millimetres.
-    flat
+    path : ndarray of shape (n, 3)
+        Stations, millimetres.
+    radii : ndarray of shape (n,)
+        Radius at each, millimetres.
+    flat : tuple of 2 float, default (1.0, 1.0)
         Factors on the radius across and along `side`: the section is an ellipse.
-    side
+    side : sequence of float, default (0, 0, 1)
         A direction that is not along the path.
 
     Returns
     -------
-    A piece for each stretch between stations.
+    list of Piece
+        One for each stretch between stations.
     """
     steps = np.diff(path, axis=0)  # (n - 1, 3)
     lengths = np.linalg.norm(steps, axis=1)
@@ -164,12 +168,12 @@ def local_planes(normals: np.ndarray, offsets: np.ndarray, placements: np.ndarra
 
     Parameters
     ----------
-    normals, offsets, placements
-        (n, 3), (n,) and (n, 4, 4); the first two may be one for all.
+    normals, offsets, placements : ndarray of shapes (n, 3), (n,) and (n, 4, 4)
+        The first two may be one for all.
 
     Returns
     -------
-    (n, 4) float64.
+    ndarray of shape (n, 4), float64
     """
     rows = np.einsum("...i,...ij->...j", normals, placements[:, :3])  # (n, 4)
     rows[:, 3] += offsets

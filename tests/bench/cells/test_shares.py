@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from reports.comparison.pairwise import Level
+from reports.comparison.pairwise import TestSettings
 from reports.runs.results import load
 from reports.scores.evaluation import evaluate
 from reports.tables.verification import check_table
@@ -34,4 +34,4 @@ def test_a_run_on_shares_has_curves(bench_command: Callable, phantom_folder: Pat
     assert (table["low"] <= table["score"]).all()
     assert 'id="patients"' in Path("run/report/report.html").read_text(encoding="utf-8")
     path = Path("run/report/tables/learning.csv")
-    assert check_table(evaluate(load(Path("run"))), path, Level()).wrong == ()
+    assert check_table(evaluate(load(Path("run"))), path, TestSettings()).wrong == ()

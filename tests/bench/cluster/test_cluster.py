@@ -1,6 +1,6 @@
 """Cells on Dask workers: the bytes of a local run, whatever dies on the way. The workers are real processes.
 
-The long form kills workers at random ten times in a run of thirty cells: ``pytest -m slow tests/bench/test_cluster.py``.
+The long form kills workers at random ten times in a run of thirty cells: ``pytest -m slow tests/bench/cluster/test_cluster.py``.
 """
 
 import json
@@ -90,7 +90,7 @@ class Looks:
         (folder / "looks.json").write_text(json.dumps(self.mean_))
 """
 # What a worker loads that stands for one on another machine: it sees no file of the client's.
-APART = "import bench.cluster.worker as worker\nworker._candidates = lambda content: []\n"
+APART = "import bench.cluster.worker as worker\nworker._candidates = lambda file: []\n"
 OTHER = "import bench.cluster.versions as versions\nhere = versions.found_here()\nhere['numpy'] = '1.0.1'\n"
 
 
@@ -185,7 +185,7 @@ def test_a_machine_without_a_shared_disk_is_sent_what_it_needs_and_one_with_othe
         assert contents(Path("late")) == contents(Path("alone"))
 
 
-def test_a_run_whose_scheduler_goes_is_gone_on_with(
+def test_a_run_whose_scheduler_is_lost_can_be_resumed(
     phantom_folder: Path, suite: Path, bench_command: Callable, tmp_path: Path
 ) -> None:
     models = ("run", "slow", "--suite", suite, "--data", phantom_folder, "--out", "run")

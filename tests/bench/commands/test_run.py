@@ -16,6 +16,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from reports.runs.format import SCHEMA
+
 Command = Callable[..., Any]
 MODELS = ("prior", "hog-svm", "lbp-xgboost")
 
@@ -52,7 +54,7 @@ def first_run(tmp_path_factory: pytest.TempPathFactory, phantom_folder: Path) ->
 def test_a_run_folder_holds_what_is_promised(first_run: tuple[Path, Path]) -> None:
     run, _ = first_run
     facts = json.loads((run / "run.json").read_text())
-    assert facts["schema"] == 2
+    assert facts["schema"] == SCHEMA
     assert facts["suite"]["name"] == "quick"
     assert facts["data"]["synthetic"] is True
     splits = pd.read_parquet(run / "splits.parquet")

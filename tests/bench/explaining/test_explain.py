@@ -17,10 +17,13 @@ from bench.errors import UserError
 from bench.explaining.occlusion import occlusion
 from bench.explaining.overlay import picture
 from bench.explaining.scores import faithfulness, likeness
-from bench.explaining.subject import Subject, randomised_head
+from bench.explaining.subject import Subject
 from bench.inference.model import load_model
-from bench.store.run_folder import RunFolder, is_sealed
-from reports.pages.explanations import explanations_section, load_explanations
+from bench.recipes.contract import RandomisableHead
+from bench.store.run_folder import RunFolder
+from reports.pages.explanations import explanations_section
+from reports.runs.explanations import load_explanations
+from reports.runs.format import is_sealed
 from reports.runs.results import load
 from tests.bench.made import Made
 from tests.reports.pages.test_browser import browser  # noqa: F401 - a fixture
@@ -145,11 +148,11 @@ def test_networks_have_the_method_that_fits_them(deep: Made, name: str, method: 
 
 def test_random_heads_keep_what_they_are_made_of(run: Made) -> None:
     native = Subject(run.model("hog-svm"), device="cpu").native
-    fresh = randomised_head(native.head, 0)
+    fresh = native.head.randomise_weights(0)
     before, after = native.head.machine_.dual, fresh.machine_.dual
     assert not np.array_equal(before, after)
     np.testing.assert_array_equal(np.sort(before, axis=0), np.sort(after, axis=0))
-    assert randomised_head(Subject(run.model("prior"), device="cpu").native.head, 0) is None
+    assert not isinstance(Subject(run.model("prior"), device="cpu").native.head, RandomisableHead)
 
 
 def test_a_subject_says_what_the_model_says(run: Made) -> None:
@@ -162,7 +165,7 @@ def test_a_subject_says_what_the_model_says(run: Made) -> None:
 def test_models_and_images_become_a_sealed_folder(run: Made, tmp_path: Path) -> None:
     out = tmp_path / "explanations"
     said = command(run, run.model("hog-xgboost"), run.model("prior"), *images_of(run, 1), out=out)
-    assert "prior: nothing in the images speaks for the class" in said
+    assert "prior: no evidence for the class in any image" in said
     record = json.loads((out / "explanations.json").read_text())
     assert is_sealed(record)
     assert {*record["files"], "explanations.json"} == {path.name for path in out.iterdir()}
@@ -203,7 +206,7 @@ def test_a_run_is_explained_on_its_samples_without_the_floor(run_with_sample: Ma
     assert [(image["name"], image["labels"]) for image in found.record["images"]] == [("one", ["Hand"])]
     shown = explanations_section(load(run.run))
     assert shown is not None
-    assert not any("fitted again" in line for line in shown["words"])
+    assert not any("refitted" in line for line in shown["words"])
 
 
 @pytest.mark.parametrize(

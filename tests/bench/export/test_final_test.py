@@ -15,13 +15,13 @@ from radiographs.phantom import Recipe, write_folder
 from radiographs.splits import SplitsError, held_out
 
 from bench.cli import invoke
-from bench.store.run_folder import sealed
 from reports.comparison.final_test import held_out_table
-from reports.comparison.pairwise import Level
+from reports.comparison.pairwise import TestSettings
+from reports.runs.format import sealed
 from reports.runs.results import ResultsError, load
 from reports.scores.evaluation import evaluate
 from reports.scores.metrics import score
-from reports.tables.tables import all_tables
+from reports.tables.run_tables import all_tables
 from reports.tables.verification import check_table
 from tests.bench.made import Made
 
@@ -61,12 +61,12 @@ def test_one_more_model_is_one_more_look(classical: Made, tmp_path: Path) -> Non
     before = (run / "holdout" / "hog-svm" / "holdout.json").read_bytes()
     same = classical.bench("run", "hog-svm", *options, "--out", run)
     assert same.returncode == 0
-    assert len(load(run).looks) == 1
+    assert len(load(run).test_accesses) == 1
     more = classical.bench("run", "lbp-xgboost", *options, "--out", run)
     assert more.returncode == 0, more.stderr
-    assert "this is look 2" in more.stdout
-    looks = load(run).looks
-    assert [look["models"] for look in looks] == [["prior", "hog-svm", "hog-xgboost"], ["lbp-xgboost"]]
+    assert "this is access 2" in more.stdout
+    accesses = load(run).test_accesses
+    assert [access["models"] for access in accesses] == [["prior", "hog-svm", "hog-xgboost"], ["lbp-xgboost"]]
     assert (run / "holdout" / "hog-svm" / "holdout.json").read_bytes() == before
     without = classical.bench("run", "hog-svm", *options[:4], *options[6:], "--out", run)
     assert without.returncode == 2
@@ -78,11 +78,11 @@ def test_the_report_shows_the_last_test_and_verify_checks_it(classical: Made, tm
     assert invoke(["report", str(run), "--html", "--csv"]) == 0
     page = (run / "report" / "report.html").read_text(encoding="utf-8")
     assert 'id="held-out"' in page
-    assert "looked at once" in page
+    assert "tested once" in page
     table = run / "report" / "tables" / "holdout.csv"
-    assert check_table(evaluate(load(run)), table, Level()).wrong == ()
+    assert check_table(evaluate(load(run)), table, TestSettings()).wrong == ()
     table.write_text(table.read_text().replace("hog-svm,classical,", "hog-svm,classical,1"))
-    assert check_table(evaluate(load(run)), table, Level()).wrong
+    assert check_table(evaluate(load(run)), table, TestSettings()).wrong
     assert "holdout" in all_tables(evaluate(load(run)))
 
 
@@ -129,12 +129,12 @@ def test_a_share_is_stratified_and_grouped() -> None:
         held_out(y, groups, 0.7, 0)
 
 
-def test_looks_are_sealed(classical: Made, tmp_path: Path) -> None:
+def test_the_log_of_test_set_accesses_is_sealed(classical: Made, tmp_path: Path) -> None:
     run = copied(classical, tmp_path)
-    path = run / "holdout" / "looks.json"
-    looks = json.loads(path.read_text())
-    looks["looks"] = []
-    path.write_text(json.dumps(looks))
+    path = run / "holdout" / "test_access.json"
+    log = json.loads(path.read_text())
+    log["accesses"] = []
+    path.write_text(json.dumps(log))
     with pytest.raises(ResultsError, match="does not fit its seal"):
         load(run)
 
@@ -160,12 +160,12 @@ def _other_counts(run: Path) -> None:
     _sealed(run / "run.json", holdout={**json.loads((run / "run.json").read_text())["holdout"], "n_images": 999})
 
 
-def _no_looks(run: Path) -> None:
-    (run / "holdout/looks.json").unlink()
+def _no_accesses(run: Path) -> None:
+    (run / "holdout/test_access.json").unlink()
 
 
 def _forgotten_look(run: Path) -> None:
-    _sealed(run / "holdout/looks.json", looks=[])
+    _sealed(run / "holdout/test_access.json", accesses=[])
 
 
 def _other_threshold(run: Path) -> None:
@@ -192,7 +192,7 @@ def _set_forgotten(run: Path) -> None:
         _one_row_less,
         _other_truth,
         _other_counts,
-        _no_looks,
+        _no_accesses,
         _forgotten_look,
         _other_threshold,
         _other_model,

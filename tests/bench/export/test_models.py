@@ -20,7 +20,7 @@ from radiographs.read import read_picture
 
 from bench.inference.decision import choose_rule
 from bench.inference.model import load_model
-from bench.inference.novelty import fit_strangeness
+from bench.inference.novelty import fit_ood_detector
 from bench.inference.package import PackageError, read_facts, write_facts
 from tests.bench.made import Made
 
@@ -59,11 +59,11 @@ def test_an_image_gets_the_same_numbers_from_a_network_alone_as_among_others(dee
 def check_alone(made: Made, name: str) -> None:
     model = load_model(made.model(name))
     images = pixels(made, made.model(name))
-    together = model.look(images)
+    together = model.predict(images)
     for k in (0, 4, 10):
-        alone = model.look(images[k : k + 1])
+        alone = model.predict(images[k : k + 1])
         assert np.array_equal(alone.probability[0], together.probability[k])
-        assert alone.strangeness[0] == together.strangeness[k]
+        assert alone.ood_score[0] == together.ood_score[k]
 
 
 @pytest.mark.parametrize("name", CLASSICAL)
@@ -126,28 +126,26 @@ def test_openvino_gives_the_answers_of_the_native_classes(deep: Made, name: str)
     images = pixels(deep, deep.model(name))
     native, other = load_model(deep.model(name)), load_model(deep.model(name), "openvino")
     assert (other.engine.name, native.engine.name) == ("openvino", "native")
-    expected, found = native.look(images), other.look(images)
+    expected, found = native.predict(images), other.predict(images)
     assert np.abs(found.probability - expected.probability).max() < 0.03  # two ways to round to bfloat16
-    assert (
-        np.abs(found.strangeness / expected.strangeness - 1).max() < 0.06
-    )  # depthwise layers round more: measured 0.047
+    assert np.abs(found.ood_score / expected.ood_score - 1).max() < 0.06  # depthwise layers round more: measured 0.047
     if name == "hog-svm":  # only the network that watches is compiled
         assert np.array_equal(found.probability, expected.probability)
-        assert not np.array_equal(found.strangeness, expected.strangeness)
+        assert not np.array_equal(found.ood_score, expected.ood_score)
     for k in (0, 4, 10):
-        alone = other.look(images[k : k + 1])
+        alone = other.predict(images[k : k + 1])
         assert np.array_equal(alone.probability[0], found.probability[k])
-        assert alone.strangeness[0] == found.strangeness[k]
+        assert alone.ood_score[0] == found.ood_score[k]
 
 
 def test_openvino_is_refused_where_there_is_nothing_to_do_for_it(
     classical: Made, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    facts: dict[str, Any] = {"watch": None}
+    facts: dict[str, Any] = {"descriptor_network": None}
     monkeypatch.setattr("bench.inference.model.read_facts", lambda folder: read_facts(folder) | facts)
     with pytest.raises(PackageError, match="has no network that OpenVINO could run"):
         load_model(classical.model("hog-svm"), "openvino")
-    facts["watch"] = {"class": "deep.frozen:Frozen", "backbone": "tf_efficientnet_lite0"}
+    facts["descriptor_network"] = {"class": "deep.frozen:Frozen", "backbone": "tf_efficientnet_lite0"}
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(PackageError, match=r"--engine openvino: .* pip install 'xraybench\[openvino\]'"):
         load_model(classical.model("hog-svm"), "openvino")
@@ -243,9 +241,7 @@ def test_a_changed_file_is_refused_whatever_became_of_the_checksums(
     content[-3] ^= 0x40
     arrays.write_bytes(content)
     spoil(copy / "SHA256SUMS")
-    with pytest.raises(
-        PackageError, match=r"is not there, or is no list of checksums|is not as it was|is not named in"
-    ):
+    with pytest.raises(PackageError, match=r"is missing, or not a list of checksums|is not as it was|is not named in"):
         load_model(copy)
 
 
@@ -302,7 +298,7 @@ def test_a_tested_model_that_was_damaged_is_made_again_by_its_run(classical: Mad
     (tmp_path / "run/holdout/prior/model/SHA256SUMS").write_text("")
     done = classical.bench("export", tmp_path / "run", "--out", tmp_path / "model")
     assert done.returncode == 2
-    assert "SHA256SUMS: is not there, or is no list of checksums" in done.stderr
+    assert "SHA256SUMS: is missing, or not a list of checksums" in done.stderr
     assert classical.bench(*command).returncode == 0
     assert classical.bench("export", tmp_path / "run", "--out", tmp_path / "model").returncode == 0
 
@@ -322,7 +318,7 @@ def test_a_model_cannot_name_code_to_run(classical: Made, tmp_path: Path) -> Non
 def test_a_run_is_no_model_and_says_what_to_do(classical: Made) -> None:
     done = classical.bench("predict", classical.run, classical.data)
     assert done.returncode == 2
-    assert "bench export makes a model of it" in done.stderr
+    assert "export a model of it with bench export" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -389,7 +385,7 @@ def test_what_lies_apart_from_other_patients_is_strange(whitened: bool) -> None:
     rng = np.random.default_rng(0)
     groups = np.repeat(np.arange(100), 3)
     usual = rng.normal(size=(100, 12))[groups] + rng.normal(0, 0.05, (300, 12))
-    found = fit_strangeness(usual, groups, whitened=whitened)
+    found = fit_ood_detector(usual, groups, whitened=whitened)
     assert (found.score(usual + 20) > 1).all()
     assert (found.score(rng.normal(size=(200, 12))) > 1).mean() < 0.2
     own = np.mean(found.score(usual))

@@ -20,16 +20,16 @@ POISON = """
 import os
 from pathlib import Path
 import bench.inference.distributed as elsewhere
-from bench.inference.predict import answers
+from bench.inference.predict import predict_part
 
 def deadly(model, files, settings):
     if any(Path(item.file).name == os.environ["POISON"] for item in files):
         with open(os.environ["DEATHS"], "a") as stream:
             stream.write("x")
         os._exit(1)
-    return answers(model, files, settings)
+    return predict_part(model, files, settings)
 
-elsewhere.answers = deadly
+elsewhere.predict_part = deadly
 """
 
 
@@ -66,7 +66,7 @@ def test_a_folder_of_parts_holds_what_a_table_holds_and_only_what_is_missing_is_
     names[4].write_bytes(names[4].read_bytes()[:-40])
     kept = {path: path.stat().st_mtime_ns for path in names if path not in (names[2], names[4])}
     again = classical.bench("predict", model, many, "--out", there, "--part", "16", "--cluster", "local:2")
-    assert "64 files had been answered before" in again.stdout, again.stdout + again.stderr
+    assert "64 files had been predicted before" in again.stdout, again.stdout + again.stderr
     assert all(path.stat().st_mtime_ns == before for path, before in kept.items())
     pd.testing.assert_frame_equal(pd.read_parquet(there), expected, check_exact=True)
 
@@ -127,7 +127,7 @@ def test_a_picture_that_kills_its_workers_is_named_and_the_rest_is_answered(
     assert not (out / "_SUCCESS").exists()
     again = classical.bench("predict", model, *files, "--out", out, "--part", "4")
     assert again.returncode == 0, again.stderr
-    assert "8 files had been answered before" in again.stdout
+    assert "8 files had been predicted before" in again.stdout
     assert pd.read_parquet(out)["file"].tolist() == [str(path) for path in files]
 
 
@@ -138,9 +138,9 @@ def test_answers_in_a_folder_are_not_lost_to_another_command(classical: Made, ma
     assert classical.bench("predict", model, *files, "--out", out, "--part", "4").returncode == 0
     before = {path.name: path.read_bytes() for path in out.iterdir()}
     for arguments, said in (
-        ((model, empty), "no picture"),
-        ((model, *files[1:]), "answers other files"),
-        ((model, *files[:4]), "answers other files"),
+        ((model, empty), "no image"),
+        ((model, *files[1:]), "predictions of other files"),
+        ((model, *files[:4]), "predictions of other files"),
         ((classical.model("prior"), *files), "another model"),
     ):
         done = classical.bench("predict", *arguments, "--out", out, "--part", "4")

@@ -18,7 +18,8 @@ from radiographs.phantom import Recipe, write_folder
 
 from bench.inference.inputs import Item
 from bench.inference.model import load_model
-from bench.inference.predict import Settings, parts_folder, predict_to
+from bench.inference.parts import parts_folder
+from bench.inference.predict import Settings, predict_to
 from tests.bench.made import Made, endless_jpeg
 
 
@@ -62,7 +63,7 @@ def test_formats_hold_the_same(classical: Made, images: list[Path], tmp_path: Pa
     predict_to(out, model, (Item(str(path)) for path in images), Settings(2))
     read = {".csv": pd.read_csv, ".parquet": pd.read_parquet, ".jsonl": lambda path: pd.read_json(path, lines=True)}
     table = read[suffix](out)
-    expected = model.look(np.stack([model.preprocessing.apply(cv2.imread(str(path), 0)) for path in images]))
+    expected = model.predict(np.stack([model.preprocessing.apply(cv2.imread(str(path), 0)) for path in images]))
     probability = table[[f"probability/{name}" for name in model.classes]].to_numpy()
     assert np.allclose(probability, expected.probability, rtol=0, atol=1e-14)
 
@@ -74,9 +75,9 @@ def test_a_killed_prediction_goes_on_where_it_was(classical: Made, tmp_path: Pat
     script = tmp_path / "predict.py"
     script.write_text(
         "import sys, time\nfrom bench.inference import predict\n"
-        "answer = predict.answer\n"
-        "def slowly(*a):\n    time.sleep(float(sys.argv.pop()))\n    sys.argv.append('0.3')\n    return answer(*a)\n"
-        "if sys.argv[-1] == '0.3':\n    predict.answer = slowly\n"
+        "predict_table = predict.predict_table\n"
+        "def slowly(*a):\n    time.sleep(float(sys.argv.pop()))\n    sys.argv.append('0.3')\n    return predict_table(*a)\n"
+        "if sys.argv[-1] == '0.3':\n    predict.predict_table = slowly\n"
         "from bench.cli import invoke\nsys.exit(invoke(sys.argv[1:-1]))\n"
     )
 
@@ -109,7 +110,7 @@ def test_a_killed_prediction_goes_on_where_it_was(classical: Made, tmp_path: Pat
     damaged.write_bytes(damaged.read_bytes()[:-40])
     done = subprocess.run(command(out, "0"), env=classical.environment, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert f"{8 * (len(kept) - 1)} files had been answered before" in done.stdout
+    assert f"{8 * (len(kept) - 1)} files had been predicted before" in done.stdout
     assert out.read_bytes() == whole.read_bytes()
     assert not parts_folder(out).exists()
 
@@ -146,12 +147,12 @@ def test_what_is_no_radiograph_is_not_answered_surely(classical: Made, tmp_path:
         done = classical.bench("predict", classical.model(model), *(tmp_path / name for name in names), "--out", out)
         assert done.returncode == 0, done.stderr
         table = pd.read_csv(out, keep_default_na=False)
-        assert table["verdict"].tolist()[:3] == ["strange"] * 3
+        assert table["verdict"].tolist()[:3] == ["out of distribution"] * 3
         if (
             model == "hog-svm"
         ):  # far from everything it knows; trees without a network to watch over them do not notice (docs/at-work.md)
-            assert table["verdict"][3] in ("strange", "not sure")
-        assert table["reason"][2] == "its header says CT: no radiograph"
+            assert table["verdict"][3] in ("out of distribution", "not sure")
+        assert table["reason"][2] == "not a radiograph: the header gives the modality CT"
 
 
 def test_a_submission_is_what_the_competition_takes(classical: Made, images: list[Path], tmp_path: Path) -> None:
@@ -208,7 +209,7 @@ def test_a_file_that_contradicts_itself_is_answered_with_a_remark(classical: Mad
     assert done.returncode == 0, done.stderr
     row = pd.read_csv(tmp_path / "out.csv", keep_default_na=False).iloc[0]
     assert row["status"] == "ok"
-    assert "need more than the 10 bits" in row["reason"] or row["verdict"] == "strange"
+    assert "need more than the 10 bits" in row["reason"] or row["verdict"] == "out of distribution"
 
 
 @pytest.mark.parametrize("name", ["out", "out.csv"])
@@ -257,7 +258,7 @@ def test_a_folder_of_answers_that_was_whole_is_mended(classical: Made, images: l
     second.unlink()
     done = classical.bench(*command)
     assert done.returncode == 0, done.stderr
-    assert "damaged parts of what had been answered before, answered again: 1" in done.stdout
+    assert "damaged parts, predicted again: 1" in done.stdout
     pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "out"), before)
 
 

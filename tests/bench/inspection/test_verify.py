@@ -16,8 +16,8 @@ from rich.console import Console
 from bench.inspection.consistency import contradictions, folder_digest
 from bench.inspection.verify import verify
 from bench.session.record import data_digest, suite_digest
-from bench.store.run_folder import sealed
-from reports.comparison.pairwise import Level
+from reports.comparison.pairwise import TestSettings
+from reports.runs.format import sealed
 from reports.runs.results import ResultsError, load
 
 Forge = Callable[[Path], None]
@@ -25,7 +25,8 @@ Forge = Callable[[Path], None]
 
 @pytest.fixture(scope="module")
 def finished(phantom_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from bench.session.run import Request, run_session
+    from bench.session.request import Request
+    from bench.session.run import run_session
 
     root = tmp_path_factory.mktemp("verified")
     with pytest.MonkeyPatch.context() as patch:
@@ -70,9 +71,14 @@ def reseal(run: Path) -> None:
     for path in run.glob("cells/*/*/cell.json"):
         names = [p.relative_to(path.parent).as_posix() for p in path.parent.rglob("*") if p.is_file() and p != path]
         spec = {k: v for k, v in models.get(path.parts[-3], {}).items() if k not in ("family", "description")}
-        made_of = {"splits": splits, "model": hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()}
+        provenance = {"splits": splits, "model": hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()}
         checksums = {name: sha256(path.parent / name) for name in names}
-        edit(path, lambda c, made_of=made_of, sums=checksums: c.update(made_of=c["made_of"] | made_of, checksums=sums))
+        edit(
+            path,
+            lambda c, provenance=provenance, sums=checksums: c.update(
+                provenance=c["provenance"] | provenance, checksums=sums
+            ),
+        )
 
 
 def _n_train(run: Path) -> None:
@@ -208,7 +214,7 @@ def _fold_declared_failed(run: Path) -> None:
 def _seed(run: Path) -> None:
     edit(run / "run.json", lambda c: c.update(seed=7))
     for path in run.glob("cells/*/*/cell.json"):
-        edit(path, lambda c: c["made_of"].update(seed=7))
+        edit(path, lambda c: c["provenance"].update(seed=7))
 
 
 def _model_file_exchanged(run: Path) -> None:
@@ -277,8 +283,8 @@ def test_checks_cannot_be_switched_off(finished: Path, tmp_path: Path) -> None:
             edit(tmp_path / "run/run.json", dict)
         with pytest.raises(ResultsError, match=said.replace(".", r"\.")):
             load(tmp_path / "run")
-    edit(fresh() / "cells/prior/r0-f0/cell.json", lambda cell: cell.pop("made_of"))
-    with pytest.raises(ResultsError, match="lacks 'made_of'"):
+    edit(fresh() / "cells/prior/r0-f0/cell.json", lambda cell: cell.pop("provenance"))
+    with pytest.raises(ResultsError, match="lacks 'provenance'"):
         load(tmp_path / "run")
     (fresh() / "pictures.json").unlink()
     with pytest.raises(ResultsError, match=r"pictures\.json: is not there"):
@@ -292,7 +298,7 @@ def test_a_run_that_is_not_finished_was_not_checked_whole(
     shutil.rmtree(tmp_path / "run/cells/prior/r0-f2")
     done = bench_command("verify", tmp_path / "run")
     assert done.returncode == 1
-    assert "not checked: prior: 1 of 3 cells are not there: not run yet, or removed" in done.stdout
+    assert "not checked: prior: 1 of 3 cells are missing: not run yet, or removed" in done.stdout
 
 
 def test_a_published_digest_tells_a_forged_folder(
@@ -318,4 +324,4 @@ def test_models_that_join_later_are_in_the_digest_of_the_suite(
         assert bench_command("run", model, *run).returncode == 0
         content = json.loads((tmp_path / "run/run.json").read_text())
         assert suite_digest(content["suite"]) == content["suite"]["digest"]
-        assert verify(tmp_path / "run", None, Level(), Console(quiet=True)) == 0
+        assert verify(tmp_path / "run", None, TestSettings(), Console(quiet=True)) == 0

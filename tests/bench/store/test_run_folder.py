@@ -11,7 +11,8 @@ import pytest
 from radiographs.disk import beside
 
 from bench.store.lock import Lock
-from bench.store.run_folder import SCHEMA, Cell, RunFolder, StoreError, sealed
+from bench.store.run_folder import Cell, RunFolder, StoreError
+from reports.runs.format import SCHEMA, sealed
 
 CELL = Cell("hog-svm", 0, 3)
 RECORD = {"model": "hog-svm", "repeat": 0, "fold": 3, "status": "done", "key": "k"}

@@ -98,7 +98,7 @@ def test_a_study_is_one_plan_one_store_and_one_report(hospitals: Path, bench_com
     seeds = ("", "-seed1")
     change = np.mean([scores[f"a-median{s}", "thumbnail-svm"] - scores[f"a{s}", "thumbnail-svm"] for s in seeds])
     assert row["difference"] == pytest.approx(change)
-    assert set(tables) == {"effects", "seeds", "away", "patients", "ranks", "scores"}
+    assert set(tables) == {"effects", "seeds", "external_validation", "patients", "ranks", "scores"}
     again = bench_command("study", hospitals / "study.toml")
     assert " 0 cells computed" in again.stdout or "\n0 cells computed" in again.stdout
     assert "1 cells computed" not in again.stdout

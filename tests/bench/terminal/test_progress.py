@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from bench.store.run_folder import Cell
-from bench.terminal.progress import View
+from bench.terminal.progress import Progress
 
 
 @pytest.mark.parametrize("terminal", [True, False])
@@ -14,7 +14,7 @@ def test_progress_names_cell_epoch_score_and_time(terminal: bool, monkeypatch: p
     clock = iter([0.0, 0.0, 10.0, 10.0, 10.0, 10.0, 10.0] + [10.0] * 50)
     monkeypatch.setattr("bench.terminal.progress.time.perf_counter", lambda: next(clock))
     console = Console(file=io.StringIO(), force_terminal=terminal, width=120)
-    view = View(console)
+    view = Progress(console)
     cells = [Cell("net", 0, 0), Cell("net", 0, 1), Cell("net", 0, 2)]
     with view.running(cells, kept=4):
         view.cell_starts(cells[0])
@@ -28,7 +28,7 @@ def test_progress_names_cell_epoch_score_and_time(terminal: bool, monkeypatch: p
 
 
 def test_time_left_goes_by_the_models_own_cells() -> None:
-    view = View(Console(file=io.StringIO()))
+    view = Progress(Console(file=io.StringIO()))
     view.cells = [Cell("quick", 0, 0), Cell("slow", 0, 0), Cell("slow", 0, 1), Cell("slow", 0, 2)]
     view.finished = [(view.cells[0], {}, {}, 1.0), (view.cells[1], {}, {}, 60.0)]
     assert view._left().endswith("about 2:00 left")

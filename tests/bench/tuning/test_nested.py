@@ -10,12 +10,13 @@ import pytest
 from rich.console import Console
 
 from bench.cells.encodings import Encodings
+from bench.cells.experiment import Experiment
 from bench.cells.runner import Runner
 from bench.data.dataset import Data
 from bench.recipes.build import Resources
 from bench.recipes.suite import load_suite
 from bench.store.run_folder import Cell
-from bench.terminal.progress import View
+from bench.terminal.progress import Progress
 from bench.tuning.journal import open_journal
 from bench.tuning.study import Budget, Tuner
 
@@ -36,9 +37,9 @@ class Seeing(Runner):
 
     seen: ClassVar[list[np.ndarray]] = []
 
-    def validated(self) -> np.ndarray:
+    def validate(self) -> np.ndarray:
         """As the runner does."""
-        probability = super().validated()
+        probability = super().validate()
         self.seen.append(probability)
         return probability
 
@@ -50,8 +51,8 @@ def outcome(data: Data, place: Path, folder: Path, model: str) -> tuple[list[tup
     spec = load_suite(str(place / "small.toml")).models[model]
     resources = Resources(task="multiclass", threads=1)
     encodings = Encodings(data.images, str(hash(data.images.tobytes())), folder / "cache", resources)
-    view = View(Console(quiet=True))
-    tuner = Tuner(open_journal(folder), data, encodings, resources, 0, Budget(trials=4), view)
+    experiment = Experiment({model: spec}, data, encodings, resources, 0)
+    tuner = Tuner(open_journal(folder), experiment, Budget(trials=4), Progress(Console(quiet=True)))
     study = tuner.tune(Cell(model, 0, 0), spec)
     trials = [(trial.values, trial.status, repr(trial.score), trial.reason) for trial in study.trials]
     return trials, np.stack(Seeing.seen)  # (n_scored, n_valid, n_classes)
@@ -68,7 +69,7 @@ def test_the_test_part_decides_nothing(
     place: Path, tmp_path: Path, model: str, rounding: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(str(place))
-    monkeypatch.setattr("bench.tuning.study.Runner", Seeing)
+    monkeypatch.setattr("bench.cells.experiment.Runner", Seeing)
     data = small_data(np.random.default_rng(0))
 
     def poisoned(part: str) -> Data:

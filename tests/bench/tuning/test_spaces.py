@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from bench.cells.runner import recipe_digest
 from bench.errors import UserError
+from bench.recipes.build import with_search_spaces
 from bench.recipes.suite import load_suite
 from bench.recipes.toml import suite_as_toml
 from bench.tuning.journal import open_journal
+from reports.runs.format import model_digest
 
 Command = Callable[..., Any]
 
@@ -62,17 +63,35 @@ def test_a_budget_must_be_named_and_a_foreign_folder_is_refused(command: Command
 
 
 def test_a_search_space_changes_no_digest_and_survives_a_file(tmp_path: Path) -> None:
-    suite = load_suite("standard")
+    suite = with_search_spaces(load_suite("standard"))
     bare = suite.model_copy(
         update={"models": {k: v.model_copy(update={"search": {}}) for k, v in suite.models.items()}}
     )
     assert bare.digest == suite.digest
-    assert recipe_digest(bare.models["hog-svm"]) == recipe_digest(suite.models["hog-svm"])
+    assert model_digest(bare.models["hog-svm"].as_dict()) == model_digest(suite.models["hog-svm"].as_dict())
     assert "search" not in suite.models["hog-svm"].as_dict()
     assert "tuned" not in suite.models["hog-svm"].as_dict()
     (tmp_path / "copy.toml").write_text(suite_as_toml(suite), encoding="utf-8")
-    assert load_suite(str(tmp_path / "copy.toml")) == suite
+    assert with_search_spaces(load_suite(str(tmp_path / "copy.toml"))) == suite
     assert {name for name, spec in suite.models.items() if not spec.search} == {"prior"}
+
+
+def test_a_table_adds_to_the_space_of_the_class_replaces_and_leaves_out(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(
+        "[models.svm]\n"
+        'encoders = [{ class = "baselines.thumbnail:Thumbnail", side = 8 }]\nhead = { class = "baselines.svm:SVM" }\n'
+        '[models.svm.search]\n"head.C" = [[1], [2]]\n"head.gamma" = false\n"encoders.0.side" = [4, 8]\n'
+        '[models.none]\nsearch = {}\nhead = { class = "deep.probe:LogisticProbe" }\n'
+        '[models.probe]\nhead = { class = "deep.probe:LogisticProbe" }\n'
+    )
+    suite = load_suite(str(tmp_path / "mine.toml"))
+    models = with_search_spaces(suite).models
+    found = {name: {key: each.as_table() for key, each in spec.search.items()} for name, spec in models.items()}
+    assert found["svm"] == {"head.C": [[1], [2]], "encoders.0.side": [4, 8]}
+    assert found["none"] == {}
+    assert found["probe"] == {"head.C": {"low": 1e-5, "high": 0.3, "log": True, "as_list": True}}
+    (tmp_path / "copy.toml").write_text(suite_as_toml(suite), encoding="utf-8")
+    assert load_suite(str(tmp_path / "copy.toml")).models["svm"] == suite.models["svm"]
 
 
 def test_a_damaged_journal_is_named(tmp_path: Path) -> None:

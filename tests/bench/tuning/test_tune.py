@@ -20,9 +20,9 @@ import pytest
 from baselines.selection import best_f1_samples
 from bench.recipes.suite import load_suite
 from bench.store.run_folder import Cell
-from bench.tuning.study import Budget, Study, Trial
+from bench.tuning.study import Budget, FoldStudy, Trial
 from reports.runs.results import load
-from reports.runs.tuning import tuning_in_words
+from reports.runs.tuning import summarise_tuning
 
 Command = Callable[..., Any]
 TRIALS = 6
@@ -86,8 +86,8 @@ def test_a_run_takes_each_folds_values_and_gets_the_scores_they_were_chosen_by(
     again = command("run", "--all", "--no-pictures", "--out", "run", suite=tuned / "tuned.toml")
     assert "0 cells computed, 6 kept" in again.stdout
     sentence = f"Every model but prior was tuned with {TRIALS} trials per fold on the validation part alone."
-    assert tuning_in_words(load(tmp_path / "run")) == sentence
-    assert tuning_in_words(load(tmp_path / "own")) == ""
+    assert summarise_tuning(load(tmp_path / "run")) == sentence
+    assert summarise_tuning(load(tmp_path / "own")) == ""
 
 
 def test_a_cells_key_depends_on_every_folds_values(tuned: Path, command: Command) -> None:
@@ -177,7 +177,7 @@ def test_an_interrupt_says_how_to_go_on_and_a_larger_budget_goes_on(
     done = command("tune", "means", "--trials", TRIALS - 2, "--out", "out")
     (place / "interrupt").unlink()
     assert done.returncode == 130
-    assert "finished trials are kept in out; go on with:" in done.stdout
+    assert "finished trials are kept in out; resume with:" in done.stdout
     assert not (tmp_path / "out/lock").exists()
     assert command("tune", "means", "--trials", TRIALS - 2, "--out", "out").returncode == 0
     assert len(trials(tmp_path / "out")) == 2 * (TRIALS - 2)
@@ -198,7 +198,7 @@ def test_seconds_are_a_budget_too() -> None:
     assert Budget(seconds=5).is_spent(made[:2])
     assert not Budget(seconds=9).is_spent(made[:2])
     assert Budget(trials=2).within(made) == made[:2]
-    assert Study(Cell("m", 0, 0), (made[0], made[1], replace(made[2], score=0.5))).best == made[0]
+    assert FoldStudy(Cell("m", 0, 0), (made[0], made[1], replace(made[2], score=0.5))).best == made[0]
 
 
 def test_every_model_spends_its_seconds_and_begins_no_trial_after_them(command: Command, tmp_path: Path) -> None:
@@ -216,7 +216,7 @@ def test_a_report_says_which_models_were_not_tuned_alike() -> None:
     twenty, fifty, minute = {"trials": 20}, {"trials": 50, "seconds": None}, {"trials": None, "seconds": 60.0}
 
     def said(**models: dict[str, Any] | None) -> str:
-        return tuning_in_words(SimpleNamespace(models={k: {"tuned": v} if v else {} for k, v in models.items()}))
+        return summarise_tuning(SimpleNamespace(models={k: {"tuned": v} if v else {} for k, v in models.items()}))
 
     assert said(a=None) == ""
     assert said(a=twenty, b=twenty) == "Every model was tuned with 20 trials per fold on the validation part alone."

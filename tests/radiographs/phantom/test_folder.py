@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -121,7 +124,7 @@ def test_wrong_arguments_are_refused_and_leave_nothing(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="difficulty 'absurd' is unknown"):
         write_folder(tmp_path / "x", Recipe(3, 0, difficulty="absurd"))
     (tmp_path / "there").mkdir()
-    with pytest.raises(FileExistsError, match="is there already"):
+    with pytest.raises(FileExistsError, match="already exists"):
         write_folder(tmp_path / "there", Recipe(3, 0))
     assert [p.name for p in tmp_path.iterdir()] == ["there"]
 
@@ -158,7 +161,9 @@ def test_wrong_labels_are_known_to_the_truth_alone(flawed: Path) -> None:
 def test_near_duplicates_show_what_their_twin_shows_under_another_patient(flawed: Path) -> None:
     truth = pd.read_csv(flawed / "truth.csv", keep_default_na=False)
     truth["uid"] = truth["file"].str.extract(r"([\d.]+)-c\.png", expand=False)
-    twins = truth[truth["twin_of"] != ""].merge(truth, left_on="twin_of", right_on="uid", suffixes=("", "_of"))
+    twins = truth[truth["duplicate_of"] != ""].merge(
+        truth, left_on="duplicate_of", right_on="uid", suffixes=("", "_of")
+    )
     assert 5 <= len(twins) <= 30
     assert (twins["patient"] != twins["patient_of"]).all()
     assert (twins["views"] == twins["views_of"]).all()
@@ -234,3 +239,18 @@ def test_children_are_smaller_and_half_of_the_elderly_have_narrow_joints() -> No
     assert max(p.size[1] for p in by_age["child"]) < np.mean([p.size[1] for p in by_age["adult"]])
     assert 0.2 < np.mean([p.narrow > 0.2 for p in by_age["elderly"]]) < 0.6
     assert max(p.narrow for p in by_age["adult"]) <= 0.2
+
+
+@pytest.mark.slow
+def test_the_process_that_compiles_draws_the_bytes_of_those_that_find_compiled_code(tmp_path: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from radiographs.phantom import Recipe, write_folder\n"
+        "write_folder(Path(sys.argv[1]), Recipe(12, 5, side=300, difficulty='hard'))"
+    )
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "compiled")}
+    for name in ("first", "second"):
+        subprocess.run([sys.executable, "-c", program, str(tmp_path / name)], env=environment, check=True)
+    first, second = (
+        {path.name: path.read_bytes() for path in (tmp_path / name).rglob("*.png")} for name in ("first", "second")
+    )
+    assert first == second

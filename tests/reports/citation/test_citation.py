@@ -13,7 +13,7 @@ from bench.recipes.suite import load_suite, suite_names
 from reports.citation.bibliography import bibtex, keys, model_keys, references
 from reports.citation.checklist import AUTHOR, answers, checklist
 from reports.citation.methods import latex, markdown
-from reports.comparison.pairwise import Level
+from reports.comparison.pairwise import TestSettings
 from reports.runs.results import Results, load
 
 
@@ -55,26 +55,26 @@ def test_the_methods_cite_only_what_the_bibliography_has_and_keep_names_as_they_
 ) -> None:
     results = load(make_run("multilabel", models={"<b>hog_50%</b>": ("classical", 1.0), "prior": ("dummy", 0.0)}))
     known = set(re.findall(r"^@\w+\{([\w-]+),", bibtex(results), re.MULTILINE))
-    text = markdown(results, Level())
+    text = markdown(results, TestSettings())
     cited = {key for group in re.findall(r"\[@([^\]]+)\]", text) for key in group.replace("@", "").split("; ")}
     assert cited
     assert cited <= known
     assert "&lt;b&gt;hog\\_50%&lt;/b&gt;" in text
     assert "180 images of 90 patients" in text
     assert "3-fold cross-validation, with folds grouped by patient" in text
-    tex = latex(results, Level())
+    tex = latex(results, TestSettings())
     assert r"\textless{}b\textgreater{}hog\_50\%" in tex
     assert {key for group in re.findall(r"\\cite\{([^}]+)\}", tex) for key in group.split(",")} == cited
 
 
 def test_every_item_is_answered_by_the_run_or_left_to_the_author(results: Results) -> None:
-    text = checklist(results, Level())
+    text = checklist(results, TestSettings())
     rows = [line.split(" | ") for line in text.splitlines() if re.match(r"\| \d+ \|", line)]
     assert len(rows) == 44 + 27
     assert all(row[2].strip(" |") for row in rows)
     assert sum(AUTHOR in row[2] for row in rows) > 20
     used = set(re.findall(r'answer = "(\w+)"', (Path("reports/citation/checklist.toml")).read_text()))
-    assert used == set(answers(results, Level()))
+    assert used == set(answers(results, TestSettings()))
 
 
 def test_the_command_prints_bibtex_and_writes_the_rest(

@@ -11,7 +11,7 @@ import pytest
 from scipy.stats import friedmanchisquare, rankdata
 
 from bench.cli import invoke
-from reports.comparison.across import across, cliques, in_words, ranks_table
+from reports.comparison.across import across, cliques, ranks_table, summarise_ranks
 from reports.runs.results import Results, ResultsError, load
 from reports.scores.evaluation import evaluate
 
@@ -77,7 +77,7 @@ def test_cliques_join_what_the_critical_difference_does_not_part(several: Callab
 
 
 def test_few_data_sets_are_said_to_be_few(several: Callable[..., list[Path]]) -> None:
-    words = in_words(across(_evaluated(several(2))))
+    words = summarise_ranks(across(_evaluated(several(2))))
     assert words[0] == "fusion-svm has the best mean rank over 2 data sets: 1.00 of 4"
     assert any("fewer than 10 data sets" in line for line in words)
 
@@ -113,13 +113,13 @@ def test_a_model_that_is_not_finished_everywhere_is_left_out_by_name(several: Ca
     shutil.rmtree(other / "cells" / "hog-svm" / "r0-f1")
     found = across(_evaluated([one, other]))
     assert found.left_out == ("hog-svm",)
-    first, *_, last = in_words(found)
+    first, *_, last = summarise_ranks(found)
     assert first.startswith("Not answered, no classical model finished on every data set: ")
-    assert first.endswith("not in the race: hog-svm")
+    assert first.endswith("left out: hog-svm")
     assert last == "Left out: hog-svm: missing on set-1 (1 of 3 cells are not run yet)."
     for model in ("prior", "efficientnet-probe"):
         shutil.rmtree(other / "cells" / model / "r0-f1")
-    with pytest.raises(ResultsError, match="1 model with all cells in every run"):
+    with pytest.raises(ResultsError, match="1 model with all folds in every run"):
         across(_evaluated([one, other]))
 
 

@@ -3,17 +3,17 @@
 import numpy as np
 import pytest
 
-from reports.comparison.learning import Curve, crossing, overtakes
+from reports.comparison.learning import LearningCurve, crossing, overtakes
 
 PATIENTS = np.array([10.0, 20.0, 40.0, 80.0, 160.0])
 
 
-def _curve(model: str, family: str, score: np.ndarray, noise: float = 0.01) -> Curve:
+def _curve(model: str, family: str, score: np.ndarray, noise: float = 0.01) -> LearningCurve:
     draws = score + noise * np.random.default_rng(0 if family == "deep" else 1).normal(size=(500, 1))
-    return Curve(model, family, (model,), PATIENTS / 160, PATIENTS, score, draws)
+    return LearningCurve(model, family, (model,), PATIENTS / 160, PATIENTS, score, draws)
 
 
-def _at(lead_begins: float) -> list[Curve]:
+def _at(lead_begins: float) -> list[LearningCurve]:
     classical = 0.5 + 0.05 * np.log2(PATIENTS / 10)
     return [
         _curve("svm", "classical", classical),

@@ -10,13 +10,14 @@ import pytest
 from scipy import stats
 
 from bench.cli import invoke
-from reports.comparison.pairwise import Level, against, best_model
+from reports.comparison.pairwise import TestSettings, against
 from reports.pages.headline import headline
 from reports.pages.report import write
 from reports.runs.results import Results, load
 from reports.scores.evaluation import evaluate
 from reports.scores.metrics import LOWER_IS_BETTER, METRICS
-from reports.tables.tables import all_tables
+from reports.scores.ranking import best_model
+from reports.tables.run_tables import all_tables
 
 COLUMNS = [
     *(
@@ -89,7 +90,7 @@ def test_a_pair_turned_round_is_the_same_comparison(results: Results) -> None:
 
 def test_comparisons_with_the_best_and_the_reference_are_families_of_their_own(results: Results) -> None:
     evaluation = evaluate(results)
-    pairs = all_tables(evaluation, Level(reference="hog-svm"))["pairwise"]
+    pairs = all_tables(evaluation, TestSettings(reference="hog-svm"))["pairwise"]
     rows = pairs[pairs["metric"] == "accuracy"]
     for column, model in (("p_holm_best", best_model(evaluation, "accuracy")), ("p_holm_reference", "hog-svm")):
         involved = (rows["model_a"] == model) | (rows["model_b"] == model)
@@ -106,24 +107,24 @@ def test_the_words_claim_what_the_numbers_bear(make_run: Callable[..., Path]) ->
         "efficientnet-finetune": ("deep", 2.9),
     }
     results = load(make_run("multiclass", classes=("Hand", "Knee", "Chest"), models=models, n_images=900, folds=5))
-    tables = all_tables(evaluate(results), Level(reference="hog-svm"))
-    said = headline(tables, results, Level(reference="hog-svm"))
+    tables = all_tables(evaluate(results), TestSettings(reference="hog-svm"))
+    said = headline(evaluate(results), tables, TestSettings(reference="hog-svm"))
     text = " ".join([said.sentence, *said.details]).replace("\u00a0", " ")
     assert said.sentence.startswith("Deep is better than classical by 0.")
-    best = max(("efficientnet-probe", "efficientnet-finetune"), key=lambda m: f"Best is {m} " in text)
+    best = max(("efficientnet-probe", "efficientnet-finetune"), key=lambda m: f"The best model is {m} " in text)
     other = {"efficientnet-probe": "efficientnet-finetune", "efficientnet-finetune": "efficientnet-probe"}[best]
     assert f"On 900 images of 450 patients, {best} is better than hog-svm by 0." in text
-    assert f"On this evidence no difference can be claimed between {best} and {other} (" in text
+    assert f"No significant difference between {best} and {other} (" in text
     assert "On 900 images of 450 patients, hog-svm is better than prior by 0." in text
     assert "hog-svm is worse than efficientnet" in text
-    assert "p adjusted for 3 comparisons with the best (Holm)" in text
+    assert "p adjusted over 3 comparisons with the best model (Holm)" in text
 
 
 def test_one_fold_or_one_model_is_no_test(make_run: Callable[..., Path]) -> None:
     results = load(make_run("multiclass", models={"hog-svm": ("classical", 1.0)}))
     tables = all_tables(evaluate(results))
     assert len(tables["pairwise"]) == 0
-    assert "No test can be made" in headline(tables, results, Level()).details[-1]
+    assert "No test: this needs two models" in headline(evaluate(results), tables, TestSettings()).details[-1]
     write(results, html=True, csv=True, md=True, latex=True)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench.cli import invoke
-from reports.comparison.pairwise import Level
+from reports.comparison.pairwise import TestSettings
 from reports.comparison.two_runs import changes, differences, why_untested
 from reports.runs.results import load
 from reports.scores.evaluation import evaluate
@@ -42,7 +42,7 @@ def test_every_difference_is_named_and_no_other(runs: tuple[Path, Path]) -> None
 
 def test_changes_are_tested_on_the_same_splits(runs: tuple[Path, Path]) -> None:
     first, second = (evaluate(load(run)) for run in runs)
-    table = changes(first, second, Level()).set_index("model")
+    table = changes(first, second, TestSettings()).set_index("model")
     assert list(table.index) == ["prior", "hog-svm"]
     assert table.loc["prior", ["difference", "p", "same"]].tolist() == [0, 1, 1]
     hog = table.loc["hog-svm"]
@@ -58,7 +58,7 @@ def test_other_splits_or_classes_are_not_tested(runs: tuple[Path, Path], capsys:
     described["splits"]["digest"] = "d" * 64
     (second / "run.json").write_text(json.dumps(described))
     assert "the splits differ" in why_untested(load(first), load(second))
-    assert changes(evaluate(load(first)), evaluate(load(second)), Level())["p"].isna().all()
+    assert changes(evaluate(load(first)), evaluate(load(second)), TestSettings())["p"].isna().all()
     assert invoke(["compare", str(first), str(second)]) == 0
     assert "Not tested: the splits differ" in capsys.readouterr().out
     assert invoke(["compare", str(first), str(first)]) == 0

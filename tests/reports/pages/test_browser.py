@@ -12,12 +12,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from reports.comparison.pairwise import Level
-from reports.figures.confusion import confused
+from reports.comparison.pairwise import TestSettings
 from reports.pages.across import write_across
 from reports.pages.pictures import MAX_IN_CELL
 from reports.pages.report import write
 from reports.runs.results import load
+from reports.scores.confusion import images_behind
 from reports.scores.evaluation import evaluate
 from reports.studies.report import write_study
 from tests.reports.conftest import write_run
@@ -176,7 +176,7 @@ def test_a_click_on_the_confusion_matrix_shows_the_images_behind_it(
         "return [cell.__data__.datum.model, cell.__data__.datum.true, cell.__data__.datum.predicted];"
     )
     shown = browser.run("return [...document.querySelectorAll('#confused figure code')].map(code => code.textContent)")
-    cells = {(true, said): ids for true, said, ids in confused(evaluation, clicked[0])}
+    cells = {(true, said): ids for true, said, ids in images_behind(evaluation, clicked[0])}
     behind = cells[clicked[1], clicked[2]]
     assert shown == behind[:MAX_IN_CELL]
     heading = browser.run("return document.querySelector('#confused select').selectedOptions[0].textContent")
@@ -197,7 +197,7 @@ def test_another_model_has_other_images(browser: Browser, make_run: Callable[...
     )
     time.sleep(0.5)
     options = browser.run("return [...document.querySelectorAll('#confused option')].map(option => option.textContent)")
-    assert options == [f"{true} → {said}: {len(ids)}" for true, said, ids in confused(evaluation, "lbp-xgboost")]
+    assert options == [f"{true} → {said}: {len(ids)}" for true, said, ids in images_behind(evaluation, "lbp-xgboost")]
 
 
 def test_doubtful_and_hard_images_are_shown_beside_their_labels(
@@ -248,7 +248,7 @@ def test_the_page_of_several_data_sets_draws_and_is_accessible(browser: Browser,
         manifest = pd.read_parquet(path / "manifest.parquet")
         manifest.assign(sha256=[f"{k}{digest}" for digest in manifest["sha256"]]).to_parquet(path / "manifest.parquet")
         runs.append(load(path))
-    formats = {"html": True, "csv": False, "md": False, "latex": False, "figures": (), "level": Level()}
+    formats = {"html": True, "csv": False, "md": False, "latex": False, "figures": (), "settings": TestSettings()}
     browser.open(write_across(runs, tmp_path / "out", **formats)[1][0])
     assert browser.log("browser") == []
     assert browser.run(
@@ -273,7 +273,7 @@ def test_the_page_of_a_study_draws_and_is_accessible(browser: Browser, tmp_path:
             facts.append({"name": name, **place})
     (tmp_path / "study.json").write_text(json.dumps({"name": "<s>study</s>", "runs": facts}))
     words, paths = write_study(tmp_path, html=True, csv=True)
-    assert any(line.startswith("median: nothing beyond chance; changes seen: ") for line in words)
+    assert any(line.startswith("median: no significant change; observed changes: ") for line in words)
     browser.open(paths[0])
     assert browser.log("browser") == []
     charts = "return [...document.querySelectorAll('.chart')].map(c => c.querySelectorAll('svg').length)"

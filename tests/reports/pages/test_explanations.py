@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
-from reports.pages.explanations import by_model, explanations_section, in_words, load_explanations, scores_csv
+from reports.pages.explanations import explanations_section
 from reports.pages.report import write
+from reports.runs.explanations import load_explanations
 from reports.runs.results import ResultsError, load
+from reports.tables.explanations import by_model, scores_csv, summarise_explanations
 from tests.reports.conftest import PIXEL
 
 HOSTILE = "<script>alert(1)</script>"
@@ -84,7 +86,7 @@ def test_models_that_were_fitted_again_are_named(run: Path) -> None:
     (model / "model.json").write_text(json.dumps({"seal": "a"}))
     found = explanations_section(load(run))
     assert found is not None
-    again = [line for line in found["words"] if "fitted again" in line]
+    again = [line for line in found["words"] if "was refitted or removed" in line]
     assert len(again) == 1
     assert again[0].startswith("net ")
 
@@ -97,15 +99,15 @@ def test_means_and_counts_are_over_the_images() -> None:
 
 
 def test_the_words_warn_of_a_map_that_does_not_depend_on_the_weights() -> None:
-    first, second = in_words(a_record())
-    assert "random weights give another map" in first
-    assert "do not read it as what was learned" in second
+    first, second = summarise_explanations(a_record())
+    assert "random weights give a different map" in first
+    assert "do not interpret it as what the model learned" in second
     assert "on 1 of 2 by deletion" in second
 
 
 def test_the_words_warn_of_a_map_that_is_no_better_than_random() -> None:
     images = [{"name": "a", "labels": [], "class": "Hand", "maps": [one_map(), one_map(deletion=0.7)]}]
-    good, bad = in_words(a_record(images=images))
+    good, bad = summarise_explanations(a_record(images=images))
     assert "no better than random" not in good
     assert "By deletion it is no better than random" in bad
 

@@ -13,16 +13,16 @@ import pandas as pd
 import pytest
 import vl_convert
 
-from reports.comparison.pairwise import Level
-from reports.figures.confusion import confusion_counts, error_counts
-from reports.figures.gallery import gallery
+from reports.comparison.pairwise import TestSettings
+from reports.figures.run_figures import all_figures
 from reports.figures.theme import inline
 from reports.pages.offline import script_json
-from reports.pages.page import html
+from reports.pages.run_page import html
 from reports.runs.results import Results, load
+from reports.scores.confusion import confusion_counts, error_counts
 from reports.scores.curves import GRID, precision_recall, roc
 from reports.scores.evaluation import Decided, Evaluation, evaluate
-from reports.tables.tables import all_tables
+from reports.tables.run_tables import all_tables
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def page(make_run: Callable[..., Path]) -> str:
 
 def _html(evaluation: Evaluation) -> str:
     tables = all_tables(evaluation)
-    return html(evaluation, tables, list(gallery(evaluation, tables["pairwise"], Level())), Level())
+    return html(evaluation, tables, list(all_figures(evaluation, tables["pairwise"], TestSettings())), TestSettings())
 
 
 class Outline(HTMLParser):
@@ -52,7 +52,7 @@ class Outline(HTMLParser):
 
 def test_every_figure_is_drawn_by_vega(results: Results) -> None:
     evaluation = evaluate(results)
-    for figure in gallery(evaluation, all_tables(evaluation)["pairwise"], Level()):
+    for figure in all_figures(evaluation, all_tables(evaluation)["pairwise"], TestSettings()):
         svg = vl_convert.vegalite_to_svg(figure.chart.properties(width=500).to_json())
         assert svg.count("<path") > 5, figure.name
 

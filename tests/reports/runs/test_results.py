@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from reports.runs.format import SCHEMA
 from reports.runs.results import Results, ResultsError, load
 
 CELL = "cells/hog-svm/r0-f0"
@@ -37,8 +38,9 @@ def test_a_damaged_prediction_file_is_refused_with_the_way_out(make_run: Callabl
 
 def test_a_newer_schema_is_refused_by_both_versions(make_run: Callable[..., Path]) -> None:
     run = make_run()
-    edit(run / "run.json", schema=3)
-    with pytest.raises(ResultsError, match=r"run\.json has schema 3 and this xraybench reads schemas up to 2"):
+    edit(run / "run.json", schema=SCHEMA + 1)
+    expected = rf"run\.json has schema {SCHEMA + 1} and this xraybench reads schemas up to {SCHEMA}"
+    with pytest.raises(ResultsError, match=expected):
         load(run)
 
 

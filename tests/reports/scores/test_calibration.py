@@ -65,6 +65,9 @@ def test_the_reliability_diagram_counts_every_prediction_once_and_gives_the_cali
             assert len(rows) <= BINS
             assert rows["n"].sum() == (len(truth) if task == "multiclass" else truth.size)
         rows = table[(table["model"] == model) & (table["version"] == VERSIONS[0])]
-        error = float(((rows["said"] - rows["came"]).abs() * rows["n"]).sum() / rows["n"].sum())
+        error = float(
+            ((rows["fraction_of_positives"] - rows["mean_predicted_probability"]).abs() * rows["n"]).sum()
+            / rows["n"].sum()
+        )
         assert error == pytest.approx(calibration_error(truth, probability, task))
     assert isinstance(table, pd.DataFrame)

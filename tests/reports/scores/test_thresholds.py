@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from reports.runs.results import Results
+from reports.scores.decision import class_thresholds
 from reports.scores.evaluation import evaluate, matrices
 from reports.scores.metrics import class_f1, f1_samples
-from reports.scores.thresholds import RULES, class_thresholds, decision_rules, rules_as_text, thresholds
+from reports.scores.thresholds import RULES, decision_rules, rules_as_text, thresholds
 
 
 def test_no_threshold_is_better_than_the_one_found() -> None:

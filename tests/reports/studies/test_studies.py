@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from reports.comparison.pairwise import Level
-from reports.studies.effects import EFFECT_COLUMNS, effects_in_words
-from reports.studies.seeds import SEED_COLUMNS, seeds_in_words, variance_parts
+from reports.comparison.pairwise import TestSettings
+from reports.studies.effects import EFFECT_COLUMNS, summarise_effects
+from reports.studies.seeds import SEED_COLUMNS, summarise_seeds, variance_parts
 
 
 def test_variance_of_seeds_and_folds_is_what_it_was_made_of() -> None:
@@ -46,17 +46,17 @@ def test_words_say_what_a_variant_changes_and_where_it_changes_nothing() -> None
     quiet = [effect("clahe", "svm", -0.004, 1, 0.97), effect("clahe", "cnn", 0.02, 0.2, 0.1)]
     loud = [effect("crop", "svm", 0.05, 0.01, 0), effect("crop", "cnn", -0.06, 0.02, 0)]
     none = pd.DataFrame(columns=["data"])
-    assert effects_in_words(pd.DataFrame(quiet), none, Level()) == [
-        "No variant changes a model's score beyond chance (corrected t-test, Holm over 2 comparisons, alpha 0.05).",
-        "clahe: nothing beyond chance; changes seen: svm (-0.004) to cnn (+0.020); "
+    assert summarise_effects(pd.DataFrame(quiet), none, TestSettings()) == [
+        "No variant changes a model's score significantly (corrected t-test, Holm over 2 comparisons, alpha 0.05).",
+        "clahe: no significant change; observed changes: svm (-0.004) to cnn (+0.020); "
         "a change within ±0.01 has a probability of 95% or more for svm.",
     ]
-    crop, clahe = effects_in_words(pd.DataFrame(quiet + loud), none, Level())  # what is sure comes first
+    crop, clahe = summarise_effects(pd.DataFrame(quiet + loud), none, TestSettings())  # what is sure comes first
     assert (
         crop
-        == "crop: helps svm (+0.050) and harms cnn (-0.060) (corrected t-test, Holm over 4 comparisons, alpha 0.05)."
+        == "crop: improves svm (+0.050) and worsens cnn (-0.060) (corrected t-test, Holm over 4 comparisons, alpha 0.05)."
     )
-    assert clahe.startswith("clahe: nothing beyond chance")
+    assert clahe.startswith("clahe: no significant change")
 
 
 def test_models_that_draw_nothing_are_no_part_of_what_a_seed_does() -> None:
@@ -65,8 +65,8 @@ def test_models_that_draw_nothing_are_no_part_of_what_a_seed_does() -> None:
         return dict.fromkeys(SEED_COLUMNS, 0.0) | where | {"sd_seeds": sd, "sd_folds": 0.03}
 
     rows = [row("cnn", 0.01), row("probe", 0.0), row("vit", 0.03)]
-    assert seeds_in_words(pd.DataFrame(rows)) == [
-        "a, deep: another seed moves a fold's score of 2 models, by the median, by 0.0200 (standard deviation), another fold by 0.0300; "
-        "the same scores with every seed: probe."
+    assert summarise_seeds(pd.DataFrame(rows)) == [
+        "a, deep: changing the seed moves the score of 2 models, by the median, on a fold by 0.0200 (standard deviation), changing the fold by 0.0300; "
+        "identical scores with every seed: probe."
     ]
-    assert seeds_in_words(pd.DataFrame(rows[1:2])) == ["a, deep: the same scores with every seed: probe."]
+    assert summarise_seeds(pd.DataFrame(rows[1:2])) == ["a, deep: identical scores with every seed: probe."]

@@ -22,11 +22,9 @@ def test_the_facts_are_counted_from_the_manifest(make_run: Callable[..., Path]) 
     assert card["Images per patient"].startswith("median 2, at most 2; ")
     assert card["Size in pixels"] == "median 512 × 640; width 400 to 512, height 640 to 640; 2 sizes"
     assert card["Pixel format"] == "L: 179 images; RGB: 1 image"
-    assert card["Identical pixels"] == (
-        "1 image the same as an earlier one; 1 picture under different labels; they share a patient"
-    )
+    assert card["Identical pixels"] == ("1 duplicate image; 1 image with different labels; duplicates share a patient")
     assert card["Excluded"] == "truncated: 120 of 4,096 bytes: 1 file"
-    assert card["Brightness after preprocessing"] == "median 96 of 255, nine images in ten between 96 and 96"
+    assert card["Brightness after preprocessing"] == "median 96 of 255, 90 % of images between 96 and 96"
 
 
 def test_a_run_that_holds_fewer_facts_says_fewer(make_run: Callable[..., Path]) -> None:

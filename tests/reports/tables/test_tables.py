@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from reports.comparison.pairwise import Level
+from reports.comparison.pairwise import TestSettings
 from reports.pages.headline import headline, remarks
 from reports.pages.report import write
 from reports.pages.terminal import summary_table
@@ -24,9 +24,11 @@ from reports.runs.results import Results, load
 from reports.scores.evaluation import evaluate
 from reports.scores.metrics import score
 from reports.scores.naming import quantity
+from reports.tables.balance import fold_balance, rare_classes
 from reports.tables.export import csv_text, latex_text, markdown_text
+from reports.tables.per_class import per_class
+from reports.tables.run_tables import all_tables
 from reports.tables.summary import as_text, columns, mean_sd, summary
-from reports.tables.tables import all_tables, fold_balance, per_class, rare_classes
 
 RESTS = ("f1_macro", "balanced_accuracy", "roc_auc_macro", "average_precision_macro", "mcc", "cohen_kappa")
 SUMMARY_METRICS = (
@@ -115,9 +117,9 @@ def test_the_caption_carries_all_that_a_number_needs(make_run: Callable[..., Pat
 
 def test_undefined_values_are_named_with_the_cells_they_rest_on() -> None:
     row = {"cells": "5/5", "roc_auc_macro_mean": math.nan, "roc_auc_macro_sd": math.nan, "roc_auc_macro_cells": 0}
-    assert mean_sd(row, "roc_auc_macro") == "undefined (0 of 5 cells)"
+    assert mean_sd(row, "roc_auc_macro") == "undefined (0 of 5 folds)"
     row |= {"roc_auc_macro_mean": 0.81234, "roc_auc_macro_sd": 0.0134, "roc_auc_macro_cells": 4}
-    assert mean_sd(row, "roc_auc_macro") == "0.812 ± 0.013 (4 of 5 cells)"
+    assert mean_sd(row, "roc_auc_macro") == "0.812 ± 0.013 (4 of 5 folds)"
 
 
 @pytest.mark.parametrize(
@@ -134,9 +136,9 @@ def test_shared_fits_and_approximations_are_named(results: Results) -> None:
     cells.loc[of_svm, "chosen"] = pd.Series([{"C": 3.0, "landmarks": 1987.0}] * of_svm.sum(), index=cells.index[of_svm])
     cells.loc[of_svm, "timings"] = cells.loc[of_svm, "timings"].map(lambda timings: {**timings, "jobs": 2})
     said = " ".join(remarks(summary(evaluate(results)), replace(results, cells=cells)))
-    assert "Fitted side by side, 2 cells at a time" in said
-    assert "Nyström's method on about 1,987 training images, for the size of the data set: hog-svm." in said
-    assert "side by side" not in " ".join(remarks(summary(evaluate(results)), results))
+    assert "Fitted in parallel, 2 cells at a time" in said
+    assert "Nyström's method on about 1,987 training images, because of the size of the data set: hog-svm." in said
+    assert "in parallel" not in " ".join(remarks(summary(evaluate(results)), results))
 
 
 def test_a_spreadsheet_runs_nothing() -> None:
@@ -250,19 +252,19 @@ def test_a_report_written_twice_is_the_same_bytes(results: Results) -> None:
 
 def test_the_headline_compares_the_best_of_each_family(results: Results) -> None:
     tables = all_tables(evaluate(results))
-    said = headline(tables, results, Level())
+    said = headline(evaluate(results), tables, TestSettings())
     assert [each.family for each in said.contenders] == ["classical", "deep", "fusion", "dummy"]
     assert said.contenders[0].model == "hog-svm"
     assert sum(each.wins for each in said.contenders) == 1
     assert said.sentence.startswith(
-        ("Deep is ahead of classical by 0.", "Deep is better than classical by 0.", "Deep and classical are level")
+        ("Deep is ahead of classical by 0.", "Deep is better than classical by 0.", "Deep and classical are tied")
     )
 
 
 def test_a_planned_family_without_a_result_is_not_passed_over(make_run: Callable[..., Path]) -> None:
     run = make_run(models={"prior": ("dummy", 0.0), "hog-svm": ("classical", 1.6), "resnet18-finetune": ("deep", 0.0)})
     results = load(run)
-    said = headline(all_tables(evaluate(results)), results, Level())
+    said = headline(evaluation := evaluate(results), all_tables(evaluation), TestSettings())
     assert said.sentence == "Not answered: no deep model ran"
     assert said.details[0].startswith("Skipped: resnet18-finetune: ")
     deep = next(each for each in said.contenders if each.family == "deep")
@@ -272,7 +274,7 @@ def test_a_planned_family_without_a_result_is_not_passed_over(make_run: Callable
 
 def test_models_of_one_family_alone_are_not_called_a_winner(make_run: Callable[..., Path]) -> None:
     results = load(make_run(models={"prior": ("dummy", 0.0), "hog-svm": ("classical", 1.6)}))
-    said = headline(all_tables(evaluate(results)), results, Level())
+    said = headline(evaluation := evaluate(results), all_tables(evaluation), TestSettings())
     assert said.sentence.startswith("hog-svm is ahead of the classical models that were run: ")
 
 
@@ -289,8 +291,8 @@ def test_a_fine_tuned_network_says_where_its_start_was_kept_and_what_it_is_below
         cell.write_text(json.dumps(json.loads(cell.read_text()) | {"chosen": {"epochs": epochs}}))
     results = load(run)
     said = remarks(all_tables(evaluate(results))["summary"], results)
-    assert any(line.startswith("efficientnet-finetune: in 2 of 3 cells no epoch had a lower") for line in said)
-    assert any(" is below the same network frozen: efficientnet-svm (" in line for line in said)
+    assert any(line.startswith("efficientnet-finetune: in 2 of 3 folds no epoch had a lower") for line in said)
+    assert any(" scores below the same network with frozen weights: efficientnet-svm (" in line for line in said)
 
 
 def test_the_terminal_table_shows_names_as_they_are(make_run: Callable[..., Path]) -> None:
@@ -311,7 +313,7 @@ def test_a_run_without_cells_still_has_every_table(make_run: Callable[..., Path]
     assert set(tables["cells"]["reason"]) == {""}
     assert list(tables["summary"].columns) == SUMMARY_COLUMNS
     assert set(as_text(tables["summary"], columns(results))["F1 per image"]) == {"–"}
-    assert headline(tables, results, Level()).sentence == "No model has a result yet"
+    assert headline(evaluate(results), tables, TestSettings()).sentence == "No model has a result yet"
     assert len(write(results, html=True, csv=True, md=True, latex=True)) == 26
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from reports.comparison.pairwise import Level
+from reports.comparison.pairwise import TestSettings
 from reports.pages.report import write
 from reports.runs.results import ResultsError, load
 from reports.scores.evaluation import Evaluation, evaluate
 from reports.tables.export import latex_escaped
-from reports.tables.verification import Finding, _same, check_table
+from reports.tables.verification import TableCheck, _same, check_table
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ NAMES = (
 @pytest.mark.parametrize("name", NAMES)
 def test_what_the_report_wrote_is_right(tables: tuple[Evaluation, dict[str, Path]], name: str) -> None:
     evaluation, paths = tables
-    finding = check_table(evaluation, paths[name], Level())
+    finding = check_table(evaluation, paths[name], TestSettings())
     assert finding.wrong == finding.unchecked == ()
     assert finding.checked > 2 or name.startswith("suspects")
 
@@ -55,10 +55,10 @@ def test_one_changed_digit_is_found_and_named(
     lines[place] = lines[place][:digit] + str((int(lines[place][digit]) + 1) % 10) + lines[place][digit + 1 :]
     changed = tmp_path / name
     changed.write_text("\n".join(lines), encoding="utf-8")
-    finding = check_table(evaluation, changed, Level())
+    finding = check_table(evaluation, changed, TestSettings())
     assert len(finding.wrong) == 1
     assert "hog-svm" in finding.wrong[0]
-    assert " there, 0." in finding.wrong[0].replace("-0.", "0.")
+    assert " in the file, 0." in finding.wrong[0].replace("-0.", "0.")
 
 
 def test_a_table_may_be_in_another_order_and_what_is_left_out_is_said(
@@ -67,15 +67,15 @@ def test_a_table_may_be_in_another_order_and_what_is_left_out_is_said(
     evaluation, paths = tables
     table = pd.read_csv(paths["summary.csv"], dtype=str, keep_default_na=False)
     table.iloc[::-1, ::-1].to_csv(tmp_path / "mine.csv", index=False)
-    assert check_table(evaluation, tmp_path / "mine.csv", Level()) == Finding(table.size, ())
+    assert check_table(evaluation, tmp_path / "mine.csv", TestSettings()) == TableCheck(table.size, ())
     table[["f1_macro_mean", "model"]].head(3).to_csv(tmp_path / "mine.csv", index=False)
-    finding = check_table(evaluation, tmp_path / "mine.csv", Level())
+    finding = check_table(evaluation, tmp_path / "mine.csv", TestSettings())
     assert (finding.checked, finding.wrong) == (6, ())
     assert "mine.csv: column 'accuracy_mean' is left out" in finding.unchecked
     assert f"mine.csv, {table['model'].iloc[-1]}: the row is left out" in finding.unchecked
     assert len(finding.unchecked) == table.shape[1] - 2 + len(table) - 3
     table.assign(model="another", mine=1).head(1).to_csv(tmp_path / "mine.csv", index=False)
-    wrong = check_table(evaluation, tmp_path / "mine.csv", Level()).wrong
+    wrong = check_table(evaluation, tmp_path / "mine.csv", TestSettings()).wrong
     assert [line.split(": ", 1)[1] for line in wrong] == [
         "column 'mine' is not one of the run's table",
         "the run has no such row",
@@ -91,7 +91,7 @@ def test_a_table_without_any_row_was_not_checked(
     models = tuple(evaluation.results.models) + tuple(latex_escaped(name[:6]) for name in evaluation.results.classes)
     starts = tuple(f"{lead}{model}" for lead in ("", "| ", r"\textbf{") for model in models)
     (tmp_path / name).write_text("".join(line for line in lines if not line.startswith(starts)), encoding="utf-8")
-    finding = check_table(evaluation, tmp_path / name, Level())
+    finding = check_table(evaluation, tmp_path / name, TestSettings())
     assert (finding.checked, finding.wrong) == (0, ())
     assert sum("the row is left out" in line for line in finding.unchecked) >= 5
 
@@ -108,8 +108,8 @@ def test_a_row_beside_the_true_one_is_found(
     place = next(i for i, line in enumerate(lines) if line.startswith(row))
     lines.insert(place + (not first), lines[place].replace("0.", "0.9", 1))
     (tmp_path / name).write_text("".join(lines), encoding="utf-8")
-    finding = check_table(evaluation, tmp_path / name, Level())
-    assert any("hog-svm: stands there 2 times, in the run's table 1 times" in line for line in finding.wrong)
+    finding = check_table(evaluation, tmp_path / name, TestSettings())
+    assert any("hog-svm: occurs 2 times, in the run's table 1 times" in line for line in finding.wrong)
 
 
 ROW_ENDS = (
@@ -135,21 +135,27 @@ def test_a_row_of_latex_is_read_whatever_it_ends_in(
         line.removesuffix(r"\\") + end if line.endswith(r"\\") and "&" in line else line for line in text.splitlines()
     )
     (tmp_path / name).write_text(edited, encoding="utf-8")
-    assert check_table(evaluation, tmp_path / name, Level()) == check_table(evaluation, paths[name], Level())
+    assert check_table(evaluation, tmp_path / name, TestSettings()) == check_table(
+        evaluation, paths[name], TestSettings()
+    )
     place = edited.rindex(" 0.")
     (tmp_path / name).write_text(edited[: place + 3] + "12345" + edited[place + 3 :], encoding="utf-8")
-    assert len(check_table(evaluation, tmp_path / name, Level()).wrong) == 1
+    assert len(check_table(evaluation, tmp_path / name, TestSettings()).wrong) == 1
 
 
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
         (r"$^{\dagger}$ & ", " & ", "from the predictions"),
-        (r"hog-svm & classical & ", r"hog-svm & \textbf{classical} & ", "\\textbf{classical} there, classical from"),
+        (
+            r"hog-svm & classical & ",
+            r"hog-svm & \textbf{classical} & ",
+            "\\textbf{classical} in the file, classical from",
+        ),
         (r"\textbf{", "{", "from the predictions"),
         (r"\midrule", r"\midrule ours & deep \\ ", "ours: the run has no such row"),
         (r"\midrule", r"\multicolumn{2}{c}{ours 0.99} \\ \midrule", "the run has no such row"),
-        ("Family", "Model", "column 'Model' stands there 2 times"),
+        ("Family", "Model", "column 'Model' occurs 2 times"),
     ],
 )
 def test_what_a_reader_sees_of_a_latex_table_is_compared(
@@ -159,7 +165,7 @@ def test_what_a_reader_sees_of_a_latex_table_is_compared(
     text = paths["summary.tex"].read_text(encoding="utf-8")
     assert old in text
     (tmp_path / "summary.tex").write_text(text.replace(old, new, 1), encoding="utf-8")
-    finding = check_table(evaluation, tmp_path / "summary.tex", Level())
+    finding = check_table(evaluation, tmp_path / "summary.tex", TestSettings())
     assert any(said in line for line in finding.wrong), finding
 
 
@@ -170,7 +176,9 @@ def test_words_that_are_not_the_reports_are_not_checked(
 ) -> None:
     evaluation, paths = tables
     text = paths[name].read_text(encoding="utf-8")
-    caption = check_table(evaluation, paths[name], Level()).checked and "".join(re.findall(r"Generated\b", text)[:1])
+    caption = check_table(evaluation, paths[name], TestSettings()).checked and "".join(
+        re.findall(r"Generated\b", text)[:1]
+    )
     edited = {
         "changed": text.replace(caption, "Real", 1),
         "removed": re.sub(r"\\caption\{.*?\}(?=\\label)", "", text)
@@ -181,9 +189,9 @@ def test_words_that_are_not_the_reports_are_not_checked(
     }[how]
     assert edited != text
     (tmp_path / name).write_text(edited, encoding="utf-8")
-    finding = check_table(evaluation, tmp_path / name, Level())
+    finding = check_table(evaluation, tmp_path / name, TestSettings())
     assert finding.wrong == ()
-    assert any("words" in line for line in finding.unchecked)
+    assert any("text" in line for line in finding.unchecked)
 
 
 @pytest.mark.parametrize(
@@ -204,7 +212,7 @@ def test_words_hidden_in_the_layout_are_not_checked(
     text = paths["summary.tex"].read_text(encoding="utf-8")
     assert old in text
     (tmp_path / "summary.tex").write_text(text.replace(old, new), encoding="utf-8")
-    finding = check_table(evaluation, tmp_path / "summary.tex", Level())
+    finding = check_table(evaluation, tmp_path / "summary.tex", TestSettings())
     assert finding.wrong or finding.unchecked
 
 
@@ -219,7 +227,7 @@ def test_a_true_row_that_nobody_sees_does_not_help_a_forged_one(
     place = next(i for i, line in enumerate(lines) if line.startswith("hog-svm &"))
     lines[place : place + 1] = [begin + lines[place], end + lines[place].replace("0.", "0.9", 1)]
     (tmp_path / "summary.tex").write_text("\n".join(lines), encoding="utf-8")
-    assert check_table(evaluation, tmp_path / "summary.tex", Level()).wrong
+    assert check_table(evaluation, tmp_path / "summary.tex", TestSettings()).wrong
 
 
 def test_a_latex_table_may_be_set_in_another_way(tables: tuple[Evaluation, dict[str, Path]], tmp_path: Path) -> None:
@@ -233,7 +241,7 @@ def test_a_latex_table_may_be_set_in_another_way(tables: tuple[Evaluation, dict[
     ):
         text = text.replace(old, new)
     (tmp_path / "summary.tex").write_text(text, encoding="utf-8")
-    finding = check_table(evaluation, tmp_path / "summary.tex", Level())
+    finding = check_table(evaluation, tmp_path / "summary.tex", TestSettings())
     assert finding.wrong == finding.unchecked == ()
 
 
@@ -244,7 +252,7 @@ def test_a_number_that_was_honestly_rounded_passes(
     evaluation, paths = tables
     for name in ("summary.csv", "pairwise.csv", "per_class.csv", "cells.csv", "calibration.csv"):
         pd.read_csv(paths[name]).round(digits).to_csv(tmp_path / name, index=False, float_format=f"%.{digits}f")
-        assert check_table(evaluation, tmp_path / name, Level()).wrong == (), name
+        assert check_table(evaluation, tmp_path / name, TestSettings()).wrong == (), name
 
 
 @pytest.mark.parametrize(
@@ -285,7 +293,7 @@ def test_a_broken_csv_file_is_refused_or_found_wrong(
 ) -> None:
     (tmp_path / "summary.csv").write_text(content)
     with pytest.raises(ResultsError, match=r"summary\.csv") if refused else contextlib.nullcontext():
-        assert check_table(tables[0], tmp_path / "summary.csv", Level()).wrong
+        assert check_table(tables[0], tmp_path / "summary.csv", TestSettings()).wrong
 
 
 @pytest.mark.parametrize(
@@ -295,7 +303,7 @@ def test_what_is_no_table_is_refused(
     tables: tuple[Evaluation, dict[str, Path]], tmp_path: Path, name: str, content: str
 ) -> None:
     (tmp_path / name).write_text(content)
-    with pytest.raises(ResultsError, match=f"{name}: is no table of `bench report`"):
-        check_table(tables[0], tmp_path / name, Level())
+    with pytest.raises(ResultsError, match=f"{name}: is not a table of `bench report`"):
+        check_table(tables[0], tmp_path / name, TestSettings())
     with pytest.raises(ResultsError, match="cannot be read as a table"):
-        check_table(tables[0], tmp_path / "gone.csv", Level())
+        check_table(tables[0], tmp_path / "gone.csv", TestSettings())

@@ -1,0 +1,396 @@
+"""Whether an encoder or a head keeps to the contract, tried on small random data, as scikit-learn's ``check_estimator`` does.
+
+Each error is one line with what the class does wrong and how to fix it.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import json
+import sys
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from pydantic import ValidationError
+
+from bench.recipes import contract
+from bench.recipes.inputs import Rows
+from bench.recipes.search import Dimension
+
+_CLASSES = (
+    "bright above",
+    "bright left",
+    "bright",
+    "nowhere",
+)  # the last one is in no training image, as happens in small folds
+_N_TRAIN, _N_VALID, _N_FEATURES = 24, 12, 20
+_NEAR = 0.02  # of the largest value: as much as bfloat16 rounds
+_PICKLED = (".pkl", ".pickle", ".joblib", ".pt", ".pth")
+
+
+_FINITE = "it must take any finite input, also where a class has no training image"
+_WAYS_OUT = {
+    "encode": "it must take any uint8 images (n, h, w)",
+    "fingerprint": "it must work before anything is encoded or fitted",
+    "fit": _FINITE,
+    "predict_proba": _FINITE,
+    "refit": "its folds hold what chosen_ and the JSON files of save say of each fold, no more",
+    "save": "it gets a folder that exists, or of an encoder the file to write",
+    "load": "it gets the folder that save wrote to, and no parameters of the constructor",
+    "the constructor": "it must take weights = FILE, which save wrote",
+}
+
+
+class ContractError(ValueError):
+    """What a class does wrong, and how to fix it."""
+
+
+def check_encoder(encoder: Any, *, side: int = 64) -> None:
+    """Check an encoder.
+
+    Parameters
+    ----------
+    encoder : object or type
+        An encoder that has not encoded yet, or a class that needs no parameters.
+    side : int
+        Images of side x side pixels are encoded.
+
+    Raises
+    ------
+    ContractError
+        Naming the class, what it does wrong, and how to fix it.
+    """
+    encoder, name = _made(encoder)
+    _demand(isinstance(encoder, contract.Encoder), name, "has no encode(images)", "add it, see docs/add-a-model.md")
+    _check_declared(encoder, name)
+    if isinstance(encoder, contract.InferenceEncoder):
+        encoder.inference_mode()
+    images, fresh, before = _images(8, side, 0), copy.deepcopy(encoder), _parameters(encoder)
+    untouched = images.copy()
+    values = _tried(name, "encode", lambda: encoder.encode(images))
+    _check_encoding(values, len(images), name)
+    _demand(np.array_equal(images, untouched), name, "encode changes the images", "work on a copy")
+    _check_parameters(before, encoder, name, "encode")
+    same = np.array_equal(values, encoder.encode(images)) and np.array_equal(values, fresh.encode(images))
+    _demand(same, name, "encode gives other values for the same images", "learn nothing, and pass a fixed seed")
+    few = encoder.encode(images[:3])
+    _demand(
+        _near(few, values[:3]), name, "encode lets images of a batch change each other", "describe each image by itself"
+    )
+    if isinstance(encoder, contract.SavableEncoder):
+        _check_saved_encoder(encoder, images, values, name)
+
+
+def check_head(head: Any, *, encoders: Sequence[Any] | None = None, side: int = 64) -> None:
+    """Check a head, for several labels per image and for one if it has a parameter `task`.
+
+    Parameters
+    ----------
+    head : object or type
+        A head that is not fitted, or a class that needs no parameters.
+    encoders : sequence of object, optional
+        What describes the images; an empty one for a head on pixels. By default the head gets random features, or distances between them.
+    side : int
+        Encoders, or the head, look at images of side x side pixels.
+
+    Raises
+    ------
+    ContractError
+        Naming the class, what it does wrong, and how to fix it.
+    """
+    head, name = _made(head)
+    _demand(isinstance(head, contract.Head), name, "lacks fit or predict_proba", "add them, see docs/add-a-model.md")
+    _check_declared(head, name)
+    both = contract.is_pairwise(head) and contract.is_rowwise(head)
+    _demand(not both, name, "is pairwise and rowwise", "choose one kind of input")
+    for task in ("multilabel", "multiclass") if "task" in _parameters(head) else ("multilabel",):
+        unfitted = copy.deepcopy(head)
+        if "task" in _parameters(head):
+            unfitted.task = task
+        _check_task(unfitted, _data(head, encoders, side, task), name, task)
+
+
+@dataclass(frozen=True)
+class _Data:
+    """Inputs and labels (n, n_classes) of both parts."""
+
+    X: Any
+    y: np.ndarray
+    X_valid: Any
+    y_valid: np.ndarray
+
+
+def _check_task(unfitted: Any, data: _Data, name: str, task: str) -> None:
+    head, before, untouched = copy.deepcopy(unfitted), _parameters(unfitted), copy.deepcopy(data)
+    _fitted(head, data, name, stir=1)
+    _check_parameters(before, head, name, "fit")
+    same = all(_equal(getattr(data, key), getattr(untouched, key)) for key in vars(data))
+    _demand(same, name, "fit changes its input", "work on a copy")
+    probability = _tried(name, "predict_proba", lambda: head.predict_proba(data.X_valid))
+    _check_probability(probability, data.y_valid.shape, name, task)
+    _check_attributes(head, name)
+    again = _fitted(copy.deepcopy(unfitted), data, name, stir=2).predict_proba(data.X_valid)
+    _demand(
+        np.array_equal(probability, again),
+        name,
+        "gives other probabilities when it is fitted again with the same seed",
+        "draw from np.random.default_rng(seed), never from a global generator",
+    )
+    few = head.predict_proba(_some_rows(data.X_valid, slice(0, 3), head))
+    _demand(_near(few, probability[:3]), name, "predicts an image otherwise among fewer", "predict each row by itself")
+    if isinstance(head, contract.RandomisableHead):
+        head.randomise_weights(0).predict_proba(data.X_valid)
+        same = np.array_equal(head.predict_proba(data.X_valid), probability)
+        _demand(same, name, "randomise_weights changes the head itself", "return a copy")
+    folds = [contract.chosen(head)] * 2
+    if isinstance(head, contract.SavableHead):
+        folds = [contract.chosen(head) | _check_saved_head(head, data, probability, name)] * 2
+    if isinstance(head, contract.PrunableHead):
+        _check_pruned(head, data, probability, name)
+    if isinstance(head, contract.RefittableHead):
+        refitted = copy.deepcopy(unfitted)
+        _tried(name, "refit", lambda: refitted.refit(data.X, data.y, folds, 0))
+        _check_probability(refitted.predict_proba(data.X_valid), data.y_valid.shape, f"{name} after refit", task)
+
+
+def _made(part: Any) -> tuple[Any, str]:
+    """Return an object of its own to work with, and the name of its class."""
+    if not isinstance(part, type):
+        return copy.deepcopy(part), type(part).__name__
+    try:
+        return part(), part.__name__
+    except TypeError as error:
+        raise ContractError(
+            f"{part.__name__}: needs parameters ({error}): give an object instead of the class"
+        ) from None
+
+
+def _demand(fulfilled: bool, name: str, wrong: str, fix: str) -> None:
+    if not fulfilled:
+        raise ContractError(f"{name}: {wrong}: {fix}")
+
+
+def _tried(name: str, what: str, do: Callable[[], Any]) -> Any:
+    """Call something of the class; an exception becomes one line."""
+    try:
+        return do()
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise ContractError(
+            f"{name}: {what} fails with {type(error).__name__} ({reason}): {_WAYS_OUT[what]}"
+        ) from error
+
+
+def _parameters(part: Any) -> dict[str, Any]:
+    """Constructor's parameters with their values, of those that are kept as attributes of the same name."""
+    names = [name for name in inspect.signature(type(part)).parameters if name in vars(part)]
+    return {name: copy.deepcopy(vars(part)[name]) for name in names}
+
+
+def _check_parameters(before: dict[str, Any], part: Any, name: str, method: str) -> None:
+    after = _parameters(part)
+    for key, value in before.items():
+        _demand(
+            key in after and _equal(value, after[key]),
+            name,
+            f"{method} changes the constructor's parameter {key!r}",
+            f"keep what is learned in an attribute that ends in _, such as {key}_",
+        )
+
+
+def _check_declared(part: Any, name: str) -> None:
+    """Check what a class says of itself: its search space, and the fingerprint of what it depends on."""
+    known = inspect.signature(type(part)).parameters
+    for key, table in contract.search_space(type(part)).items():
+        _demand(key in known, name, f"search_space names {key!r}", f"it has {', '.join(known) or 'no parameters'}")
+        try:
+            Dimension.model_validate(table)
+        except ValidationError as error:
+            reason = error.errors()[0]["msg"].removeprefix("Value error, ")
+            raise ContractError(f"{name}: search_space[{key!r}]: {reason}") from None
+    if isinstance(part, contract.Fingerprinted):
+        found = _tried(name, "fingerprint", part.fingerprint)
+        stable = isinstance(found, str) and found == copy.deepcopy(part).fingerprint()
+        _demand(stable, name, "fingerprint is no text or changes", "hash what the numbers depend on, nothing else")
+
+
+def _check_encoding(values: Any, n: int, name: str) -> None:
+    _demand(isinstance(values, np.ndarray), name, f"encode returns {type(values).__name__}", "return a numpy array")
+    _demand(
+        values.ndim >= 2 and len(values) == n,
+        name,
+        f"encode returns shape {values.shape} for {n} images",
+        f"return ({n}, d)",
+    )
+    _demand(values.dtype in (np.float32, np.float16), name, f"encode returns {values.dtype}", "add .astype(np.float32)")
+    _demand(bool(np.isfinite(values).all()), name, "encode returns values that are no number", "divide by no zero")
+
+
+def _check_probability(found: Any, shape: tuple[int, ...], name: str, task: str) -> None:
+    _demand(
+        isinstance(found, np.ndarray), name, f"predict_proba returns {type(found).__name__}", "return a numpy array"
+    )
+    _demand(
+        found.shape == shape, name, f"predict_proba returns shape {found.shape}", f"return {shape}: a column per class"
+    )
+    _demand(found.dtype == np.float64, name, f"predict_proba returns {found.dtype}", "add .astype(np.float64)")
+    _demand(
+        bool(np.isfinite(found).all()),
+        name,
+        "predict_proba returns values that are no number",
+        "mind a class without a training image",
+    )
+    inside = found.min() >= 0 and found.max() <= 1 + 1e-6
+    _demand(bool(inside), name, "predict_proba returns values outside of 0 .. 1", "return probabilities, not scores")
+    sums = task != "multiclass" or np.allclose(found.sum(axis=1), 1, atol=1e-4)
+    _demand(sums, name, "probabilities of one label per image do not add up to 1", "use a soft-max")
+
+
+def _check_attributes(head: Any, name: str) -> None:
+    """Check what a fitted head says of its fit."""
+    try:
+        json.dumps([contract.chosen(head), contract.history(head)], allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ContractError(
+            f"{name}: chosen_ or history_ cannot be written as JSON ({error}): use float(), int() and text"
+        ) from None
+    _demand(isinstance(contract.chosen(head), dict), name, "chosen_ is no dict", "name what was chosen")
+    history = contract.history(head)
+    named = isinstance(history, list) and all("epoch" in record for record in history)
+    _demand(named, name, "history_ has records without an epoch", 'write [{"epoch": 1, "valid_loss": ...}, ...]')
+    _demand(contract.n_parameters(head) >= 0, name, "n_parameters_ is below 0", "count the learned numbers")
+
+
+def _check_saved_encoder(encoder: Any, images: np.ndarray, values: np.ndarray, name: str) -> None:
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "0.safetensors"
+        _tried(name, "save", lambda: encoder.save(file))
+        _check_no_pickle(Path(folder), name)
+        options = _parameters(encoder) | contract.packaged(type(encoder), file)
+        loaded = _tried(name, "the constructor", lambda: type(encoder)(**options))
+        if isinstance(loaded, contract.InferenceEncoder):
+            loaded.inference_mode()
+        same = np.array_equal(loaded.encode(images), values)
+        _demand(
+            same, name, "encodes otherwise with weights = the file that save wrote", "write everything it depends on"
+        )
+
+
+def _check_saved_head(head: Any, data: _Data, probability: np.ndarray, name: str) -> dict[str, Any]:
+    """Save and load a head; return what its JSON files say, as ``bench export`` gives it to refit."""
+    with TemporaryDirectory() as place:
+        folder = Path(place)
+        _tried(name, "save", lambda: head.save(folder))
+        _check_no_pickle(folder, name)
+        loaded = _tried(name, "load", lambda: contract.load_head(type(head), folder, "cpu"))
+        if loaded is None:
+            raise ContractError(f"{name}: has save(folder) and no load: add a class method load(folder)")
+        near = np.allclose(loaded.predict_proba(data.X_valid), probability, atol=1e-6)
+        _demand(near, name, "predicts otherwise after save and load", "write everything that predict_proba uses")
+        facts: dict[str, Any] = {}
+        for path in sorted(folder.glob("*.json")):
+            content = json.loads(path.read_text(encoding="utf-8"))
+            facts |= content if isinstance(content, dict) else {}
+        return facts
+
+
+def _check_no_pickle(folder: Path, name: str) -> None:
+    """See that nothing saved could run code when it is read."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    _demand(bool(files), name, "save writes nothing", "write safetensors or JSON into the folder")
+    for path in files:
+        begin = path.read_bytes()[:2]
+        held = zipfile.is_zipfile(path) and any(item.endswith(".pkl") for item in zipfile.ZipFile(path).namelist())
+        pickled = path.suffix in _PICKLED or (begin[:1] == b"\x80" and begin[1:2] <= b"\x05") or held
+        _demand(
+            not pickled, name, f"save writes a pickle ({path.name})", "write safetensors or JSON, which run no code"
+        )
+
+
+def _check_pruned(head: Any, data: _Data, probability: np.ndarray, name: str) -> None:
+    pruned = copy.deepcopy(head)
+    kept = pruned.prune_to_support()
+    near = np.allclose(pruned.predict_proba(data.X_valid[:, :, kept]), probability, atol=1e-6)
+    _demand(near, name, "predicts otherwise after prune_to_support", "drop the images that weigh nothing, and no other")
+
+
+def _fitted(head: Any, data: _Data, name: str, *, stir: int) -> Any:
+    """Fit, with the global generators in another state each time, which a head must not use."""
+    state, torch = np.random.get_state(), sys.modules.get("torch")  # noqa: NPY002 - it is put back
+    np.random.seed(stir)  # noqa: NPY002
+    if torch is not None:
+        torch.manual_seed(stir)
+    try:
+        _tried(name, "fit", lambda: head.fit(data.X, data.y, data.X_valid, data.y_valid, 0))
+    finally:
+        np.random.set_state(state)  # noqa: NPY002
+    return head
+
+
+def _data(head: Any, encoders: Sequence[Any] | None, side: int, task: str) -> _Data:
+    """Make inputs of the kind that the head takes."""
+    n = _N_TRAIN + _N_VALID
+    y = _labels(n, task)
+    train, valid = np.arange(_N_TRAIN), np.arange(_N_TRAIN, n)
+    if encoders is not None and not encoders:
+        images = _images(n, side, 0, y)
+        return _Data(images[train], y[train], images[valid], y[valid])
+    if encoders is None:
+        noise = np.random.default_rng(0).normal(size=(n, _N_FEATURES))
+        found = [(noise + 2 * y @ np.eye(len(_CLASSES), _N_FEATURES)).astype(np.float32)]
+    else:
+        images = _images(n, side, 0, y)
+        found = [copy.deepcopy(encoder).encode(images) for encoder in encoders]
+    if contract.is_rowwise(head):
+        return _Data(Rows(found[0], train), y[train], Rows(found[0], valid), y[valid])
+    if contract.is_pairwise(head):
+        flat = [values.reshape(n, -1) for values in found]
+        distances = np.stack([((x[:, None] - x) ** 2).sum(axis=2) for x in flat])[:, :, :_N_TRAIN]
+        wanted = contract.n_landmarks(head, _N_TRAIN) or _N_TRAIN
+        distances = distances[:, :, :wanted].astype(np.float32)
+        return _Data(distances[:, train], y[train], distances[:, valid], y[valid])
+    X = np.concatenate(found, axis=1)
+    return _Data(X[train], y[train], X[valid], y[valid])
+
+
+def _labels(n: int, task: str) -> np.ndarray:
+    """Labels (n, n_classes) of 0 and 1; no image has the last class."""
+    if task == "multiclass":
+        return np.eye(len(_CLASSES), dtype=np.int8)[np.arange(n) % (len(_CLASSES) - 1)]
+    y = np.random.default_rng(1).integers(0, 2, (n, len(_CLASSES)), dtype=np.int8)
+    y[:, -1] = 0
+    y[y.sum(axis=1) == 0, 0] = 1
+    return y
+
+
+def _images(n: int, side: int, seed: int, y: np.ndarray | None = None) -> np.ndarray:
+    """Images (n, side, side) uint8 of noise, with what the labels say."""
+    images = np.random.default_rng(seed).integers(0, 120, (n, side, side), dtype=np.uint8)
+    for image, labels in zip(images, y if y is not None else [], strict=False):
+        for given, region in zip(labels, (np.s_[: side // 2], np.s_[:, : side // 2], np.s_[:]), strict=False):
+            image[region] += np.uint8(40 * given)
+    return images
+
+
+def _some_rows(X: Any, rows: slice, head: Any) -> Any:
+    """Take some rows of an input of any kind."""
+    if isinstance(X, Rows):
+        return Rows(X.array, X.rows[rows])
+    return X[:, rows] if contract.is_pairwise(head) else X[rows]
+
+
+def _near(a: np.ndarray, b: np.ndarray) -> bool:
+    wide = max(float(np.abs(b.astype(np.float64)).max()), 1e-12)
+    return a.shape == b.shape and bool(np.abs(a.astype(np.float64) - b).max() <= _NEAR * wide)
+
+
+def _equal(a: Any, b: Any) -> bool:
+    if isinstance(a, Rows):
+        return np.array_equal(a.array, b.array)
+    return np.array_equal(a, b) if isinstance(a, np.ndarray) else a == b
