@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
 from importlib.resources import files
 from pathlib import Path
@@ -19,15 +19,40 @@ from typing import Any
 
 import numpy as np
 from numba import njit
+from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from baselines.blocks import one_thread, threads
-from baselines.sift import Grid, grids, root_sift
+from baselines.sift import LENGTH, Grid, grids, root_sift
 
 VERSION = 1  # part of the key of kept encodings: raise it when the numbers change
 
 PHANTOM = "phantom"  # the dictionary that comes with the package
+_ARRAYS = ("mean", "components", "weights", "means", "deviations")
+_DRAWN = 100_000  # descriptors that a dictionary is learned from
 _SMALL = 1e-4  # a posterior below it counts as 0 (Sánchez et al. 2013, section 2.3)
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How descriptors are taken from an image.
+
+    Attributes
+    ----------
+    cells : sequence of int
+        Sides of a descriptor's cells in pixels.
+    step : int
+        Distance of neighbouring descriptors in pixels; `FisherVector` may take another.
+    blur : float
+        Standard deviation of the Gaussian blur before the gradients, in pixels.
+    contrast : float
+        Descriptors with less are left out: there is nothing to describe where a detector saw nothing.
+    """
+
+    cells: Sequence[int] = (4, 6, 8)
+    step: int = 6
+    blur: float = 1.0
+    contrast: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -40,8 +65,10 @@ class Dictionary:
     components : ndarray of shape (128, d), float32
     weights : ndarray of shape (k,), float32
     means, deviations : ndarray of shape (k, d), float32
-    recipe : dict
-        How it was learned, and how descriptors were taken: cells, step, blur, contrast.
+    sampling : Sampling
+        How descriptors were taken, and are to be taken.
+    about : dict
+        What it was learned from.
     """
 
     mean: np.ndarray
@@ -49,7 +76,8 @@ class Dictionary:
     weights: np.ndarray
     means: np.ndarray
     deviations: np.ndarray
-    recipe: dict[str, Any]
+    sampling: Sampling
+    about: dict[str, Any]
 
     def project(self, descriptors: np.ndarray) -> np.ndarray:
         """Return descriptors (n, 128) in principal components, (n, d) float32."""
@@ -103,14 +131,14 @@ class FisherVector:
             If an image is too small to hold one descriptor, or the dictionary cannot be read.
         """
         found = read_dictionary(self.dictionary)
-        recipe = found.recipe
-        where = grids(*images.shape[1:], recipe["cells"], self.step)
+        sampling = found.sampling
+        where = grids(*images.shape[1:], sampling.cells, self.step)
         regions = _regions(where, images.shape[1:], [_division(text) for text in self.pyramid])
         out = np.empty((len(images), len(regions) * 2 * found.means.size), np.float32)
 
         def describe(index: int) -> None:
-            descriptors, contrast = root_sift(images[index], where, recipe["blur"])
-            out[index] = _fisher(found, descriptors, contrast >= recipe["contrast"], regions)
+            descriptors, contrast = root_sift(images[index], where, sampling.blur)
+            out[index] = _fisher(found, descriptors, contrast >= sampling.contrast, regions)
 
         with (
             ThreadPoolExecutor(threads()) as pool,
@@ -197,42 +225,79 @@ def _regions(where: Sequence[Grid], shape: tuple[int, ...], pyramid: Sequence[tu
     return np.stack(found)
 
 
-def learn_dictionary(descriptors: np.ndarray, recipe: dict[str, Any], d: int, k: int, seed: int) -> Dictionary:
-    """Learn principal components and a mixture.
+def sample_descriptors(
+    images: np.ndarray, sampling: Sampling, seed: int, progress: Callable[[int], None] | None = None
+) -> np.ndarray:
+    """Draw descriptors of images, about as many of each.
+
+    Parameters
+    ----------
+    images : ndarray of shape (n, h, w), uint8
+    sampling : Sampling
+    seed : int
+    progress : callable, optional
+        Called with the number of images done.
+
+    Returns
+    -------
+    ndarray of shape (m, 128), float32
+    """
+    rng, where, found = np.random.default_rng(seed), grids(*images.shape[1:], sampling.cells, sampling.step), []
+    for index, image in enumerate(images):
+        descriptors, contrast = root_sift(image, where, sampling.blur)
+        seen = np.flatnonzero(contrast >= sampling.contrast)
+        found.append(descriptors[rng.permutation(seen)[: _DRAWN // len(images)]])
+        if progress:
+            progress(index + 1)
+    return np.concatenate(found)
+
+
+def learn_dictionary(
+    descriptors: np.ndarray, sampling: Sampling, d: int, k: int, seed: int, about: dict[str, Any]
+) -> Dictionary:
+    """Learn principal components and a mixture of Gaussians over them.
 
     Parameters
     ----------
     descriptors : ndarray of shape (n, 128), float32
-    recipe : dict
-        How they were taken, with the keys cells, step, blur and contrast; kept with the dictionary.
+    sampling : Sampling
+        How they were taken.
     d, k : int
         Numbers of components and of Gaussians.
     seed : int
+    about : dict
+        What they were taken from; kept with the dictionary.
 
     Returns
     -------
     Dictionary
+
+    Raises
+    ------
+    ValueError
+        If there are fewer descriptors than Gaussians.
     """
     from sklearn.mixture import GaussianMixture
 
+    if len(descriptors) < 2 * k:
+        raise ValueError(f"{len(descriptors)} descriptors are too few for {k} Gaussians: give more images")
     mean = descriptors.mean(0, dtype=np.float64)
     _, vectors = np.linalg.eigh(np.cov(descriptors, rowvar=False))
     components = vectors[:, ::-1][:, :d]
     components *= np.sign(
         components[np.abs(components).argmax(0), np.arange(d)]
     )  # one of the two signs, always the same
-    X = (descriptors - mean) @ components
-    mixture = GaussianMixture(k, covariance_type="diag", random_state=seed, reg_covar=1e-5, max_iter=100).fit(X)
+    mixture = GaussianMixture(k, covariance_type="diag", random_state=seed, reg_covar=1e-5)
+    mixture.fit((descriptors - mean) @ components)
     arrays = (mean, components, mixture.weights_, mixture.means_, np.sqrt(mixture.covariances_))
-    return Dictionary(*(np.ascontiguousarray(each, np.float32) for each in arrays), recipe)
+    return Dictionary(*(np.ascontiguousarray(each, np.float32) for each in arrays), sampling, about)
 
 
 def save_dictionary(dictionary: Dictionary, path: Path) -> None:
-    """Write a dictionary as safetensors, with its recipe in the header."""
-    names = ("mean", "components", "weights", "means", "deviations")
-    path.write_bytes(
-        save({name: getattr(dictionary, name) for name in names}, {"recipe": json.dumps(dictionary.recipe)})
-    )
+    """Write a dictionary as safetensors, with how it was learned in the header."""
+    arrays = {name: getattr(dictionary, name) for name in _ARRAYS}
+    facts = {"sampling": json.dumps(asdict(dictionary.sampling)), "about": json.dumps(dictionary.about)}
+    path.write_bytes(save(arrays, facts))
 
 
 def read_dictionary(name: str) -> Dictionary:
@@ -249,10 +314,18 @@ def read_dictionary(name: str) -> Dictionary:
 @lru_cache(4)
 def _parsed(name: str, content: bytes) -> Dictionary:
     try:
-        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-        return Dictionary(**load(content), recipe=json.loads(header["__metadata__"]["recipe"]))
-    except Exception as error:
-        raise ValueError(f"dictionary {name}: is not a file that `bench dictionary` wrote ({error})") from None
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]
+        arrays = load(content)
+        shapes = {key: arrays[key].shape for key in _ARRAYS}
+        k, d = shapes["means"]
+        due = {"mean": (LENGTH,), "components": (LENGTH, d), "weights": (k,), "means": (k, d), "deviations": (k, d)}
+        if shapes != due or not all(np.isfinite(arrays[key]).all() for key in _ARRAYS):
+            raise ValueError(f"arrays of the shapes {shapes}")
+        sampling = Sampling(**json.loads(header["sampling"]))
+        return Dictionary(*(arrays[key] for key in _ARRAYS), sampling, json.loads(header["about"]))
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise ValueError(f"dictionary {name}: is not a file that `bench dictionary` wrote ({reason})") from None
 
 
 def _bytes(name: str) -> bytes:

@@ -39,6 +39,7 @@ class Grid:
     columns: np.ndarray
 
     def __len__(self) -> int:
+        """Return the number of descriptors."""
         return len(self.rows) * len(self.columns)
 
     def centres(self) -> np.ndarray:
