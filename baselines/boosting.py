@@ -40,6 +40,7 @@ class XGBoost:
         "cpu" or "cuda"; 0 threads means all.
     """
 
+    family = "classical"
     order_: np.ndarray | None = None  # of the features, where they were shuffled
     search_space = MappingProxyType(
         {

@@ -34,6 +34,8 @@ class HOG:
         Number of unsigned orientation bins over 180 degrees.
     """
 
+    family = "classical"
+
     def __init__(self, cell: int = 16, block: int = 2, orientations: int = 9) -> None:
         self.cell = cell
         self.block = block

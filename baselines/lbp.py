@@ -27,6 +27,8 @@ class LBP:
         Take the square root of the shares (Hellinger's distance between histograms becomes Euclidean).
     """
 
+    family = "classical"
+
     def __init__(self, points: int = 8, radius: int = 1, grid: int = 8, root: bool = True) -> None:
         self.points = points
         self.radius = radius

@@ -46,6 +46,7 @@ class SVM:
         Classes fitted side by side (libsvm releases the interpreter).
     """
 
+    family = "classical"
     pairwise = True
     search_space = MappingProxyType(
         {

@@ -17,6 +17,8 @@ class Thumbnail:
         In pixels.
     """
 
+    family = "classical"
+
     def __init__(self, side: int = 16) -> None:
         self.side = side
 

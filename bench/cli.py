@@ -40,7 +40,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # its formatting takes longer to load than everything else together
+    rich_markup_mode=None,  # its formatting takes longer to load than everything else combined
     help="Compare classical vision with deep learning on radiographs.",
 )
 app.command()(run)
@@ -61,10 +61,10 @@ app.add_typer(weights.app, name="weights")
 
 def main() -> NoReturn:
     """Run the command line: exit code 0 for success, 1 if some cells failed, 2 for wrong input, 130 if interrupted."""
-    # Waiting OpenMP threads sleep instead of spinning: on a machine that others use too, spinning made XGBoost ten times slower.
+    # Waiting OpenMP threads sleep instead of spinning: on a shared machine, spinning made XGBoost ten times slower.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("DO_NOT_TRACK", "true")  # MLflow and the Hugging Face hub would report their use
-    # A script's background job starts with SIGINT ignored; a run can be stopped all the same.
+    # A script's background job starts with SIGINT ignored; a run must still be stoppable.
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), _interrupt)

@@ -77,7 +77,7 @@ def gpu() -> str | None:
 
 
 def resolve_device(device: str) -> str:
-    """Return "cuda" where a GPU is there and `device` ("auto", "cpu" or "cuda") does not forbid it, else "cpu"."""
+    """Return "cuda" if there is a GPU and `device` ("auto", "cpu" or "cuda") does not rule it out, else "cpu"."""
     return "cuda" if device != "cpu" and gpu() else "cpu"
 
 
@@ -87,7 +87,7 @@ def cache_folder() -> Path:
     Returns
     -------
     Path
-        The folder, which is made if it is not there.
+        The folder, which is made if it is missing.
 
     Raises
     ------
@@ -102,12 +102,12 @@ def cache_folder() -> Path:
         home = os.environ.get("LOCALAPPDATA") or os.path.expanduser("~/.cache")  # noqa: PTH111 - Path.home() raises where there is none
         folder = Path(home) / "xraybench"
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # what is decoded there shows patients
-        if not given:  # one that somebody made for several people stays as it is
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # decoded images show patients
+        if not given:  # a shared folder keeps its permissions
             folder.chmod(0o700)
     except OSError as error:
         raise UserError(
-            f"{folder}: cannot make the cache there ({error.strerror}): set XRAYBENCH_CACHE to a writable folder"
+            f"{folder}: the cache cannot be made there ({error.strerror}): set XRAYBENCH_CACHE to a writable folder"
         ) from None
     if not (folder / "CACHEDIR.TAG").exists():
         with suppress(OSError):  # a cache works without
@@ -119,7 +119,7 @@ def cache_folder() -> Path:
 
 
 def processor() -> str:
-    """Return the name of the processor, as its maker gives it."""
+    """Return the name of the processor."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))

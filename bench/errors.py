@@ -37,7 +37,7 @@ def is_user_error(error: BaseException) -> bool:
 
 
 def is_disk_error(error: BaseException) -> bool:
-    """Whether the disk fails, as against a request that cannot be met."""
+    """Whether the disk failed, rather than the request."""
     return isinstance(error, OSError) and error.errno in _DISK
 
 

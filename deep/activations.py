@@ -46,6 +46,8 @@ class Activations:
         As for `deep.frozen.Frozen`.
     """
 
+    family = "deep"
+
     def __init__(
         self,
         backbone: str,

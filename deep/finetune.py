@@ -73,6 +73,7 @@ class FineTune:
         Called with each epoch's record.
     """
 
+    family = "deep"
     search_space = SEARCH_SPACE
 
     def __init__(

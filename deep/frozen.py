@@ -54,6 +54,7 @@ class Frozen:
         Where to compute, where to look for weights, whether never to download.
     """
 
+    family = "deep"
     engines = ("torch", "openvino")
 
     def __init__(

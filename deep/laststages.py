@@ -60,6 +60,7 @@ class LastStages:
         Called with each epoch's record.
     """
 
+    family = "deep"
     search_space = SEARCH_SPACE
     rowwise = True  # takes its input a batch at a time, from disk where it is large
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-ROWS = 8  # images that go through together; the last ones are filled up, so that an image gets the same numbers alone
+ROWS = 8  # images processed together; the last ones are filled up, so that an image gets the same numbers alone
 
 
 class OpenVinoMissingError(ValueError):

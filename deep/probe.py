@@ -42,6 +42,7 @@ class LogisticProbe:
         "auto", "cpu" or "cuda".
     """
 
+    family = "deep"
     search_space = MappingProxyType({"C": {"low": 1e-5, "high": 0.3, "log": True, "as_list": True}})
 
     def __init__(

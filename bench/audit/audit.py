@@ -18,7 +18,8 @@ from bench.audit.images import Comparison, compare
 from bench.audit.retagged import log_beside, write_corrected
 from bench.errors import UserError
 from bench.inference.model import Model
-from reports.pages import worklist
+from reports.pages import audit as page
+from reports.tables import worklist
 from reports.tables.export import csv_text
 
 _TEXTS = {
@@ -43,7 +44,7 @@ class AuditOutcome:
     counts : dict of str to int
         Images by status.
     unknown_classes : tuple of str
-        Classes of the model that no word names.
+        Classes of the model without a term.
     written : tuple of Path
         Files that were written.
     copied, refused : int
@@ -63,14 +64,14 @@ class AuditOutcome:
     copies: Path | None = None
 
     def lines(self) -> list[str]:
-        """Return what a person is told, line by line."""
+        """Return the summary for the terminal, line by line."""
         counts = "; ".join(f"{status}: {n}" for status, n in self.counts.items() if n)
         lines = [
             f"{self.listed} of {self.exams} exams do not fit their registration",
             f"{self.images} files: {counts}",
         ]
         if self.unknown_classes:
-            lines.append(f"classes that no word names, which fit everything: {', '.join(self.unknown_classes)}")
+            lines.append(f"classes without a term, which match everything: {', '.join(self.unknown_classes)}")
         if self.copies is not None:
             lines.append(
                 f"{self.copied} corrected copies in {self.copies}, {self.refused} refused: the log gives the reasons"
@@ -104,13 +105,13 @@ def audit(
     write_tags : Path, optional
         Folder for copies with a corrected BodyPartExamined.
     json : bool
-        Whether to write audit.json, too.
+        Whether to also write audit.json.
     threshold : float
-        Mismatch from which on an exam is listed.
+        Mismatch from which an exam is listed.
     pseudonyms : bool
         Whether to use running numbers for exams and files, and no texts of headers.
     workers : int
-        Files that are read at the same time.
+        Files read in parallel.
     seconds : float
         Time for a file.
     counting : callable
@@ -141,7 +142,7 @@ def audit(
 
 
 def _outcome(images: pd.DataFrame, threshold: float, facts: dict[str, Any]) -> tuple[AuditOutcome, set[str]]:
-    """Count what was found; return the names of the exams that do not fit, too."""
+    """Count the findings; also return the names of the exams that do not match."""
     exams = worklist.rank_exams(images, threshold)
     listed = set(exams.loc[exams["status"] == worklist.MISMATCH, "exam"])
     outcome = AuditOutcome(
@@ -197,7 +198,7 @@ def _facts(model: Model, found: Found, threshold: float, *, pseudonyms: bool) ->
 def _write(
     images: pd.DataFrame, compared: Comparison, facts: dict[str, Any], out: Path, *, json: bool
 ) -> tuple[Path, ...]:
-    """Write the tables and the page; with pseudonyms, names and texts of headers stay out of all of them."""
+    """Write the tables and the page; with pseudonyms, names and header texts are left out of all of them."""
     pictures = compared.evidence.pictures
     if facts["pseudonyms"]:
         images, pictures = _pseudonymised(images, pictures)
@@ -207,7 +208,7 @@ def _write(
     contents = {
         "worklist.csv": worklist.worklist_csv(exams),
         "images.csv": csv_text(images),
-        "audit.html": worklist.html(exams, images, pictures, facts),
+        "audit.html": page.html(exams, images, pictures, facts),
     }
     if json:
         contents["audit.json"] = worklist.worklist_json(exams, images, facts)
@@ -225,7 +226,7 @@ def _texts(files: pd.Series, compared: Comparison) -> dict[str, list[str]]:
 
 
 def _pseudonymised(images: pd.DataFrame, pictures: dict[str, bytes]) -> tuple[pd.DataFrame, dict[str, bytes]]:
-    """Call exams and files by running numbers, in the order of the walk, from which nothing can be computed back."""
+    """Replace names of exams and files by running numbers in the order of the walk, which cannot be traced back."""
     exams = {name: f"exam-{k:05d}" for k, name in enumerate((n for n in images["exam"].unique() if n), start=1)}
     files = {name: f"image-{k:06d}" for k, name in enumerate(images["file"], start=1)}
     named = images.assign(exam=images["exam"].map(exams).fillna(""), file=images["file"].map(files))

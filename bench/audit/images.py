@@ -11,7 +11,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from radiographs.dicom import DicomError
 from radiographs.preprocess import Preprocessing
@@ -20,14 +19,16 @@ from radiographs.readers import SECONDS, CutOffError, in_order, readers
 from radiographs.registration import Registration, read_registration
 
 from bench.audit.mismatch import Answer, judge, not_read
+from bench.data.pictures import thumbnail
 from bench.errors import UserError
 from bench.inference.model import Model
-from reports.pages.worklist import JUDGED, MAX_ROWS, NOT_SURE, OUT_OF_DISTRIBUTION
+from reports.pages.audit import MAX_ROWS
+from reports.tables.worklist import JUDGED, NOT_SURE, OUT_OF_DISTRIBUTION
 
 BLOCK = 256  # images that the model predicts together
-RADIOGRAPHS = ("", "CR", "DX", "DR", "RG", "OT")  # modalities; other ones are passed over, by name
-_AHEAD = 64  # files begun and not yet predicted
-_PICTURES = 1000  # kept as evidence: those that fit least
+RADIOGRAPHS = ("", "CR", "DX", "DR", "RG", "OT")  # modalities; others are skipped, by name
+_AHEAD = 64  # files read ahead
+_PICTURES = 1000  # kept as evidence: the worst mismatches
 _SIDE, _QUALITY = 192, 65
 
 
@@ -40,15 +41,15 @@ class ReadFile:
     file : str
         Path in the tree.
     registration : Registration or None
-        What the header registers it as; None where it could not be read.
+        What the header registers it as; None if it could not be read.
     pixels : ndarray of uint8, shape (side, side), or None
-        The preprocessed image; None where it is not a readable radiograph.
+        The preprocessed image; None if it is not a readable radiograph.
     sha256 : str
         Digest of the file.
     frames : int
         Frames of the file.
     reason : str
-        Why there are no pixels; or, where there are, in what the file contradicts itself.
+        Why there are no pixels; or, if there are, how the file contradicts itself.
     """
 
     file: str
@@ -101,13 +102,13 @@ def compare(
     files : iterable of Path
         Files of the tree.
     threshold : float
-        Mismatch from which on an image that no answer fits is evidence.
+        Mismatch from which on an image that no predicted class fits is evidence.
     workers : int
-        Files that are read at the same time.
+        Files read in parallel.
     progress : callable
         Called with the number of files done.
     seconds : float
-        Time for a file, after which its process is ended.
+        Time limit per file, after which its process is killed.
 
     Returns
     -------
@@ -137,7 +138,7 @@ def _add(compared: Comparison, read: ReadFile, judgement: dict[str, Any]) -> Non
 
 
 def _read_within(seconds: float, path: Path, tree: Path, settings: Preprocessing) -> ReadFile:
-    """Read as `_read` does, in a process that is ended when it takes too long; then the header is read alone."""
+    """Read as `_read` does, in a process that is killed when it takes too long; then only the header is read."""
     try:
         return readers().do(_read, path, tree, settings, seconds=seconds)
     except CutOffError as error:
@@ -176,7 +177,7 @@ def _read(path: Path, tree: Path, settings: Preprocessing) -> ReadFile:
 
 
 def _judged(model: Model, block: list[ReadFile], threshold: float) -> list[dict[str, Any]]:
-    """Return the judgement on each file of a block, in their order."""
+    """Return the row of each file of a block, in order."""
     rows = [not_read(read.reason) for read in block]
     pixels = {k: read.pixels for k, read in enumerate(block) if read.pixels is not None}
     if not pixels:
@@ -195,7 +196,7 @@ def _judged(model: Model, block: list[ReadFile], threshold: float) -> list[dict[
             several=model.rule.task != "multiclass",
         )
         judgement = judge(block[k].registration or Registration(), answer, threshold)
-        rows[k] = judgement | {"reason": block[k].reason}  # in what the file contradicts itself
+        rows[k] = judgement | {"reason": block[k].reason}  # how the file contradicts itself
     return rows
 
 
@@ -209,13 +210,13 @@ def _is_text(name: str) -> bool:
 
 @dataclass
 class Exams:
-    """Names of exams: the accession number or, without one, a UID; where two patients share it, with a number behind."""
+    """Names of exams: the accession number or, without one, a UID; numbered if two patients share it."""
 
     names: dict[tuple[str, str], str] = field(default_factory=dict)
     patients: Counter[str] = field(default_factory=Counter)
 
     def name(self, registration: Registration | None) -> str:
-        """Name of a file's exam; empty where the header could not be read or names none."""
+        """Name of a file's exam; empty if the header could not be read or names none."""
         if registration is None or not registration.exam[1]:
             return ""
         key = registration.exam
@@ -228,7 +229,7 @@ class Exams:
 
 @dataclass
 class Evidence:
-    """Small pictures of the images that fit least, and of some that are set apart."""
+    """Thumbnails of the worst mismatches, and of some images that were not judged."""
 
     worst: list[tuple[float, int, str, bytes]] = field(default_factory=list)  # a heap
     apart: dict[str, bytes] = field(default_factory=dict)
@@ -240,22 +241,17 @@ class Evidence:
         return {**{file: picture for _, _, file, picture in self.worst}, **self.apart}
 
     def keep(self, read: ReadFile, judgement: dict[str, Any]) -> None:
-        """Keep a picture of an image that the page may show."""
+        """Keep the thumbnail of an image that the page may show."""
         status, mismatch = judgement["status"], judgement["mismatch"]
         if read.pixels is None:
             return
         if status == JUDGED and judgement["contradicted"]:
             self.kept[status] += 1
-            heapq.heappush(self.worst, (mismatch, -self.kept[status], read.file, _small(read.pixels)))
+            heapq.heappush(
+                self.worst, (mismatch, -self.kept[status], read.file, thumbnail(read.pixels, _SIDE, _QUALITY))
+            )
             if len(self.worst) > _PICTURES:
                 heapq.heappop(self.worst)
         elif status in (NOT_SURE, OUT_OF_DISTRIBUTION) and self.kept[status] < MAX_ROWS:
             self.kept[status] += 1
-            self.apart[read.file] = _small(read.pixels)
-
-
-def _small(pixels: np.ndarray) -> bytes:
-    """Return a preprocessed image (side, side) uint8 as a small WebP file."""
-    side = min(_SIDE, *pixels.shape)
-    small = cv2.resize(pixels, (side, side), interpolation=cv2.INTER_AREA)
-    return cv2.imencode(".webp", small, [cv2.IMWRITE_WEBP_QUALITY, _QUALITY])[1].tobytes()
+            self.apart[read.file] = thumbnail(read.pixels, _SIDE, _QUALITY)

@@ -1,10 +1,10 @@
-"""Whether an image fits what it is registered as: a row for each file, from its registration and the model's answer.
+"""Whether an image fits what it is registered as: a row for each file, from its registration and the model's prediction.
 
 The mismatch of an image with one entry of its header is 1 - P(a class that fits the entry): with several labels per image the largest
 calibrated probability of the classes that fit, with one label per image their sum, for these exclude each other. Of the entries (body
 part, anatomic region, exam, series) the worst one counts. An entry is contradicted where its mismatch reaches the threshold and none of the
-model's answers fits it: an answer may be less probable than not. An image is not judged if it is out of distribution, if its registration names no
-part or none that the model has a class for, or if the answer is not sure, unless the mismatch is 0.9 or more.
+predicted classes fits it: a predicted class may be less probable than not. An image is not judged if it is out of distribution, if its registration names no
+part or none that the model has a class for, or if the model is not sure, unless the mismatch is 0.9 or more.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ import numpy as np
 from radiographs.registration import Registration
 from radiographs.terms import Parts, fits, fitting, is_rest, parts_of
 
-from reports.pages.worklist import FAILED, JUDGED, NO_CLASS, NOT_SURE, OUT_OF_DISTRIBUTION, UNREGISTERED
+from reports.tables.worklist import FAILED, JUDGED, NO_CLASS, NOT_SURE, OUT_OF_DISTRIBUTION, UNREGISTERED
 
 BODY_PART = "BodyPartExamined"  # as `Registration.sources` calls it
-CERTAIN_MISMATCH = 0.9  # mismatch from which on it does not matter that the model is not sure what else it is
+CERTAIN_MISMATCH = 0.9  # mismatch from which on the model need not be sure what else the image shows
 VISIBLE = 0.5  # probability from which on a part counts as visible
-OOD_LIMIT = 1.0  # OOD score above which an image is unlike those that the model was trained on
+OOD_LIMIT = 1.0  # OOD score above which an image is unlike the training images
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A model's answer to one image.
+    """A model's prediction for one image.
 
     Attributes
     ----------
@@ -36,7 +36,7 @@ class Answer:
     probability : ndarray of float64, shape (n_classes,)
         Calibrated.
     labels : ndarray of bool, shape (n_classes,)
-        The classes that the image is given.
+        The predicted classes.
     confidence : float
         Calibrated probability of the most probable class.
     sure : bool
@@ -62,7 +62,7 @@ class Answer:
         return named or [self.classes[order[0]]]
 
     def may_show(self, part: str) -> bool:
-        """Whether the part may be on the image: benefit of the doubt for what fits it."""
+        """Whether the image may show the part: the benefit of the doubt for matching classes."""
         return any(
             fits(frozenset({part}), name)
             and not is_rest(name)
@@ -81,13 +81,13 @@ def judge(registration: Registration, answer: Answer, threshold: float) -> dict[
     answer : Answer
         Of the model.
     threshold : float
-        Mismatch from which on an entry that no answer fits is contradicted.
+        Mismatch from which on an entry that no predicted class fits is contradicted.
 
     Returns
     -------
     dict
         A row: status, registered, contradicted, predicted, confidence, mismatch, ood_score, requested_parts, visible_parts (see
-        `reports.pages.worklist`), and mismatch_body_part, the mismatch with `BODY_PART` alone (NaN without).
+        `reports.tables.worklist`), and mismatch_body_part, the mismatch with `BODY_PART` alone (NaN without).
     """
     entries, classes = registration.sources, answer.classes
     mismatches = {
@@ -123,7 +123,7 @@ def not_read(reason: str) -> dict[str, Any]:
 
 
 def mismatch(parts: Parts, classes: tuple[str, ...], probability: np.ndarray, *, several: bool) -> float:
-    """Return 1 - P(a class that fits), from probabilities (n_classes,); NaN where no class fits, for then the model cannot know."""
+    """Return 1 - P(a class that fits), from probabilities (n_classes,); NaN if no class fits, since the model cannot know then."""
     fit = _fitting(parts, classes)
     if not fit.any():
         return np.nan

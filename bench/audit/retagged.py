@@ -1,6 +1,6 @@
-"""Copies of DICOM files with a corrected BodyPartExamined, and beside their folder, which holds nothing else, the log of what was done and what not.
+"""Copies of DICOM files with a corrected BodyPartExamined, and beside their folder, which holds nothing else, a log of what was copied and what was not.
 
-A copy is made where the exam is in the list, the image is judged, and its body part is contradicted, or is not there. What the model predicts must
+A copy is made where the exam is in the list, the image is judged, and its body part is contradicted or missing. What the model predicts must
 have a term of the standard (several parts: only where the standard has one for just these). Where AnatomicRegionSequence names
 something else no copy is made, for it would contradict itself.
 """
@@ -21,8 +21,8 @@ from radiographs.retag import new_instance_uid, with_body_part
 from radiographs.terms import Parts, fits, is_rest, parts_of, parts_of_codes, term_of
 
 from bench.audit.mismatch import BODY_PART
-from reports.pages.worklist import JUDGED
 from reports.tables.export import csv_text
+from reports.tables.worklist import JUDGED
 
 COLUMNS = (
     "source", "copy", "old_part", "new_part", "old_uid", "new_uid", "sha256_source", "sha256_copy", "series", "whole_series", "reason",
@@ -55,7 +55,7 @@ def write_corrected(
     -------
     DataFrame
         The log, `COLUMNS`: a row for each file that was copied (reason empty) or that should have been and was not. `whole_series`
-        tells whether every image of the series that was read got the same term: BodyPartExamined belongs to a series.
+        states whether every image read from the series got the same term: BodyPartExamined belongs to a series.
     """
     rows = [
         _copy(image, registrations[image["file"]], tree, out)
@@ -67,7 +67,7 @@ def write_corrected(
 
 
 def log_beside(out: Path) -> Path:
-    """Return the path of the log: who sends the folder to an archive sends nothing else.
+    """Return the path of the log; it is outside the folder, so that the folder can be sent to an archive as it is.
 
     >>> log_beside(Path("/audit/corrected")).as_posix()
     '/audit/corrected-retagged.csv'
@@ -119,7 +119,7 @@ def _term(predicted: list[str], region: Parts) -> str:
 
 
 def _with_series(log: pd.DataFrame, registrations: dict[str, Registration]) -> pd.DataFrame:
-    """Tell of each copy whether its whole series got the same term."""
+    """Mark each copy by whether its whole series got the same term."""
     sizes = Counter(registration.series for registration in registrations.values())
     columns = [log[name].tolist() for name in ("series", "new_part", "copy")]
     copied = Counter((series, part) for series, part, copy in zip(*columns, strict=True) if copy)

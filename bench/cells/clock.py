@@ -21,11 +21,11 @@ from reports.runs.costs import SPREAD_LIMIT
 
 T = TypeVar("T")
 
-_ENOUGH = 0.3  # seconds: predictions that took longer in all are not repeated
+_ENOUGH = 0.3  # seconds: predictions are not repeated beyond this total
 _SAMPLES = 5
 _LOAD = 0.10  # share of all cores that others may keep busy
 _collected = {"modules": 0}
-_TICKS = 0.2  # seconds: the system counts in hundredths, so that shorter regions say nothing
+_TICKS = 0.2  # seconds: the system counts in hundredths, too coarse for shorter regions
 
 
 @dataclass
@@ -41,7 +41,7 @@ class Cost:
 def measured() -> Iterator[Cost]:
     """Measure wall-clock seconds and peak resident memory of a region.
 
-    The kernel's high-water mark is put back at the start where the system lets us (Linux); elsewhere the peak is that of the
+    The kernel's high-water mark is reset at the start where the system allows it (Linux); elsewhere the peak is that of the
     whole process so far.
     """
     cost = Cost()
@@ -69,7 +69,7 @@ def timed_repeats(call: Callable[[], T]) -> tuple[T, list[float]]:
 
 
 def free_memory() -> None:
-    """Release what nobody uses any more, a GPU's memory too."""
+    """Free unused memory, including a GPU's."""
     gc.collect()
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
@@ -77,7 +77,7 @@ def free_memory() -> None:
 
 
 def warnings(samples: list[float], load_of_others: float = 0.0) -> list[str]:
-    """Warn where the clock is not to be trusted: the samples lie far apart, or other processes were busy.
+    """Warn if timings are unreliable: the samples vary widely, or other processes were busy.
 
     >>> warnings([1.0, 1.01, 0.99])
     []
@@ -95,11 +95,11 @@ def warnings(samples: list[float], load_of_others: float = 0.0) -> list[str]:
 
 
 def _collect() -> None:
-    """Collect garbage; modules that are loaded by now are not scanned again (with torch that would take 0.2 s before each region)."""
+    """Collect garbage; modules loaded so far are not scanned again (with torch that would take 0.2 s before each region)."""
     gc.collect()
     if _collected["modules"] < len(sys.modules):
         gc.freeze()
-        atexit.register(gc.unfreeze)  # extension modules look at exit whether all of theirs is gone
+        atexit.register(gc.unfreeze)  # extension modules check at exit that all their objects are freed
         _collected["modules"] = len(sys.modules)
 
 
@@ -112,7 +112,7 @@ def _processor_seconds() -> tuple[float, float]:
 
 
 def _wait_for_device() -> None:
-    """GPU work is queued: the clock stops when it is done, not when it is asked for."""
+    """GPU work is queued: stop the clock when it is done, not when it is submitted."""
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
         torch.cuda.synchronize()

@@ -22,7 +22,7 @@ from bench.recipes.suite import ModelSpec, Part
 from reports.runs.format import is_sealed, sealed
 
 _FORMAT = 3
-_BLOCK = 2048  # images that are encoded at a time
+_BLOCK = 2048  # images encoded at a time
 _log = logging.getLogger(__name__)
 
 
@@ -134,7 +134,7 @@ class Encodings:
         return seconds, contract.n_parameters(encoder)
 
     def _cached(self, key: str, compute: Callable[[Path], tuple[float, int]]) -> Encoding:
-        """Return what the cache holds under a key; where it is not there `compute` writes it, and returns seconds and number of parameters."""
+        """Return what the cache holds under a key; if it is missing, `compute` writes it and returns seconds and number of parameters."""
         if key not in self._held:
             found = self._read(key)
             if found is None:
@@ -152,7 +152,7 @@ class Encodings:
             (fresh / "encoding.json").write_text(json.dumps(sealed(facts)), encoding="utf-8")
 
     def _read(self, key: str) -> Encoding | None:
-        """Return what is kept under a key, or None if it is not there or not as it was written."""
+        """Return what is cached under a key, or None if it is missing or damaged."""
         folder = self.cache / key
         try:
             facts = json.loads((folder / "encoding.json").read_text(encoding="utf-8"))
@@ -162,12 +162,12 @@ class Encodings:
         except (OSError, ValueError, KeyError, AttributeError):
             pass
         if folder.exists():
-            _log.warning("cache: %s is damaged: it is made again", folder.name[:16])
+            _log.warning("cache: %s is damaged: recomputing it", folder.name[:16])
         return None
 
 
 def _give_back(*arrays: np.ndarray | None) -> None:
-    """Give back the memory of what is mapped from files; it is read again when it is needed."""
+    """Release the memory of mapped files; they are read again when needed."""
     for array in arrays:
         pages = getattr(array, "_mmap", None)
         if pages is not None and hasattr(mmap, "MADV_DONTNEED"):
@@ -175,7 +175,7 @@ def _give_back(*arrays: np.ndarray | None) -> None:
 
 
 def _mapped(file: Path, dtype: np.dtype, shape: tuple[int, ...]) -> np.memmap:
-    """Return a new array in a file, with its space taken."""
+    """Return a new array in a file, with its disk space reserved."""
     values = np.lib.format.open_memmap(file, "w+", dtype, shape)
     reserve(file)
     return values

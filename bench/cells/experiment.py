@@ -55,7 +55,7 @@ class Experiment:
         return replace(self, models={**self.models, name: spec})
 
     def detached(self) -> DetachedExperiment:
-        """Return what another process needs of it besides pixels and encodings."""
+        """Return what another process needs besides pixels and encodings."""
         bare = replace(self.data, images=np.empty((0, 1, 1), np.uint8), held_out=None)
         resources = replace(self.resources, on_epoch=None)
         digest, shape = self.encodings.digest, self.data.images.shape
@@ -64,7 +64,7 @@ class Experiment:
 
 @dataclass(frozen=True)
 class DetachedExperiment:
-    """An experiment as it is sent to another process: without pixels and encodings.
+    """An experiment as sent to another process: without pixels and encodings.
 
     Attributes
     ----------

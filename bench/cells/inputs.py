@@ -25,7 +25,7 @@ class Parts:
     test: np.ndarray
 
     def without_test(self) -> Parts:
-        """Return the same parts with an empty test part: nothing of it is even read."""
+        """Return the same parts with an empty test part: none of it is even read."""
         return replace(self, test=self.test[:0])
 
 

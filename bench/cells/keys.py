@@ -1,7 +1,7 @@
-"""Keys of cells, and a cache of them: a run that has nothing to do need not load what models are made with, such as torch, to find that out.
+"""Keys of cells, and a cache of them: a run with nothing to do finds that out without loading torch and the like.
 
-A cell's key depends on weights and on versions that stand in code. It is kept in the cache under everything that could change it and that
-can be told from outside: the model's table, the files of the code and of the weights with their sizes and times, and the packages.
+A cell's key depends on weights and on versions stated in code. It is cached under everything that could change it and that
+can be read without loading them: the model's table, the files of the code and of the weights with their sizes and times, and the packages.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from bench.cells.encodings import Encodings
 from bench.data.dataset import Data
 from bench.recipes import contract
 from bench.recipes.build import Resources, build
-from bench.recipes.plugins import ROOMS, origin
+from bench.recipes.plugins import ROOMS
+from bench.recipes.source import module_file
 from bench.recipes.suite import ModelSpec
 from reports.runs.format import is_sealed, parse_fold, recipe, sealed
 
@@ -54,7 +55,7 @@ class CellKeyCache:
     cache : Path
     resources : Resources
     provenance : tuple of str or int
-        What else the keys depend on: digests of pixels and splits, the seed.
+        Whatever else the keys depend on: digests of pixels and splits, the seed.
     """
 
     def __init__(self, cache: Path, resources: Resources, provenance: tuple[str | int, ...]) -> None:
@@ -71,7 +72,7 @@ class CellKeyCache:
             return None
 
     def get(self, spec: ModelSpec, compute: Callable[[], str]) -> str:
-        """Return the key of a model's cells, computed where it is not in the cache."""
+        """Return the key of a model's cells, computed if it is not cached."""
         key = self.cached(spec)
         if key is None:
             key = compute()
@@ -86,7 +87,11 @@ class CellKeyCache:
             spec.as_dict(),
             self.provenance,
             self.resources.device,
-            [_files(file.parent) if m.split(".")[0] in ROOMS else _stat(file) for m in modules if (file := origin(m))],
+            [
+                _files(file.parent) if m.split(".")[0] in ROOMS else _stat(file)
+                for m in modules
+                if (file := module_file(m))
+            ],
             [_stat(Path(path)) for path in named],
             [_files(folder) for folder in (self.resources.weights_dir, _torch_cache()) if folder],
             {name: environment.package_version(name) for name in environment.PACKAGES},

@@ -1,4 +1,4 @@
-"""The record of a cell: what is known of it before, what became of it, and its table of predictions."""
+"""The record of a cell: what is known in advance, the outcome, and the table of predictions."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ Record = dict[str, Any]
 
 @dataclass(frozen=True)
 class CellResult:
-    """What became of a cell.
+    """The outcome of a cell.
 
     Attributes
     ----------
     record : dict
-        As it stands in cell.json.
+        As stored in cell.json.
     predictions : DataFrame or None
-        Of the validation and the test part; None where nothing was predicted.
+        Of the validation and the test part; None if nothing was predicted.
     save : callable or None
         Saves the model to a folder.
     """
@@ -34,12 +34,12 @@ class CellResult:
     save: Callable[[Path], None] | None = None
 
     def failed(self, reason: str) -> CellResult:
-        """Return the record of the same cell, failed after all."""
+        """Return the record of the same cell as failed."""
         return CellResult({**self.record, "status": "failed", "reason": reason})
 
 
 def blank_timings(preprocess_seconds: float, n_test: int, jobs: int) -> Record:
-    """Return the timings of a cell of which nothing was computed yet."""
+    """Return the timings of a cell before anything is computed."""
     return {
         "preprocess_seconds": preprocess_seconds,
         "encode": [],
@@ -51,7 +51,7 @@ def blank_timings(preprocess_seconds: float, n_test: int, jobs: int) -> Record:
 
 
 def blank_results() -> Record:
-    """Return what a cell's record says of its model as long as there is none."""
+    """Return the model's entries in a cell's record before it is fitted."""
     return {
         "peak_memory_bytes": None,
         "n_parameters": None,
@@ -90,7 +90,7 @@ def prediction_table(
     if probability.shape != expected or not np.isfinite(probability).all():
         n_wrong = int((~np.isfinite(probability)).sum())
         raise ValueError(
-            f"predict_proba gave shape {probability.shape} with {n_wrong} values that are no number; {expected} is due"
+            f"predict_proba gave shape {probability.shape} with {n_wrong} values that are not finite; expected {expected}"
         )
     columns: dict[str, Any] = {"image_id": image_ids, "part": part}
     columns |= {name: y[:, k] for k, name in enumerate(truth_columns(classes))}

@@ -85,7 +85,7 @@ class Runner:
         self.maker = InputMaker(self.spec, data, encodings, seed)
 
     def result(self) -> CellResult:
-        """Compute the whole cell; a failure is a record too."""
+        """Compute the whole cell; a failure becomes a record too."""
         fitted = self.fit()
         return fitted if isinstance(fitted, CellResult) else self.predict(fitted)
 
@@ -119,21 +119,21 @@ class Runner:
         return CellResult(self._record("failed") | {"reason": reason, "traceback": details})
 
     def _guarded(self, compute: Callable[[], T]) -> T | CellResult:
-        """Return what is computed; or the cell's result, where it is skipped or failed."""
+        """Return what was computed; or the cell's result if it was skipped or failed."""
         try:
             return compute()
         except skip_reasons() as error:
             return self.skipped(one_line(error))
         except UserError:
             raise
-        except Exception as error:  # whatever a model does wrong is that cell's failure, not the run's
+        except Exception as error:  # whatever a model does wrong fails its cell, not the run
             if is_disk_error(error):
                 raise
             hint = f" ({_HINT})" if is_out_of_memory(error) else ""
             return self.failure(f"{type(error).__name__}: {one_line(error)}{hint}", traceback.format_exc())
 
     def _fit(self, parts: Parts) -> Fitted:
-        """Fit; where memory is not enough, once more with half the batch."""
+        """Fit; if memory runs out, try once more with half the batch."""
         head = build(self.spec.head, self.resources, "head")
         batch = 0
         try:
@@ -143,7 +143,7 @@ class Runner:
             if not batch:
                 raise
         del head
-        clock.free_memory()  # outside of the except clause, which keeps alive what filled the memory
+        clock.free_memory()  # outside of the except clause, which keeps the filled memory alive
         half = Part.model_validate({"class": self.spec.head.class_, **self.spec.head.parameters, "batch": batch})
         warning = f"out of memory with the suite's batch: fitted with batch = {batch}"
         return self._fit_head(build(half, self.resources, "head"), parts, (warning,))
@@ -157,7 +157,7 @@ class Runner:
 
     def _predict(self, fitted: Fitted) -> CellResult:
         head, inputs = fitted.head, fitted.inputs
-        probability_valid = predict(head, inputs.valid)  # warms up what predicts
+        probability_valid = predict(head, inputs.valid)  # warm up before prediction is timed
         probability_test, samples = clock.timed_repeats(lambda: predict(head, inputs.test))
         record = self._done(fitted, samples)
         parts = (("valid", inputs.parts.valid, probability_valid), ("test", inputs.parts.test, probability_test))
@@ -213,7 +213,7 @@ class Runner:
         }
 
     def _support_bytes(self, head: Any) -> int:
-        """Bytes of the encodings of the support vectors, which a kernel machine needs to predict; they stand in the cache, not in the cell."""
+        """Bytes of the encodings of the support vectors, which a kernel machine needs to predict; they are in the cache, not in the cell."""
         width = sum(self.encodings.get(part).values.shape[1] for part in self.spec.encoders)
         return contract.n_support(head) * width * np.dtype(np.float32).itemsize
 
@@ -242,7 +242,7 @@ def weights_of(spec: ModelSpec, resources: Resources) -> list[dict[str, Any]]:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory, the host's or a GPU's, was not enough; libraries written in C++ say so only in words."""
+    """Whether memory, the host's or a GPU's, was not enough; libraries written in C++ say so only in their message."""
     message = str(error).lower()
     words = ("out of memory", "bad_alloc", "can't allocate memory", "cannot allocate memory", "not enough memory")
     return isinstance(error, MemoryError) or (

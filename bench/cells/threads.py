@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def using_threads(n: int) -> Iterator[None]:
-    """Let everything that has threads of its own use `n`; for PyTorch and numba this stays."""
+    """Let every library with its own threads use `n`; for PyTorch and numba this is permanent."""
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(n):

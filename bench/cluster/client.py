@@ -1,4 +1,4 @@
-"""Calls of a Dask client that is not asynchronous, with the types that Dask leaves open."""
+"""Typed calls of a synchronous Dask client."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from distributed import Client
 
 
 def addresses(client: Client) -> frozenset[str]:
-    """Return the addresses of the workers that are there."""
+    """Return the addresses of the connected workers."""
     return frozenset(cast("dict[str, int]", client.nthreads()))  # a coroutine only with an asynchronous client
 
 
@@ -40,5 +40,5 @@ def run_on(
 
 
 def run_everywhere(client: Client, function: Callable[..., Any], *arguments: Any) -> list[Any]:
-    """Have every worker run a function, and return what those return that can; the others are passed over."""
+    """Have every worker run a function; return the results of those that succeed, and skip the others."""
     return list(cast("dict[str, Any]", client.run(function, *arguments, on_error="ignore")).values())

@@ -19,11 +19,11 @@ _LOCAL = re.compile(r"^local(?::(\d+))?$")
 
 
 class ClusterLostError(Exception):
-    """The scheduler is gone, or its jobs end too soon: the message says it. Finished cells are in the run folder."""
+    """The scheduler is gone, or its jobs end too soon; the message says which. Finished cells are in the run folder."""
 
 
 class Queue(BaseModel):
-    """Jobs of a batch system, each of which is a worker. What is not named here goes to the class of dask-jobqueue as it stands."""
+    """Jobs of a batch system, each of which is a worker. Other keys are passed to the dask-jobqueue class unchanged."""
 
     model_config = ConfigDict(frozen=True, extra="allow")
 
@@ -38,13 +38,13 @@ class Queue(BaseModel):
 
     @property
     def is_alone(self) -> bool:
-        """Whether the scheduler can be reached from its own machine alone: the file names no network."""
+        """Whether the scheduler can only be reached from its own machine: the file names no network."""
         options = self.extra.get("scheduler_options") or {}
         return self.interface is None and not {"host", "interface"} & {*options}
 
     @property
     def extra(self) -> dict[str, Any]:
-        """Keys that are not ours."""
+        """Keys passed on to dask-jobqueue."""
         return dict(self.model_extra or {})
 
 
@@ -58,7 +58,7 @@ class Plan:
 
     @property
     def packages(self) -> tuple[str, ...]:
-        """Packages that this takes."""
+        """Packages required."""
         return ("distributed", "dask_jobqueue") if self.queue else ("distributed",)
 
 
@@ -68,7 +68,7 @@ def parse_plan(scheduler: str | None, cluster: str | None, *, jobs: int, cores: 
     Parameters
     ----------
     scheduler, cluster : str or None
-        Values of the options, None where they were not given.
+        Values of the options, None if not given.
     jobs : int
         Value of ``--jobs``.
     cores : int
@@ -81,7 +81,7 @@ def parse_plan(scheduler: str | None, cluster: str | None, *, jobs: int, cores: 
     Raises
     ------
     UserError
-        If this cannot be: the line names option, file or key.
+        If they are invalid; the line names option, file or key.
     """
     if scheduler is None and cluster is None:
         return None
@@ -98,7 +98,9 @@ def parse_plan(scheduler: str | None, cluster: str | None, *, jobs: int, cores: 
 
 def _scheduler(address: str) -> Plan:
     if not _ADDRESS.match(address):
-        raise UserError(f"--scheduler {address}: is no address: give one such as tcp://HOST:8786 or tls://HOST:8786")
+        raise UserError(
+            f"--scheduler {address}: is not an address: give one such as tcp://HOST:8786 or tls://HOST:8786"
+        )
     return Plan(address=address)
 
 
@@ -119,14 +121,14 @@ def read_queue(path: Path) -> Queue:
     Raises
     ------
     UserError
-        If there is no such file, it is no TOML, or a key is missing or wrong.
+        If there is no such file, it is not TOML, or a key is missing or wrong.
     """
     try:
         return Queue.model_validate(read_toml(path))
     except OSError as error:
         raise UserError(f"--cluster {path}: cannot be read ({error.strerror})") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: is no TOML: {error}") from None
+        raise UserError(f"{path}: is not TOML: {error}") from None
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"])) or "the file"

@@ -1,4 +1,4 @@
-"""From a plan to a client of Dask distributed, and the end of whatever was begun for it."""
+"""From a plan to a client of Dask distributed, and the shutdown of whatever was started for it."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ from bench.executors.interrupts import handlers_kept, unheard
 
 _ANSWER = 15  # seconds in which a scheduler must answer
 _HERE = "127.0.0.1"
-_NO_PAGE = {"dashboard": False, "dashboard_address": f"{_HERE}:0"}  # Dask listens there all the same
-# Memory is the models' own and the data is mapped from files: Dask can spill none of it, and a worker that it paused would never go on.
+_NO_PAGE = {"dashboard": False, "dashboard_address": f"{_HERE}:0"}  # Dask listens there anyway
+# Memory is the models' own and the data is mapped from files: Dask can spill none of it, and a worker that it paused would never resume.
 _NO_LIMITS = {f"distributed.worker.memory.{what}": False for what in ("target", "spill", "pause", "terminate")}
 _SETTINGS = {
     "distributed.scheduler.allowed-failures": 0,  # deaths are counted here, by cell
     "distributed.comm.timeouts.connect": f"{_ANSWER}s",
-    "distributed.deploy.lost-worker-timeout": "60s",  # a worker that died needs a while to be there again
+    "distributed.deploy.lost-worker-timeout": "60s",  # a worker that died needs a while to come back
     **_NO_LIMITS,
 }
 
 
 @contextmanager
 def connected(plan: Plan, *, threads: int, gpu: bool) -> Iterator[Client]:
-    """Give a client; a cluster that was made for it ends with it.
+    """Give a client; a cluster made for it is shut down with it.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def connected(plan: Plan, *, threads: int, gpu: bool) -> Iterator[Client]:
     Raises
     ------
     UserError
-        If no scheduler answers, or the batch system's class refuses what the file says.
+        If no scheduler answers, or the batch system's class rejects the file's settings.
     """
     with ExitStack() as stack:
         stack.enter_context(dask_config.set(_SETTINGS))
@@ -67,7 +67,7 @@ def connected(plan: Plan, *, threads: int, gpu: bool) -> Iterator[Client]:
 
 
 def check_reachable(address: str) -> None:
-    """Find out at once that no scheduler is there, which Dask would try again and again.
+    """Fail at once if no scheduler is running; Dask would retry for a long time.
 
     Raises
     ------
@@ -110,11 +110,11 @@ def _local(workers: int, threads: int, *, gpu: bool) -> SpecCluster:
     scheduler = {"cls": Scheduler, "options": {"host": _HERE, "port": 0, **_NO_PAGE}}
     try:
         with unheard():
-            level: Any = logging.CRITICAL  # Dask takes a level where its default is False
+            level: Any = logging.CRITICAL  # Dask expects a level although its default is False
             return SpecCluster(workers=specs, scheduler=scheduler, silence_logs=level, name="xraybench")
-    except RuntimeError as error:  # killed before it could say that it is there
+    except RuntimeError as error:  # killed before it could register
         raise UserError(
-            f"--cluster local:{workers}: a worker could not be started ({_reason(error)}): give the same command again"
+            f"--cluster local:{workers}: a worker could not be started ({_reason(error)}): run the same command again"
         ) from None
 
 
@@ -143,7 +143,7 @@ def scheduler_options(queue: Queue) -> dict[str, Any]:
 
 
 def batch_options(queue: Queue) -> dict[str, Any]:
-    """Return the arguments of the class of dask-jobqueue: one worker in a job, with all its cores; what the file says besides is added to them."""
+    """Return the arguments of the class of dask-jobqueue: one worker in a job, with all its cores; other keys of the file are added."""
     options: dict[str, Any] = {"cores": queue.cores, "memory": queue.memory, "processes": 1}
     given = {"walltime": queue.walltime, "queue": queue.queue, "interface": queue.interface}
     options |= {name: value for name, value in given.items() if value is not None}
@@ -179,7 +179,7 @@ def _environment(threads: int) -> dict[str, str]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Silence Dask's own log: what matters of it is a line of this program."""
+    """Silence Dask's own log: what matters is reported by this program."""
     logger = logging.getLogger("distributed")
     names = [n for n in logging.root.manager.loggerDict if n.startswith("distributed.")]
     loggers = [logger, *map(logging.getLogger, names)]

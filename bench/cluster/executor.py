@@ -42,7 +42,7 @@ from bench.store.run_folder import Cell
 from bench.terminal.progress import Progress
 
 _DEATHS = 3  # of workers over one cell
-_POLL = 0.5  # seconds between checks of which workers are there
+_POLL = 0.5  # seconds between checks for workers
 _PATIENCE = 60.0  # seconds without a worker after which it is reported
 
 
@@ -92,7 +92,7 @@ class DaskExecutor:
 
 @dataclass
 class _Run:
-    """The cells of one run on a cluster: which workers are there, and what happens to cells."""
+    """The cells of one run on a cluster: its workers, and what happens to the cells."""
 
     experiment: Experiment
     plan: Plan
@@ -122,7 +122,7 @@ class _Run:
                 yield finished
 
     def receive(self, event: tuple[float, dict[str, Any]]) -> None:
-        """Take what a worker reports of its cell; called by the client's own thread."""
+        """Handle a worker's report on its cell; called by the client's own thread."""
         message = event[1]
         if message["kind"] == "begun":
             self.dispatcher.begun[message["cell"]] = time.monotonic()
@@ -142,7 +142,7 @@ class _Run:
                 self.rejected[address] = f"worker {address}: {reason}"
                 self.progress.note(f"worker {address}: {reason}: it gets no cells")
             case WorkerLost(task, where, first):
-                self._check_workers()  # if it was the scheduler that went, nobody died
+                self._check_workers()  # if the scheduler is gone, no worker died
                 return self._retry(task, where, first=first)
             case (Cell() as cell, CellResult() as result):
                 return cell, result
@@ -155,7 +155,7 @@ class _Run:
         return None
 
     def _queue_tasks(self, cells: Sequence[Cell]) -> None:
-        """Encode what cells share and queue them; on this machine alone all before the first, so that encoding has it to itself."""
+        """Encode what cells share and queue them; on a local cluster all of it before the first cell, so that encoding has the machine to itself."""
         builder, tasks = TaskBuilder(self.experiment), self.dispatcher.tasks
         ready = []
         for cell in cells:
@@ -179,7 +179,7 @@ class _Run:
             return error
 
     def _check_workers(self) -> None:
-        """Find out which workers are there, and start a supervisor for every one that is new."""
+        """Find the connected workers, and start a supervisor for each new one."""
         client = self.dispatcher.client
         try:
             if client.status != "running":
@@ -199,16 +199,16 @@ class _Run:
         self._check_patience(alive)
 
     def _free_number(self, alive: frozenset[str]) -> int:
-        """Smallest number that no living worker has: one that is started anew takes that of the dead."""
+        """Smallest number that no living worker has: a restarted worker takes that of the dead one."""
         taken = {each.number for address, each in self.supervisors.items() if address in alive and each.is_alive()}
         return next(k for k in range(1, len(taken) + 2) if k not in taken)
 
     def _n_workers(self) -> int:
-        """Workers that are there; not less than the largest number among them."""
+        """Return the number of connected workers; at least the largest number among them."""
         return max([len(self.dispatcher.alive), *(s.number for s in self.supervisors.values() if s.is_alive())])
 
     def _check_patience(self, alive: frozenset[str]) -> None:
-        """Report that no worker is there, or raise that none can be used."""
+        """Report that no worker is connected, or raise if none can be used."""
         if alive - self.rejected.keys():
             self.last_seen = time.monotonic()
         elif alive:
@@ -216,7 +216,7 @@ class _Run:
         elif time.monotonic() - self.last_seen > _PATIENCE:
             self.last_seen = time.monotonic()
             self.progress.note(
-                f"no worker is there: {self.jobs.why_waiting()} (Ctrl-C ends; the same command resumes the run)"
+                f"no worker connected: {self.jobs.why_waiting()} (stop with Ctrl-C; the same command resumes the run)"
             )
 
     def _retry(self, task: Task, where: str, *, first: bool) -> tuple[Cell, CellResult] | None:
@@ -227,7 +227,7 @@ class _Run:
         cell = task.cell
         self.deaths[cell] += self.plan.queue is None or first
         if self.deaths[cell] < _DEATHS:
-            self.progress.note(f"{cell.name}: {where} died over it: it is computed again")
+            self.progress.note(f"{cell.name}: {where} died while computing it: computing it again")
             self.dispatcher.tasks.add(task)
             return None
         limit = self.plan.queue.walltime if self.plan.queue else None
@@ -238,7 +238,7 @@ class _Run:
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """Writes a model's files as they came."""
+    """Writes a model's files as received."""
 
     files: dict[str, bytes]
 

@@ -10,7 +10,7 @@ from bench.recipes.suite import Part
 
 
 class HostEncodings(Encodings):
-    """Encodings by this machine's means, with the resources of the workers: a cell's key names the kind of device that its head learns on.
+    """Encodings computed on this machine, with the resources of the workers: a cell's key names the kind of device that its head learns on.
 
     Parameters
     ----------

@@ -27,18 +27,18 @@ _SHOWN_BY = {"slurm": "squeue", "pbs": "qstat -f", "lsf": "bjobs -l", "sge": "qs
 
 @dataclass(frozen=True)
 class State:
-    """What the batch system says of a job, such as PENDING and Resources."""
+    """The batch system's view of a job, such as PENDING and Resources."""
 
     word: str
     reason: str = ""
 
     @property
     def ended(self) -> bool:
-        """Whether nothing comes of it any more."""
+        """Whether the job has ended."""
         return self.word in _ENDED
 
     def __str__(self) -> str:
-        """Such as TIMEOUT: TimeLimit; with what is cancelled stands for what it waited before."""
+        """Such as TIMEOUT: TimeLimit; of a cancelled job, what it was waiting for."""
         return ": ".join(filter(None, (self.word, self.reason if self.word != "CANCELLED" else "")))
 
 
@@ -52,7 +52,7 @@ class Jobs:
     cluster : object
         Of dask-jobqueue.
     note : callable
-        Called with what a person should know.
+        Called with notes for the user.
     """
 
     def __init__(self, queue: Queue | None, cluster: Any, note: Callable[[str], None]) -> None:
@@ -60,7 +60,7 @@ class Jobs:
         self.cluster = cluster
         self.note = note
         self.ends = 0  # in a row
-        self.waiting = ""  # for what jobs wait, in words
+        self.waiting = ""  # why jobs wait
         self._last_end = ""
         self._said: set[str] = set()
         self._looked = time.monotonic()
@@ -69,7 +69,7 @@ class Jobs:
             note(f"the scheduler listens on this machine alone (127.0.0.1){_hint(queue)}")
 
     def has_result(self) -> None:
-        """Note that the jobs are of use: ends are counted anew."""
+        """Note that the jobs produce results: ends are counted from zero again."""
         self.ends = 0
 
     def check(self) -> None:
@@ -78,7 +78,7 @@ class Jobs:
         Raises
         ------
         ClusterLostError
-            If none is left, and too many ended without a result.
+            If no job is left and too many ended without a result.
         """
         if self.queue is None or time.monotonic() - self._looked < _LOOK:
             return
@@ -95,7 +95,7 @@ class Jobs:
         self._say_why({self._numbers[name]: state for name, state in states.items() if state.word == "PENDING"})
 
     def _states(self) -> dict[str, State]:
-        """States of jobs by their workers' names; those of which nothing is known are left out."""
+        """States of jobs by their workers' names; unknown ones are left out."""
         names = list(self.cluster.worker_spec)
         gone = {name: State("COMPLETED", "its worker is gone") for name in names if name not in self.cluster.workers}
         there = {name: self._numbers[name] for name in names if name in self._numbers and name not in gone}
@@ -105,7 +105,7 @@ class Jobs:
         return gone | {name: found.get(number, State("COMPLETED")) for name, number in there.items()}
 
     def _fill(self, wanted: int, ended: str) -> None:
-        """Submit jobs in place of those that have ended, unless too many did."""
+        """Replace jobs that have ended, unless too many did."""
         missing = wanted - len(self.cluster.worker_spec)
         if missing and self.ends <= AGAIN * wanted:
             try:
@@ -119,14 +119,14 @@ class Jobs:
                 self.note(f"{ended or 'jobs were missing'}: submitted again as {numbers}")
         elif missing == wanted:
             raise ClusterLostError(
-                f"the jobs end before anything is computed (last: {self._last_end}; their output says more): too short a walltime, "
+                f"the jobs end before computing anything (last: {self._last_end}; their output says more): too short a walltime, "
                 f"too little memory, or a scheduler that they cannot reach{_hint(self.queue)}"
             )
         elif ended:
             self.note(f"{ended}, like others before, without a result: not submitted again")
 
     def _say_why(self, pending: dict[str, State]) -> None:
-        """Say for what jobs wait, once they have waited for it at two checks in turn."""
+        """Report why jobs wait, once the reason was the same at two checks in a row."""
         reasons = {state.reason for state in pending.values()} - {"", "None"}
         before, self.waiting = self.waiting, ""
         if reasons:
@@ -137,7 +137,7 @@ class Jobs:
             self.note(self.waiting)
 
     def why_waiting(self) -> str:
-        """Return what a run without a worker waits for."""
+        """Return what a run without workers is waiting for."""
         if self.queue is None:
             return "waiting"
         if self.waiting:
@@ -147,19 +147,19 @@ class Jobs:
 
 
 def submit(cluster: Any, n: int) -> list[str]:
-    """Submit so many jobs more; return their workers' names.
+    """Submit this many more jobs; return their workers' names.
 
-    Each gets a name that no other had: Dask closes, after a while, whatever has the name of a worker that is gone.
+    Each gets a fresh name: after a while Dask closes whatever has the name of a worker that is gone.
 
     Raises
     ------
     UserError
-        With what the batch system said.
+        With the batch system's message.
     """
     names = [f"xraybench-{secrets.token_hex(4)}" for _ in range(n)]
     cluster.worker_spec |= dict.fromkeys(names, cluster.new_spec)
     try:
-        cluster.sync(cluster._correct_state)  # as `scale` does, which tells nobody how it went
+        cluster.sync(cluster._correct_state)  # as `scale` does, which does not report errors
     except (RuntimeError, ValueError, OSError) as error:
         _forget(cluster, names)
         raise UserError(f"--cluster: {_refusal(error)}") from None
@@ -167,7 +167,7 @@ def submit(cluster: Any, n: int) -> list[str]:
 
 
 def _forget(cluster: Any, names: list[str]) -> None:
-    """Take jobs that were refused out of the cluster, which would not close with them in it."""
+    """Remove rejected jobs from the cluster, which would not close with them."""
     for name in names:
         job = cluster.workers.get(name)
         if job is not None and not job.job_id:
@@ -177,12 +177,12 @@ def _forget(cluster: Any, names: list[str]) -> None:
 
 def _refusal(error: Exception) -> str:
     if isinstance(error, FileNotFoundError):
-        return f"{error.filename} is not here: start this on a machine from which jobs can be submitted"
-    return f"the job was refused: {' '.join(str(error).rpartition('stderr:')[2].split())[:300]}"
+        return f"{error.filename} is missing: start this on a machine from which jobs can be submitted"
+    return f"the job was rejected: {' '.join(str(error).rpartition('stderr:')[2].split())[:300]}"
 
 
 def _asked_slurm(numbers: list[str]) -> dict[str, State] | None:
-    """States by number; jobs that SLURM has forgotten are missing. None if it does not say."""
+    """States by number; jobs that SLURM has forgotten are missing. None if it gives no answer."""
     wanted = [number for number in numbers if number]
     if not wanted:
         return {}
@@ -200,7 +200,7 @@ def _asked_slurm(numbers: list[str]) -> dict[str, State] | None:
 
 
 def _hint(queue: Queue | None) -> str:
-    """How jobs on other machines reach this one; empty where the file says it."""
+    """Hint on how jobs on other machines reach this one; empty if the file names a network."""
     if queue is None or not queue.is_alone:
         return ""
     known = [

@@ -43,7 +43,7 @@ class CellDone:
 
 @dataclass(frozen=True)
 class CellFailed:
-    """A cell that has failed for a reason that lies in it."""
+    """A cell that failed for a reason of its own."""
 
     cell: Cell
     reason: str
@@ -51,7 +51,7 @@ class CellFailed:
 
 @dataclass(frozen=True)
 class WorkerLost:
-    """A worker died over a cell; `first` if that was its first one."""
+    """A worker died computing a cell; `first` if that was its first one."""
 
     task: Task
     worker: str
@@ -75,7 +75,7 @@ class TaskQueue:
         self._closed = False
 
     def add(self, task: Task) -> None:
-        """Append a task: one over which a worker died waits until the others are done."""
+        """Append a task: one that killed a worker waits until the others are done."""
         with self._changed:
             self._tasks.append(task)
             self._changed.notify_all()
@@ -87,12 +87,12 @@ class TaskQueue:
         ----------
         gpu : bool
         is_wanted : callable
-            Whether the worker is still to get one.
+            Whether the worker should still get one.
 
         Returns
         -------
         Task or None
-            None when there is no more to do or the worker is no longer to get one.
+            None when nothing is left to do or the worker should get no more.
         """
         with self._changed:
             while not self._closed and is_wanted():
@@ -105,7 +105,7 @@ class TaskQueue:
         return None
 
     def close(self) -> None:
-        """Give out nothing more."""
+        """Hand out no more tasks."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -127,9 +127,9 @@ class Dispatcher:
     events : SimpleQueue
         What happened, for the executor.
     alive : frozenset of str
-        Addresses of the workers that are there.
+        Addresses of the connected workers.
     begun : dict of str to float
-        When a cell last said that it fits or predicts, by its name.
+        When a cell last reported that it fits or predicts, by its name.
     """
 
     client: Client
@@ -151,10 +151,10 @@ class Dispatcher:
         return self.timeout is not None and begun is not None and time.monotonic() - begun > self.timeout
 
     def shutdown(self) -> None:
-        """Give out nothing more, and have the workers forget the run."""
+        """Hand out no more tasks, and have the workers forget the run."""
         self.tasks.close()
         if self.client.status == "running":
-            with suppress(Exception):  # a worker that is gone needs not be told
+            with suppress(Exception):  # a worker that is gone need not be told
                 run_everywhere(self.client, worker.end_run, self.run)
 
 
@@ -202,9 +202,9 @@ class WorkerSupervisor:
                 return
         except (OSError, worker.UnknownRunError) as error:  # an OSError is a TimeoutError too
             if not (isinstance(error, OSError) and is_disk_error(error)):
-                return  # it does not answer: it is gone, or found again at the next check
+                return  # no answer: it is gone, or found again at the next check
             wrong = cause(error)
-        except Exception as error:  # noqa: BLE001 - whatever it was, it is reported and the others continue
+        except Exception as error:  # noqa: BLE001 - whatever it was is reported, and the others continue
             wrong = f"{type(error).__name__}: {one_line(error, 200)}"
         if self._worker_lives():
             self.dispatcher.events.put(WorkerRejected(self.address, wrong))
@@ -226,7 +226,7 @@ class WorkerSupervisor:
             for file in dispatcher.call(self.address, worker.missing_files, task.files):
                 self._send(file)
         except Exception:
-            dispatcher.tasks.add(task)  # it was not begun: nobody's fault but the worker's
+            dispatcher.tasks.add(task)  # never started: the worker's fault, not the cell's
             raise
         dispatcher.events.put(CellStarted(task.cell))
         dispatcher.begun.pop(task.cell.name, None)
@@ -266,7 +266,7 @@ class WorkerSupervisor:
         except UserError as error:
             events.put(error)
             return False
-        except Exception as error:  # noqa: BLE001 - the worker's death comes as one of several
+        except Exception as error:  # noqa: BLE001 - a worker's death has several types
             return self._report(task, error)
         self.n_done += 1
         return True
@@ -290,5 +290,5 @@ class WorkerSupervisor:
         """End the worker of a cell that takes too long."""
         limit = f"it took longer than --timeout {self.dispatcher.timeout:g} (seconds)"
         self.dispatcher.events.put(CellFailed(task.cell, limit))
-        with suppress(Exception):  # it cannot answer any more
+        with suppress(Exception):  # it can no longer answer
             run_on(self.dispatcher.client, self.address, worker.exit_process)

@@ -1,7 +1,7 @@
-"""What a cell needs to be computed elsewhere: files under their SHA-256, and the facts that stand in its record.
+"""What a cell needs to be computed elsewhere: files by SHA-256, and the facts for its record.
 
-Encodings and distances are made once, by the process that owns the run folder: so they are the same bytes wherever the cell is fitted, and no
-worker needs pictures or weights that the head alone does not look at. A cell is sent only what its head reads.
+Encodings and distances are computed once, by the process that owns the run folder: they are the same bytes wherever the cell is fitted, and no
+worker needs pictures or weights that its head does not use. A cell is sent only what its head reads.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from reports.runs.format import parse_fold
 
 @dataclass(frozen=True)
 class FileRef:
-    """A file by its content; a worker that finds it at one of its places needs not be sent it.
+    """A file by its content; a worker that finds it at one of its places need not be sent it.
 
     Attributes
     ----------
@@ -88,7 +88,7 @@ class Task:
 
 
 class ShapeOnlyArray:
-    """Stands for an array that was not sent because only its shape is asked for; whoever reads it fails."""
+    """A placeholder for an array that was not sent because only its shape is needed; reading it fails."""
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         self.shape = shape
@@ -138,7 +138,7 @@ class TaskBuilder:
         )
 
     def _keys(self, spec: ModelSpec) -> Iterator[tuple[str, str]]:
-        """Keys of all encoders; of a tuned model those of every fold, which its cells' key is made of."""
+        """Keys of all encoders; of a tuned model those of every fold, since its cells' key covers them all."""
         places = [parse_fold(place) for place in spec.tuned.folds] if spec.tuned else []
         for each in [spec, *(spec.of_fold(*place) for place in places)]:
             for part in each.encoders:
@@ -169,7 +169,7 @@ class TaskBuilder:
         return self._file(Path(str(images.filename)), self.experiment.encodings.digest)
 
     def _weights(self, head: Any) -> dict[str, FileRef]:
-        """Return what a network starts from, under a name by which it is found in a weights folder; a file that the suite names is not sent."""
+        """Return a network's initial weights, under the name by which a weights folder is searched; a file named in the suite is not sent."""
         found = contract.weights_file(head)
         if found is None:
             return {}

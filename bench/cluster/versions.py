@@ -43,7 +43,7 @@ def found_here() -> dict[str, str]:
 
 
 def difference(here: dict[str, str], there: dict[str, str]) -> str | None:
-    """Return what differs first, such as ``numpy is 2.1.0 here and 2.0.2 there``; None where nothing does."""
+    """Return the first difference, such as ``numpy is 2.1.0 here and 2.0.2 there``; None if there is none."""
     for name, version in here.items():
         if there.get(name, _NONE) != version:
             return f"{name} is {version} here and {there.get(name, _NONE)} there"
@@ -61,7 +61,7 @@ def refusal(client: Client, address: str) -> str | None:
 
 
 def check_all(client: Client) -> None:
-    """Check that the workers that are there are like this process.
+    """Check that the connected workers match this process.
 
     Raises
     ------

@@ -38,12 +38,12 @@ from bench.store.run_folder import ModelNotSavedError, save_into
 
 
 class UnknownRunError(Exception):
-    """A worker that knows nothing of the run: it was started anew under the address of one that died."""
+    """A worker that does not know the run: it was restarted under the address of one that died."""
 
 
 @dataclass(frozen=True)
 class Setup:
-    """What all cells of a run share; `modules` are a user's own that stand beside the suite: file name and text."""
+    """What all cells of a run share; `modules` are a user's own, from beside the suite: file name and text."""
 
     experiment: DetachedExperiment
     modules: dict[str, str]
@@ -81,7 +81,7 @@ _one_at_a_time = threading.Lock()  # whatever number of threads Dask gave the wo
 
 
 async def start_run(run: str, setup: Setup, dask_worker: Any) -> WorkerInfo:
-    """Make ready for the cells of a run."""
+    """Prepare for the cells of a run."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     folder = Path(dask_worker.local_directory) / f"xraybench-{run}"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)  # pixels of patients are sent there
@@ -128,7 +128,7 @@ def end_run(run: str) -> None:
 
 
 async def exit_process() -> None:
-    """End the process: nothing else stops a cell that takes too long. A nanny starts another."""
+    """Kill the process: nothing else stops a cell that takes too long. A nanny starts another."""
     os._exit(1)
 
 
@@ -160,7 +160,7 @@ def compute(run: str, task: Task, where: str, workers: int) -> WorkerResult:
             report("begun")
             result = runner.fit()
             if not isinstance(result, CellResult):
-                report("begun")  # a time limit holds for the fit and for the prediction
+                report("begun")  # the time limit applies to the fit and to the prediction
                 result = runner.predict(result)
             found = _with_files(result)
     warning = f"computed on {where} ({environment.processor()}, threads: {state.threads}): its times are that machine's"
@@ -231,7 +231,7 @@ def _state(run: str) -> _Run:
 
 
 def _is_here(state: _Run, file: FileRef) -> bool:
-    """Whether a file is here; one that is not in our own folder is read once to check that it is the one."""
+    """Whether a file is here; one outside our own folder is read once to verify it."""
     if file.sha256 in state.places:
         return True
     own = state.folder / file.sha256
@@ -261,7 +261,7 @@ def _place(state: _Run, file: FileRef) -> Path:
 
 
 def _weights_folder(state: _Run, task: Task) -> Path:
-    """Return a folder that holds this cell's weights under the name by which they are looked for."""
+    """Return a folder with this cell's weights under the name by which they are searched."""
     mark = hashlib.sha256("".join(f"{name}{file.sha256}" for name, file in task.weights.items()).encode()).hexdigest()
     folder = state.folder / "weights" / mark
     folder.mkdir(parents=True, exist_ok=True)
@@ -272,7 +272,7 @@ def _weights_folder(state: _Run, task: Task) -> Path:
 
 
 def _import_classes(spec: ModelSpec) -> None:
-    """Import what the cell needs before its threads are limited: a limit holds for libraries that are loaded."""
+    """Import what the cell needs before its threads are limited: a limit applies to loaded libraries only."""
     for part in (*spec.encoders, spec.head):
         with suppress(Exception):  # the cell meets the same error and makes a record of it
             pkgutil.resolve_name(part.class_)

@@ -16,8 +16,8 @@ def check(
     data: Source,
     html: Annotated[Path | None, typer.Option(help="Write the page, with the pictures, to this file.")] = None,
     json: Annotated[Path | None, typer.Option(help="Write all findings to this file.")] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Exit with code 1 for warnings, too.")] = False,
-    folds: Annotated[int, typer.Option(help="Folds that every class should fill.")] = 5,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with code 1 for warnings as well.")] = False,
+    folds: Annotated[int, typer.Option(help="Number of folds that every class should fill.")] = 5,
     splits: Annotated[
         Path | None,
         typer.Option(help="Search for duplicates across the parts of these splits; folders: train, val and test."),

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from bench.commands.options import Device, KeepIdentifiers, WithDevice
+from bench.commands.options import Device, KeepIdentifiers, TrustCode, WithDevice
 from bench.terminal.console import err, out
 
 
@@ -37,8 +37,9 @@ def explain(
     seed: Annotated[int, typer.Option(min=0, help="Seed of random maps and random weights.")] = 0,
     device: WithDevice = Device.auto,
     keep_identifiers: KeepIdentifiers = False,
+    trust_code: TrustCode = False,
 ) -> None:
-    """Show what models look at on the same images: heat maps side by side, tested against random maps and random weights."""
+    """Show which parts of an image matter to each model: heat maps side by side, tested against random maps and random weights."""
     from bench.explaining.session import ExplainRequest, explain_session
 
     request = ExplainRequest(
@@ -49,5 +50,6 @@ def explain(
         seed=seed,
         device=str(device),
         keep_identifiers=keep_identifiers,
+        trusted=trust_code,
     )
     explain_session(request, sys.stdin, out, err)

@@ -19,7 +19,7 @@ def export(
     output: Annotated[Path, typer.Option("--out", help="Model folder to make.")],
     model: Annotated[str, typer.Option(help="A model of the run, or best.")] = "best",
     sure: Annotated[
-        float, typer.Option(min=0.5, max=1, help="Share of the sure answers that must be right on validation data.")
+        float, typer.Option(min=0.5, max=1, help="Share of sure predictions that must be correct on validation data.")
     ] = 0.95,
     *,
     network: NetworkOptions,

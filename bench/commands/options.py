@@ -74,14 +74,14 @@ Cluster = Annotated[
     str | None,
     typer.Option(help="local[:N], or a .toml file for SLURM, PBS, LSF, SGE or HTCondor: docs/cluster.md."),
 ]
-Alpha = Annotated[float, typer.Option(help="Claim a difference where the adjusted p is below.")]
-Rope = Annotated[float, typer.Option(help="Differences within ± this mean nothing in practice.")]
-Reference = Annotated[str | None, typer.Option(help="Compare every model with this one, too.", show_default=False)]
+Alpha = Annotated[float, typer.Option(help="Claim a difference if the adjusted p is below this.")]
+Rope = Annotated[float, typer.Option(help="Differences within ± this do not matter in practice.")]
+Reference = Annotated[str | None, typer.Option(help="Also compare every model with this one.", show_default=False)]
 WhichFrames = Annotated[Frames, typer.Option(help="Frames of a DICOM file that are images.")]
 AllowOutside = Annotated[
-    bool, typer.Option("--allow-outside", help="Follow links and paths that lead out of the data folder.")
+    bool, typer.Option("--allow-outside", help="Follow links and paths that lead outside the data folder.")
 ]
-MaxSeconds = Annotated[float, typer.Option(min=0.01, help="Give up an image that takes longer to read.")]
+MaxSeconds = Annotated[float, typer.Option(min=0.01, help="Give up on an image that takes longer to read.")]
 MaxMegapixels = Annotated[
     float, typer.Option(min=0.001, help="Do not decode larger images; all frames of a file count.")
 ]
@@ -89,7 +89,7 @@ KeepIdentifiers = Annotated[
     bool,
     typer.Option(
         "--keep-identifiers",
-        help="Call images by their file names in results, even if the data set's card does not declare these public.",
+        help="Call images by their file names in results, even if the data set's card does not declare them public.",
     ),
 ]
 
@@ -104,7 +104,7 @@ class SourceOptions:
     label_separator: Annotated[str | None, typer.Option(help="Separates the labels of an image.")] = None
     layout: Annotated[
         Layout | None,
-        typer.Option("--layout", help="Labels from folders or from DICOM headers. Default: what most files have."),
+        typer.Option("--layout", help="Labels from folders or from DICOM headers. Default: whichever most files have."),
     ] = None
     frames: WhichFrames = Frames.first
     allow_outside: AllowOutside = False
@@ -140,7 +140,7 @@ class ExperimentOptions:
         str | None, typer.Option(help="Suite by name or .toml file. Default: quick without a GPU, standard with one.")
     ] = None
     folds: Annotated[int | None, typer.Option(help="Folds of the cross-validation (the suites have 5).")] = None
-    repeats: Annotated[int | None, typer.Option(help="Repeats with other folds (the suites have 1).")] = None
+    repeats: Annotated[int | None, typer.Option(help="Repeats with different folds (the suites have 1).")] = None
     seed: Annotated[int, typer.Option(help="Seed of splits, initial weights, augmentation and search.")] = 0
     splits: Annotated[
         Path | None,
@@ -148,10 +148,10 @@ class ExperimentOptions:
             help="Published splits file (.parquet, .csv, .json); or folders: the train, val and test folders of the data."
         ),
     ] = None
-    epochs: Annotated[int | None, typer.Option(help="Epochs of every model that has epochs.")] = None
+    epochs: Annotated[int | None, typer.Option(help="Number of epochs of every model that has epochs.")] = None
     limit: Annotated[int | None, typer.Option(help="Use at most this many images, drawn by patient.")] = None
     holdout: Annotated[
-        float | None, typer.Option(help="Share of the patients that no fold sees, for a last test of every model.")
+        float | None, typer.Option(help="Share of patients held out of all folds, for a final test of every model.")
     ] = None
     settings: Annotated[
         list[str] | None,
@@ -249,5 +249,5 @@ def _parameters(group: type) -> list[inspect.Parameter]:
 
 
 def command_line() -> str:
-    """Return the command as it was typed, for records and for messages that tell how to resume."""
+    """Return the command as it was typed, for records and for messages on how to resume."""
     return shlex.join(["bench", *sys.argv[1:]])

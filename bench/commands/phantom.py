@@ -20,14 +20,14 @@ def phantom(
     ] = "unifesp",
     difficulty: Annotated[str, typer.Option(help="easy, standard or hard.")] = "standard",
     side: Annotated[int, typer.Option(help="Longer side in pixels.")] = 512,
-    part: Annotated[list[str] | None, typer.Option(help="Only this body part; may be repeated.")] = None,
+    part: Annotated[list[str] | None, typer.Option(help="Only this body part; can be given several times.")] = None,
     frequencies: Annotated[
         str, typer.Option(help="Frequencies of the parts: balanced, or as in unifesp.")
     ] = "balanced",
     wrong_labels: Annotated[float, typer.Option(help="Share of images registered under another part.")] = 0.0,
-    near_duplicates: Annotated[float, typer.Option(help="Share of images that nearly repeat another.")] = 0.0,
+    near_duplicates: Annotated[float, typer.Option(help="Share of images that are near-duplicates of another.")] = 0.0,
     shortcut: Annotated[
-        float, typer.Option(help="How reliably the device's name gives the part away, from 0 to 1.")
+        float, typer.Option(help="How reliably the device's name reveals the part, from 0 to 1.")
     ] = 0.0,
     masks: Annotated[bool, typer.Option(help="Also write which pixels each bone covers.")] = True,
     workers: Annotated[int, typer.Option(help="Threads; 0: one per core.")] = 0,

@@ -49,9 +49,9 @@ def predict(
     trust_code: TrustCode = False,
     scheduler: Scheduler = None,
     cluster: Cluster = None,
-    part: Annotated[int, typer.Option(min=1, help="Files whose predictions are kept together.")] = 512,
+    part: Annotated[int, typer.Option(min=1, help="Files per part of the predictions.")] = 512,
 ) -> None:
-    """Name the body parts in images: labels, confidence, and when the model is not sure. The same command again resumes."""
+    """Name the body parts in images, with a confidence, and say when the model is not sure. The same command again resumes."""
     from bench.inference.session import PredictRequest, predict_session
 
     request = PredictRequest(

@@ -28,7 +28,7 @@ def run(
     *,
     experiment: ExperimentOptions,
     test: Annotated[
-        str | None, typer.Option(help="Data set for a last test of every model: folder, table or card.")
+        str | None, typer.Option(help="Data set for a final test of every model: folder, table or card.")
     ] = None,
     network: NetworkOptions,
     execution: ExecutionOptions,

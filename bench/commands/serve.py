@@ -15,7 +15,7 @@ from bench.terminal.console import out
 def serve(
     folders: Annotated[list[Path], typer.Argument(metavar="MODEL", help="Model folders, made by bench export.")],
     host: Annotated[
-        str, typer.Option(help="Address to listen on; any but this machine's own lets other machines in.")
+        str, typer.Option(help="Address to listen on; any but this machine's own is open to other machines.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 8765,
     engine: WithEngine = Engine.auto,

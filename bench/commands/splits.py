@@ -19,8 +19,8 @@ def splits(
         "splits.json"
     ),
     folds: Annotated[int, typer.Option(help="Folds of the cross-validation.")] = 5,
-    repeats: Annotated[int, typer.Option(help="Repeats with other folds.")] = 1,
-    seed: Annotated[int, typer.Option(help="Decides between splits that are equally good.")] = 0,
+    repeats: Annotated[int, typer.Option(help="Repeats with different folds.")] = 1,
+    seed: Annotated[int, typer.Option(help="Seed that decides between equally good splits.")] = 0,
     limit: Annotated[int | None, typer.Option(help="Use at most this many images, drawn by patient.")] = None,
     *,
     source: SourceOptions,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -45,13 +44,8 @@ def tune(
     """
     if not models and not all_:
         raise UserError("name models to tune, or give --all; see: bench list models")
-    if (trials is None) == (seconds is None):
-        raise UserError("give --trials N or --seconds S: the budget of every model in every fold")
-    if find_spec("optuna") is None:
-        raise UserError("bench tune needs the package optuna: pip install 'xraybench[tune]'")
     from bench.session.request import Request
-    from bench.tuning.session import tune_session
-    from bench.tuning.study import Budget
+    from bench.tuning.request import tune as tune_models
 
     request = Request(
         models=tuple(models or ()),
@@ -61,4 +55,4 @@ def tune(
         **experiment.values(),
         **network.values(),
     )
-    raise typer.Exit(tune_session(request, Budget(trials, seconds), out))
+    raise typer.Exit(tune_models(request, trials, seconds, out))

@@ -24,7 +24,7 @@ def verify(
 ) -> None:
     """Check a run folder, and recompute every number of a published table.
 
-    Exits with code 1 if anything differs, or is missing so that it cannot be checked.
+    Exits with code 1 if anything differs or cannot be checked because it is missing.
     """
     from bench.inspection.verify import verify as check
     from reports.comparison.pairwise import TestSettings

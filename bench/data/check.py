@@ -23,13 +23,13 @@ from bench.terminal.progress import Progress
 from reports.runs.provenance import counted
 
 SHOWN = 8  # cases of a finding in the terminal
-REFUSED = "D001"  # of these every file has its line
+REFUSED = "D001"  # every file of these gets a line
 STYLES = {"error": "bold red", "warning": "yellow", "note": "dim"}
 
 
 @dataclass(frozen=True)
 class CheckRequest:
-    """What the user asked for."""
+    """What the user requested."""
 
     data: str
     hints: Hints
@@ -102,7 +102,7 @@ def _write(path: Path, text: str, console: Console) -> None:
 
 
 def _pictures(found: Audit, pixels: Pixels) -> dict[str, bytes]:
-    """Return a small picture of every image that a finding is about."""
+    """Return a thumbnail of every image that a finding concerns."""
     wanted = {image for finding in found.findings for row in finding.rows for image in row.images}
     ids = pixels.usable["image_id"]
     return {image: thumbnail(pixels.images[row]) for row, image in enumerate(ids) if image in wanted}

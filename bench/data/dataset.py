@@ -1,4 +1,4 @@
-"""What every cell sees of the data: images, labels and splits, and what is held out for a final test."""
+"""What every cell sees of the data: images, labels and splits, and the images held out for a final test."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from bench.recipes.inputs import Rows
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Images for a last test, which no cell sees."""
+    """Images for a final test, which no cell sees."""
 
     images: Rows  # (n, h, w) uint8
     image_ids: np.ndarray  # (n,) str
     groups: np.ndarray  # (n,) str
     y: np.ndarray  # (n, n_classes) int8
-    facts: dict[str, Any]  # as they stand in run.json
+    facts: dict[str, Any]  # as stored in run.json
 
 
 @dataclass(frozen=True)

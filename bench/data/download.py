@@ -1,4 +1,4 @@
-"""``bench data get``: fetch a data set where its licence lets a program do so, else say how a person gets it."""
+"""``bench data get``: fetch a data set if its licence allows a program to, otherwise explain how to get it."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ NOT_FETCHED = 1
 
 
 def get_data(name: str, out: Path | None, console: Console) -> int:
-    """Fetch and unpack a data set known by name, or described by a card file; exit code 1 where a person must.
+    """Fetch and unpack a data set known by name, or described by a card file; exit code 1 if it must be obtained by hand.
 
     Raises
     ------
     UserError, SourceError
-        For an unknown name, a folder that is there already, or a failed download.
+        For an unknown name, a folder that already exists, or a failed download.
     """
     card = _card(name)
     folder = out or Path(card.name)
@@ -29,12 +29,12 @@ def get_data(name: str, out: Path | None, console: Console) -> int:
     if card.download is None:
         console.print(
             Text(
-                f"its licence does not let a program fetch it. How to get it:\n{card.obtain or card.url or 'its card does not say'}"
+                f"its licence does not allow automatic download. How to get it:\n{card.obtain or card.url or 'its card does not say'}"
             )
         )
         return NOT_FETCHED
     if folder.exists():
-        raise UserError(f"{folder}: is there already; give another --out, or remove it")
+        raise UserError(f"{folder}: already exists; give another --out, or remove it")
     archive = folder.with_name(f"{folder.name}.{card.download.url.rsplit('/', 1)[-1]}")
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, console=console, transient=True) as bar:

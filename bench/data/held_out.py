@@ -1,4 +1,4 @@
-"""Images for a last test that cross-validation never sees: a share of the patients, or a folder of its own."""
+"""Images for a final test that cross-validation never sees: a share of the patients, or a folder of its own."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from bench.terminal.progress import Progress
 def hold_out_share(
     images: np.ndarray, image_ids: np.ndarray, groups: np.ndarray, y: np.ndarray, share: float, seed: int
 ) -> tuple[HeldOut, np.ndarray]:
-    """Hold a share of the patients out; return them, and which images are left for the folds, (n,) bool.
+    """Hold a share of the patients out; return them, and which images remain for the folds, (n,) bool.
 
     Raises
     ------
@@ -44,7 +44,7 @@ def hold_out_folder(
     hints: Hints,
     progress: Progress,
 ) -> tuple[HeldOut, list[str]]:
-    """Read a folder of test images with the preprocessing of the run; return them, and what a person must know.
+    """Read a folder of test images with the preprocessing of the run; return them, with notes for the user.
 
     Parameters
     ----------
@@ -100,7 +100,7 @@ def _of_folder(name: str, pixels: Pixels, table: pd.DataFrame, rows: np.ndarray,
 
 
 def facts_of(kind: str, ids: np.ndarray, groups: np.ndarray, y: np.ndarray) -> dict[str, Any]:
-    """Return what run.json says of held-out images: how many, of how many groups, and the SHA-256 over ids, groups and labels in their order."""
+    """Return the entry of run.json on held-out images: their number, the number of groups, and the SHA-256 over ids, groups and labels in order."""
     lines = [f"{name}\0{group}\0{labels.tobytes().hex()}" for name, group, labels in zip(ids, groups, y, strict=True)]
     digest = hashlib.sha256("\n".join(lines).encode()).hexdigest()
     return {"kind": kind, "n_images": len(ids), "n_groups": len(set(groups)), "digest": digest}

@@ -30,7 +30,7 @@ def make_phantoms(folder: Path, recipe: Recipe, workers: int, console: Console) 
     Raises
     ------
     UserError
-        If the recipe cannot be followed, a package is missing, or the folder cannot be written.
+        If the recipe is impossible, a package is missing, or the folder cannot be written.
     """
     try:
         with Progress(console).counting("simulating radiographs (synthetic)", recipe.n) as progress:

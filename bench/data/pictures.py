@@ -25,7 +25,7 @@ _THUMBNAIL_SIDE, _THUMBNAIL_QUALITY = 112, 55
 def write_pictures(
     folder: RunFolder, prepared: Prepared, suite: Suite, seed: int, workers: int, note: Callable[[str], None]
 ) -> None:
-    """Write all pictures and their checksums, unless they are there as they were written; damaged ones are named and made again.
+    """Write all pictures and their checksums, unless intact ones exist; damaged ones are reported and rebuilt.
 
     Parameters
     ----------
@@ -38,11 +38,11 @@ def write_pictures(
     workers : int
         Number of threads.
     note : callable
-        Called with what a person should know.
+        Called with notes for the user.
     """
     damaged = folder.damaged_pictures()
     if damaged:
-        note(f"{damaged}: does not fit its checksum: the pictures are made again")
+        note(f"{damaged}: does not match its checksum: rebuilding the pictures")
     if damaged or not folder.pictures.exists():
         folder.clear_pictures()
         _write_samples(folder, prepared, suite, seed)
@@ -51,7 +51,7 @@ def write_pictures(
 
 
 def _write_samples(folder: RunFolder, prepared: Prepared, suite: Suite, seed: int) -> None:
-    """Write samples/ with samples.json and PNG files, unless it is there."""
+    """Write samples/ with samples.json and PNG files, unless it exists."""
     if folder.samples.exists():
         return
     manifest, images, files = prepared.usable, prepared.data.images, prepared.pixels.files
@@ -85,7 +85,7 @@ def _write_samples(folder: RunFolder, prepared: Prepared, suite: Suite, seed: in
 
 
 def _write_thumbnails(folder: RunFolder, prepared: Prepared, workers: int) -> None:
-    """Write thumbnails.parquet, unless it is there: image_id, and webp, the bytes of a WebP file of 112 by 112 pixels."""
+    """Write thumbnails.parquet, unless it exists: image_id, and webp, the bytes of a WebP file of 112 by 112 pixels."""
     if folder.thumbnails.exists():
         return
     with ThreadPoolExecutor(workers) as pool:
@@ -93,11 +93,11 @@ def _write_thumbnails(folder: RunFolder, prepared: Prepared, workers: int) -> No
     folder.write_table(THUMBNAILS, pd.DataFrame({"image_id": prepared.usable["image_id"], "webp": pictures}))
 
 
-def thumbnail(image: np.ndarray) -> bytes:
-    """Return the bytes of a WebP file of a preprocessed image (side, side) uint8."""
-    side = min(_THUMBNAIL_SIDE, *image.shape)
+def thumbnail(image: np.ndarray, side: int = _THUMBNAIL_SIDE, quality: int = _THUMBNAIL_QUALITY) -> bytes:
+    """Return the bytes of a WebP file of at most side x side pixels of a preprocessed image (h, w) uint8."""
+    side = min(side, *image.shape)
     small = cv2.resize(image, (side, side), interpolation=cv2.INTER_AREA)
-    return cv2.imencode(".webp", small, [cv2.IMWRITE_WEBP_QUALITY, _THUMBNAIL_QUALITY])[1].tobytes()
+    return cv2.imencode(".webp", small, [cv2.IMWRITE_WEBP_QUALITY, quality])[1].tobytes()
 
 
 def _one_per_label_set(manifest: pd.DataFrame) -> list[int]:

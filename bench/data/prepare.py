@@ -26,13 +26,13 @@ from bench.terminal.progress import Progress
 from reports.runs.provenance import counted
 
 PHANTOM_IMAGES, PHANTOM_SEED = 300, 0
-FOLDERS = "folders"  # what --splits says for the split that the folders of the data are
-MANY = 5000  # images, above which a person should know what takes so long
+FOLDERS = "folders"  # value of --splits for the split made by the data's own folders
+MANY = 5000  # images, above which the user should know what takes so long
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A data set ready to be run on."""
+    """A data set ready for a run."""
 
     data: Data
     pixels: Pixels
@@ -50,12 +50,12 @@ class Prepared:
 def find_data(name: str | None, hints: Hints, cache: Path, progress: Progress) -> Listing:
     """Return the listing of a data folder, table or card; of a data set known by name; or of the phantom.
 
-    A name is looked for as a path first, then below ``XRAYBENCH_DATA``.
+    A name is tried as a path first, then below ``XRAYBENCH_DATA``.
 
     Raises
     ------
     SourceError
-        If there is no such data set here; the message says how to get it.
+        If there is no such data set; the message says how to get it.
     """
     if name is None or name == "phantom":
         return open_source(_phantom(cache, progress), hints)
@@ -67,18 +67,18 @@ def find_data(name: str | None, hints: Hints, cache: Path, progress: Progress) -
     if home and (Path(home) / name).is_dir():
         return open_source(Path(home) / name, hints)
     raise SourceError(
-        f"--data {name}: {card.title} is not here: give its folder, or set XRAYBENCH_DATA to the folder that holds {name}/; how to get it: bench list datasets"
+        f"--data {name}: {card.title} is not on this machine: give its folder, or set XRAYBENCH_DATA to the folder that holds {name}/; how to get it: bench list datasets"
     )
 
 
 def _phantom(cache: Path, progress: Progress) -> Path:
-    """Folder of the simulated data set, made if it is not in the cache."""
+    """Folder of the simulated data set, made if it is not cached."""
     from radiographs import phantom
 
     out = cache / "phantom" / f"v{phantom.VERSION}-{PHANTOM_IMAGES}-{PHANTOM_SEED}"
     damaged = damage(out) if out.exists() else None
     if damaged:
-        progress.note(f"cache: phantom: {damaged}: it is made again")
+        progress.note(f"cache: phantom: {damaged}: rebuilding it")
         shutil.rmtree(out)
     if not out.exists():
         with progress.counting("simulating radiographs (synthetic)", PHANTOM_IMAGES) as advance:
@@ -100,7 +100,7 @@ def prepare(
     holdout: float | None = None,
     test: tuple[str, Hints] | None = None,
 ) -> Prepared:
-    """Decode, label and split a data set, without what is held out of it for a last test (a share of the patients, or a folder).
+    """Decode, label and split a data set, without the images held out for a final test (a share of the patients, or a folder).
 
     Raises
     ------
@@ -149,7 +149,7 @@ def _decode(listing: Listing, suite: Suite, cache: Path, progress: Progress) -> 
     with progress.counting("decoding and preprocessing", len(listing.items)) as advance:
         pixels = load_pixels(listing, suite.preprocessing, cache, workers=environment.threads(), progress=advance)
     if len(pixels.images) > MANY:
-        progress.note(f"looking for near-duplicates among {len(pixels.images)} images")
+        progress.note(f"searching for near-duplicates among {len(pixels.images)} images")
     return pixels, known_near_duplicates(pixels.images, pixels.digest, cache, workers=environment.threads())
 
 
@@ -195,7 +195,7 @@ def _splits(
         table = splitting.make_splits(ids, y, groups, folds=cv.folds, repeats=cv.repeats, seed=seed)
         splitting.check_splits(table, ids, groups, "the splits made here")
         return table
-    # published ones are held against patients, studies and identical pictures alone: near-duplicates are told, not refused
+    # published ones must only keep patients, studies and identical pictures together: near-duplicates are reported, not refused
     known = merge_duplicates(pixels.manifest)[0]["group"].iloc[rows].to_numpy(str)
     if _are_folders(splits_file):
         parts = listing.items["part"].to_numpy(str)[rows]
@@ -218,7 +218,7 @@ def _leaking(near: list[Pair], ids: list[str], splits: pd.DataFrame) -> int:
 
 
 def _leaks(near: list[Pair], ids: list[str], splits: pd.DataFrame) -> tuple[str, ...]:
-    """Return a note on near-duplicates that stand in two parts of a fold, if there are any."""
+    """Return a note on near-duplicates that are in two parts of a fold, if there are any."""
     leaks = _leaking(near, ids, splits)
     if not leaks:
         return ()
@@ -237,12 +237,12 @@ def _labels(listing: Listing, usable: pd.DataFrame) -> tuple[tuple[str, ...], np
         )
     longest = max(classes, key=len)
     if len(longest) > LONGEST:
-        raise SourceError(f"{listing.root}: {shown(longest)!r} is no name of a class: give another --label-column")
+        raise SourceError(f"{listing.root}: {shown(longest)!r} is not a class name: give another --label-column")
     y = label_matrix(usable["labels"], classes)
     several = bool((y.sum(axis=1) != 1).any())
     if several and listing.card.task == "multiclass":
         raise SourceError(
-            f"{listing.root}: image {usable['image_id'][int((y.sum(axis=1) != 1).argmax())]!r} has not one label, but the card says task = 'multiclass'"
+            f"{listing.root}: image {usable['image_id'][int((y.sum(axis=1) != 1).argmax())]!r} does not have exactly one label, but the card says task = 'multiclass'"
         )
     return classes, y, "multilabel" if several or listing.card.task == "multilabel" else "multiclass"
 
@@ -257,7 +257,7 @@ def _notes(
     groups: np.ndarray,
     table: pd.DataFrame,
 ) -> list[str]:
-    """Return what a person must know before believing a number from this data set: the check's short form, by its codes."""
+    """Return what the user must know before trusting a number from this data set: the check in brief, by its codes."""
     notes = []
     if listing.card.synthetic:
         notes.append("SYNTHETIC: these images are simulated; no number here says anything about patients")
@@ -266,16 +266,14 @@ def _notes(
     if not listing.grouped:
         what = "study" if (studies.groups != listing.items["group"]).any() else "image"
         notes.append(
-            f"D011: no patient is known: each {what} is its own group; if a patient has several, the folds leak"
+            f"D011: patients are unknown: each {what} is its own group; if a patient has several, the folds leak"
         )
     usable = manifest[manifest["status"] == "ok"]
     for name, n in lost_classes(manifest["labels"], usable["labels"]):
         notes.append(f"D013: {shown(name)}: none of its {n} images can be used")
     notes += [f"{code}: {words}" for code, words in odd_labels(dict(zip(classes, y.sum(axis=0).tolist(), strict=True)))]
     if duplicates:
-        notes.append(
-            f"D020: {counted(duplicates, 'image')} with the same pixels as another one; such images share a group"
-        )
+        notes.append(f"D020: {counted(duplicates, 'image')} with the same pixels as another; such images share a group")
     if near:
         notes.append(
             f"D022: near-duplicates: {counted(near, 'pair')} of images that share a group; bench data check shows them"
@@ -311,7 +309,7 @@ def _with_frames(manifest: pd.DataFrame) -> int:
 
 
 def describe_dataset(prepared: Prepared) -> str:
-    """Return a line that says what the data set was taken for."""
+    """Return a line that describes the data set as it was understood."""
     data, listing = prepared.data, prepared.listing
     n_groups = prepared.manifest.loc[prepared.manifest["status"] == "ok", "group"].nunique()
     task = "several labels per image possible" if data.task == "multilabel" else "one label per image"
@@ -320,7 +318,7 @@ def describe_dataset(prepared: Prepared) -> str:
     last = (
         ""
         if held is None
-        else f"; {held.facts['n_images']} images of {held.facts['n_groups']} groups are held out for the last test"
+        else f"; {held.facts['n_images']} images of {held.facts['n_groups']} groups are held out for the final test"
     )
     return f"{listing.card.title} ({listing.layout} layout): {len(data.image_ids)} images, {len(data.classes)} classes, {groups}, {task}{last}"
 

@@ -10,9 +10,9 @@ from bench.store.run_folder import Cell
 
 
 class Executor(Protocol):
-    """Computes cells and gives each with its result as soon as it is there, in any order.
+    """Computes cells and yields each with its result as soon as it is done, in any order.
 
-    A cell that fails, takes too long or loses its process has a record that says so, and the others are computed. Whatever was
+    A cell that fails, takes too long or loses its process gets a record that says so, and the others are computed. Whatever was
     started for the cells has ended when the generator is exhausted or closed.
     """
 

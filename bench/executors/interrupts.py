@@ -1,4 +1,4 @@
-"""Ctrl-C is this process's own: no library may take it away, and the processes that work for this one do not hear it."""
+"""Ctrl-C is this process's own: no library may take it over, and worker processes ignore it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _OURS = (signal.SIGINT, signal.SIGTERM)
 
 @contextmanager
 def handlers_kept() -> Iterator[None]:
-    """Put the handlers of signals back: some packages set their own when they are imported."""
+    """Restore the signal handlers: some packages set their own on import."""
     before = {each: signal.getsignal(each) for each in _OURS}
     try:
         yield
@@ -24,14 +24,14 @@ def handlers_kept() -> Iterator[None]:
 
 @contextmanager
 def unheard() -> Iterator[None]:
-    """Keep Ctrl-C from every thread and process that is begun in here: a terminal sends it to all of them, and this one ends the others.
+    """Shield every thread and process started in here from Ctrl-C: a terminal sends it to all of them, and this process ends the others.
 
-    What is pressed meanwhile is heard at the end.
+    A Ctrl-C in the meantime takes effect at the end.
     """
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
-    resource_tracker.ensure_running()  # beginning later, it would let its thread hear again
+    resource_tracker.ensure_running()  # if it began later, its thread would receive the signal again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

@@ -1,4 +1,4 @@
-"""The run loop: the plan of cells, and what is not there yet computed and stored whole."""
+"""The run loop: the plan of cells; missing ones are computed and stored whole."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class Outcome:
     done: int
     skipped: int
     failed: int
-    kept: int  # cells that were there already
-    untested: int = 0  # models that could not be fitted for the last test
+    kept: int  # cells that were already in the folder
+    untested: int = 0  # models that could not be fitted for the final test
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def run_cells(
     keys : CellKeyCache
     progress : Progress
     skipped : mapping of str to str, optional
-        Models that cannot be computed here, with the reason, which their cells' records get unless results are there.
+        Models that cannot be computed here, with the reason, which goes into their cells' records unless there are results.
 
     Returns
     -------
@@ -98,7 +98,7 @@ def run_cells(
     Raises
     ------
     StoreError
-        If a cell in the folder was computed from something else than what it would be computed from now.
+        If a cell in the folder was computed from other inputs than it would be now.
     """
     missing = [cell for cell in cells if not is_cached(cell, experiment, folder, keys, progress)]
     todo = [cell for cell in missing if cell.model not in skipped]
@@ -125,18 +125,18 @@ def is_cached(cell: Cell, experiment: Experiment, folder: RunFolder, keys: CellK
     Raises
     ------
     StoreError
-        If it was computed from something else than what it would be computed from now.
+        If it was computed from other inputs than it would be now.
     """
     record, wrong = folder.read_cell(cell)
     if wrong:
-        progress.note(f"{cell.name}: {wrong}: it is computed again")
+        progress.note(f"{cell.name}: {wrong}: computing it again")
     if record is None or record["status"] != "done":
         return False
     spec = experiment.models[cell.model]
     try:
         key = keys.get(spec, lambda: experiment.key(spec))
     except skip_reasons():
-        return True  # its weights are no longer here, but its result is
+        return True  # its weights are gone, but its result is here
     if record["key"] != key:
         raise StoreError(
             f"{folder.cell_folder(cell)}: was computed with other weights or by another version of the model: give another --out"

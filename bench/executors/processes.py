@@ -1,7 +1,7 @@
 """Cells side by side in processes of their own, with the cores divided among them.
 
 A round fits as many cells as there are processes; then each process in turn predicts, alone and with all cores, so that what a table
-says of prediction is what a run without ``--jobs`` measures. Fits share the machine, and their cells say so. The parent alone writes.
+says about prediction is what a run without ``--jobs`` measures. Fits share the machine, and their cells say so. The parent alone writes.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from bench.executors.interrupts import unheard
 from bench.store.run_folder import Cell
 from bench.terminal.progress import Progress
 
-_PATIENCE = 5.0  # seconds a process gets to end by itself
-_BEGUN = "begun"  # sent by a process when it has loaded its libraries, and the clock of a time limit may start
+_PATIENCE = 5.0  # seconds a process gets to exit by itself
+_BEGUN = "begun"  # sent by a process once its libraries are loaded and the time limit may start
 _FITTED = "fitted"
 
 
 @dataclass(frozen=True)
 class _Setup:
-    """What every process needs to know. The pixels are mapped from their file, not sent."""
+    """What every process needs. The pixels are mapped from their file, not sent."""
 
     experiment: DetachedExperiment
     pixels: tuple[str, int]  # file and offset
@@ -97,7 +97,7 @@ class ProcessExecutor:
             self._processes.clear()
 
     def _prepare(self, cell: Cell) -> None:
-        """Encode, and take distances, here: with all cores, and for the same bytes whatever the number of jobs."""
+        """Encode, and compute distances, here: with all cores, and the same bytes for any number of jobs."""
         with suppress(Exception):  # the process meets the same error and makes a record of it
             self.experiment.runner(cell).prepare()
 
@@ -145,7 +145,7 @@ class ProcessExecutor:
         return None if self.timeout is None or not times else max(0.0, min(times) - time.monotonic())
 
     def _late(self, process: _Process, cell: Cell) -> CellResult:
-        """End a process that takes too long; another takes its place."""
+        """Kill a process that takes too long; another takes its place."""
         process.end(patience=0)
         return self._failure(cell, process, f"it took longer than --timeout {self.timeout:g} (seconds)")
 
@@ -179,7 +179,7 @@ class _Process:
         other.close()
 
     def send(self, command: Literal["fit", "predict"], cell: Cell) -> None:
-        """Send a command; a process that died is found when its answer is read."""
+        """Send a command; a dead process is noticed when its answer is read."""
         with suppress(OSError):
             self.pipe.send((command, cell))
 
@@ -196,8 +196,8 @@ class _Process:
 
 
 def _serve(pipe: Connection, setup: _Setup, parent: int) -> None:
-    """Fit, and when it is this process's turn predict, until the pipe is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent hears it, and ends us
+    """Fit, then predict when it is this process's turn, until the pipe is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles it, and ends us
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     file, offset = setup.pixels
     detached = setup.experiment
@@ -213,7 +213,7 @@ def _serve(pipe: Connection, setup: _Setup, parent: int) -> None:
             try:
                 if command == "fit" or current is None:
                     pipe.send(_BEGUN)
-                    current = None  # its memory is needed
+                    current = None  # free its memory
                     with using_threads(resources.threads):
                         runner = experiment.runner(cell, jobs=setup.jobs)
                         fitted = runner.fit()
@@ -222,7 +222,7 @@ def _serve(pipe: Connection, setup: _Setup, parent: int) -> None:
                 else:
                     with using_threads(cores):
                         pipe.send(_with_model_on_disk(current[0].predict(current[1]), setup.scratch))
-            except Exception as error:  # noqa: BLE001 - a wrong suite, say: the parent raises it
+            except Exception as error:  # noqa: BLE001 - such as a wrong suite: the parent raises it
                 pipe.send(error)
 
 
@@ -249,7 +249,7 @@ class MoveModel:
 
 
 def _end_with(parent: int) -> None:
-    """End this process when its parent is gone, killed perhaps: nobody would ask for the result."""
+    """End this process when its parent is gone, perhaps killed: nobody would collect the result."""
     while os.getppid() == parent:
         time.sleep(1)
     os._exit(1)

@@ -1,1 +1,1 @@
-"""What models look at: heat maps, and how far they are more than pictures."""
+"""Explanations: heat maps, and tests of whether they mean anything."""

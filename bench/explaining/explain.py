@@ -1,4 +1,4 @@
-"""Maps of what several models look at on the same images, with scores, as a folder.
+"""Heat maps of several models on the same images, with scores, as a folder.
 
 explanations.html   the page
 scores.csv          a row for each image and model
@@ -38,7 +38,7 @@ class Shown:
     pixels : tuple of arrays (side, side) uint8
         As each model's preprocessing gives it.
     labels : tuple of str
-        What it is registered as, if that is known.
+        Its registered labels, if known.
     """
 
     name: str
@@ -56,7 +56,7 @@ def explain(
     run: str | None,
     progress: Callable[[int], object],
 ) -> dict[str, Any]:
-    """Write the folder; return what explanations.json says.
+    """Write the folder; return the content of explanations.json.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def explain(
     seed : int
         Decides random maps and random weights.
     run : str or None
-        Id of the run that models and images are of: its models were fitted to them.
+        Id of the run that models and images come from: its models were fitted to them.
 
     Raises
     ------
@@ -85,7 +85,7 @@ def explain(
 
 
 def check_place(out: Path) -> None:
-    """Refuse to replace what is no such folder."""
+    """Refuse to replace any other folder."""
     if out.exists() and not (out / EXPLANATIONS).is_file() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out}: holds something else: give another --out")
 
@@ -98,7 +98,7 @@ def _classes(subjects: Sequence[Subject], wanted: str | None) -> tuple[str, ...]
                 f"{subject.model.folder}: has other classes than {subjects[0].model.folder}: explain them one by one"
             )
     if wanted is not None and wanted not in classes:
-        raise UserError(f"--class {wanted}: the models know {', '.join(classes)}")
+        raise UserError(f"--class {wanted}: the models have {', '.join(classes)}")
     return classes
 
 
@@ -142,7 +142,7 @@ def _explained(
 
 
 def _said(subject: Subject, probability: np.ndarray, label: int) -> dict[str, Any]:
-    """Return what a model says of an image."""
+    """Return a model's entry on an image."""
     decision = subject.model.decide(probability[None])
     return {
         "labels": [name for name, given in zip(subject.model.classes, decision.labels[0], strict=True) if given],

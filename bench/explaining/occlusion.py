@@ -1,4 +1,4 @@
-"""Occlusion (Zeiler and Fergus 2014): how much less a model believes in a class when a part of the image is covered. For any model."""
+"""Occlusion (Zeiler and Fergus 2014): how much a model's belief in a class drops when a part of the image is covered. For any model."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _AT_A_TIME = 64
 
 
 def occlusion(score: Score, image: np.ndarray, grid: int = GRID) -> np.ndarray:
-    """Fall of the class's logit for each place of a patch with the mean grey of what it covers.
+    """Drop of the class's logit for each place of a patch of the mean grey it covers.
 
-    The logit and not the probability, which does not move where a model is very sure.
+    The logit rather than the probability, which hardly moves when a model is very sure.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def occlusion(score: Score, image: np.ndarray, grid: int = GRID) -> np.ndarray:
         covered = [_covered(image, *place, grid) for place in places[begin : begin + _AT_A_TIME]]
         found.append(_logit(score(np.stack(covered))))
     fall = _logit(score(image[None]))[0] - np.concatenate(found)
-    fall = np.where(fall > 1e-6, fall, 0).reshape(grid, grid)  # less is the arithmetic's own noise
+    fall = np.where(fall > 1e-6, fall, 0).reshape(grid, grid)  # below is rounding noise
     return (fall / max(fall.max(), 1e-12)).astype(np.float32)
 
 

@@ -1,4 +1,4 @@
-"""Heat maps as pictures: the radiograph in grey, what is important in colours that stay apart for every kind of sight."""
+"""Heat maps as pictures: the radiograph in grey, importance in colours that are safe for colour blindness."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def picture(image: np.ndarray, heat: np.ndarray | None = None) -> bytes:
         return cv2.imencode(".png", small)[1].tobytes()
     share = np.clip(enlarged(heat, small.shape), 0, 1)
     colours = cv2.applyColorMap((share * 255).astype(np.uint8), _COLOURS).astype(np.float32)  # (h, w, 3)
-    weight = _STRONGEST * np.sqrt(share)[:, :, None]  # a root, or weak parts would not be seen at all
+    weight = _STRONGEST * np.sqrt(share)[:, :, None]  # a root, or weak parts would be invisible
     mixed = (1 - weight) * small[:, :, None] + weight * colours
     return cv2.imencode(".png", mixed.round().astype(np.uint8))[1].tobytes()
 

@@ -1,4 +1,4 @@
-"""Whether a heat map is more than a picture: deletion and insertion (Petsiuk et al. 2018, "RISE"), and the sanity check's likeness of maps."""
+"""Whether a heat map means anything: deletion and insertion (Petsiuk et al. 2018, "RISE"), and the similarity of maps for the sanity check."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Faithfulness:
 
 
 def faithfulness(score: Score, image: np.ndarray, heat: np.ndarray, rng: np.random.Generator) -> Faithfulness:
-    """Hold a map against random ones of the same fineness.
+    """Compare a map with random ones of the same resolution.
 
     Parameters
     ----------

@@ -25,7 +25,7 @@ from bench.terminal.progress import Progress
 from reports.runs.results import load
 from reports.tables.explanations import summarise_explanations
 
-MAX_IMAGES = 60  # beyond, a page is no longer read
+MAX_IMAGES = 60  # more do not fit on a readable page
 _SAMPLES = 6  # of a run
 
 
@@ -49,6 +49,8 @@ class ExplainRequest:
         Where networks compute.
     keep_identifiers : bool
         Whether images are called by their file names.
+    trusted : bool
+        Whether classes from outside of xraybench may be imported.
     """
 
     paths: tuple[str, ...]
@@ -58,6 +60,7 @@ class ExplainRequest:
     seed: int = 0
     device: str = "auto"
     keep_identifiers: bool = False
+    trusted: bool = False
 
     @property
     def run(self) -> Path | None:
@@ -89,7 +92,7 @@ def explain_session(request: ExplainRequest, listed: Iterable[str], console: Con
     folders, paths = (_tested_models(run), []) if run else _models_and_images(request.paths)
     place = request.out or (run / "explanations" if run else Path("explanations"))
     check_place(place)
-    subjects = [Subject(folder, request.method, request.device) for folder in folders]
+    subjects = [Subject(folder, request.method, request.device, trusted=request.trusted) for folder in folders]
     if run:
         images = _samples(run, subjects)
     else:
@@ -127,7 +130,7 @@ def _models_and_images(paths: Sequence[str]) -> tuple[list[Path], list[str]]:
 
 
 def _tested_models(run: Path) -> list[Path]:
-    """Return the models in a run that look at the image, in the suite's order."""
+    """Return the models of a run that use the image, in the suite's order."""
     found = [run / "holdout" / name / "model" for name in load(run).models]
     models = [path for path in found if path.is_dir() and read_facts(path)["family"] != "dummy"]
     if not models:
@@ -146,9 +149,7 @@ def _samples(run: Path, subjects: Sequence[Subject]) -> list[Shown]:
     for sample in load(run).samples[:_SAMPLES]:
         pixels = cv2.imdecode(np.frombuffer(sample.after.read_bytes(), np.uint8), cv2.IMREAD_GRAYSCALE)
         if pixels is None or pixels.shape != (side, side):
-            raise UserError(
-                f"{sample.after}: is not a picture of {side} x {side} pixels: give the same bench run again"
-            )
+            raise UserError(f"{sample.after}: is not a picture of {side} x {side} pixels: repeat the same bench run")
         shown.append(Shown(sample.image_id, (pixels,) * len(subjects), sample.labels))
     if not shown:
         raise UserError(f"{run}: holds no sample pictures: give bench explain its models and images instead")
@@ -187,7 +188,7 @@ def _read_images(items: Sequence[Item], subjects: Sequence[Subject], notes: Cons
 
 
 def _short_name(file: str, items: Sequence[Item]) -> str:
-    """Return a file's name without its folders, which mean nothing on a page that is passed on; with them where two files share it."""
+    """Return a file's name without its folders, which mean nothing to other readers; with them if two files share it."""
     name = Path(file).name
     return name if sum(Path(item.file).name == name for item in items) == 1 else file
 

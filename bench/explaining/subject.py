@@ -1,4 +1,4 @@
-"""A model that is asked what it looks at: by Grad-CAM or Eigen-CAM where it is a network, by occlusion where it is not."""
+"""A model to be explained: by Grad-CAM or Eigen-CAM if it is a network, by occlusion otherwise."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from deep.cam import CamTarget
 
 GRAD_CAM, EIGEN_CAM, OCCLUSION, AUTO = "grad-cam", "eigen-cam", "occlusion", "auto"
-HEAD, WHOLE = "head", "whole"  # what the sanity check draws anew
+HEAD, WHOLE = "head", "whole"  # what the sanity check randomises
 
 
 class Subject:
@@ -43,11 +43,11 @@ class Subject:
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """What the sanity check draws anew and the map should depend on; Eigen-CAM never looks at the head."""
+        """What the sanity check randomises and the map should depend on; Eigen-CAM never uses the head."""
         return {OCCLUSION: (HEAD,), GRAD_CAM: (HEAD, WHOLE), EIGEN_CAM: (WHOLE,)}[self.method]
 
     def heat(self, image: np.ndarray, label: int) -> np.ndarray:
-        """Map (rows, columns) float32 in 0 .. 1 of what speaks for a class in an image (side, side) uint8."""
+        """Map (rows, columns) float32 in 0 .. 1 of the evidence for a class in an image (side, side) uint8."""
         if self.network is None:
             return occlusion(self.score(label), image)
         return _cam(self.network, image, label)
@@ -57,7 +57,7 @@ class Subject:
         return lambda images: self.native.predict(images)[0][:, label]
 
     def random_heat(self, image: np.ndarray, label: int, part: str, seed: int) -> np.ndarray | None:
-        """As `heat`, by the same model with weights that know nothing; None where it cannot be had."""
+        """As `heat`, by the same model with random weights; None if there is no such model."""
         if self.network is not None:
             return _cam(self.network.randomised(part, seed), image, label)
         if not isinstance(self.native.head, RandomisableHead):
@@ -68,7 +68,7 @@ class Subject:
 
 
 class _NoDescriptor:
-    """Describes nothing: the OOD score is not needed here, and describing costs a network."""
+    """Describes nothing: the OOD score is not needed here, and describing needs a network."""
 
     def describe(self, images: np.ndarray, encoded: object) -> np.ndarray:  # noqa: ARG002 - a descriptor's signature
         return np.zeros((len(images), 1), np.float32)

@@ -1,4 +1,4 @@
-"""A fitted model written as a folder that stands by itself."""
+"""A fitted model written as a self-contained folder."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from bench.recipes.build import Resources, build, family, resolve
 from bench.recipes.suite import Part
 
 TOLERANCE = 1e-3  # between the probabilities of the graph and of torch, both in float32
-_CHECKED = 16  # images that graph and classes are compared on
+_CHECKED = 16  # images on which graph and classes are compared
 _log = logging.getLogger(__name__)
 
 
@@ -41,7 +41,7 @@ def assemble(
     Parameters
     ----------
     facts : dict
-        What else model.json says.
+        Further entries of model.json.
     """
     (folder / "encoders").mkdir()
     head_folder(folder).mkdir()
@@ -77,13 +77,13 @@ def assemble(
 
 
 def seal(folder: Path, facts: dict[str, Any]) -> None:
-    """Write model.json and the checksums; the folder is whole then."""
+    """Write model.json and the checksums, which completes the folder."""
     write_facts(folder, facts)
     write_checksums(folder)
 
 
 def _plain(part: Part) -> dict[str, Any]:
-    """Write a part as it stands in model.json; its weights stand in the folder, not at a path."""
+    """Return a part as stored in model.json; its weights are in the folder, not at a path."""
     parameters = {key: value for key, value in part.parameters.items() if key != "weights"}
     return {"class": part.class_, **json.loads(json.dumps(parameters))}
 
@@ -111,14 +111,14 @@ def _write_references(folder: Path, refitted: Refitted, encodings: Encodings) ->
 def _ood_detector(
     descriptor: Descriptor, refitted: Refitted, data: Data, encodings: Encodings, seed: int
 ) -> OodDetector:
-    """Fit the detector to training images, from encodings that are there already."""
+    """Fit the detector to training images, from existing encodings."""
     rows = np.sort(np.random.default_rng(seed).permutation(refitted.rows)[:MAX_REFERENCES])
     described = descriptor.describe_cached(lambda: data.images[rows], lambda part: encodings.get(part).values[rows])
     return fit_ood_detector(described, data.groups[rows], whitened=descriptor.kind == CLASSICAL)
 
 
 def _write_graph(folder: Path, facts: dict[str, Any], images: np.ndarray) -> dict[str, Any] | None:
-    """Write model.onnx where every part is a network and the exporter is installed; return how far it is from torch."""
+    """Write model.onnx if every part is a network and the exporter is installed; return its largest difference from torch."""
     classes = [resolve(Part.model_validate(part), folder.name) for part in (*facts["encoders"], facts["head"])]
     if not contract.is_network(classes[:-1], classes[-1]):
         return None

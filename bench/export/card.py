@@ -1,4 +1,4 @@
-"""The model card (Mitchell et al. 2019): what a model is, what it was trained on, how well it did, and what it is not for."""
+"""The model card (Mitchell et al. 2019): what a model is, its training data, its performance, and its limits."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from importlib.resources import files
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined
+
+from bench.recipes.contract import DEEP, declared_family
 
 _IMAGENET = "trained on ImageNet, whose terms allow non-commercial research; see the backbone's own licence"
 
@@ -20,13 +22,13 @@ def card(facts: dict[str, Any]) -> str:
 
 
 def licences(run: dict[str, Any], facts: dict[str, Any], weights: Sequence[dict[str, Any]]) -> dict[str, str]:
-    """Licence of the data, and of the weights that the model started from; `weights` is what its cells say of them."""
+    """Licence of the data, and of the weights that the model started from; `weights` are the entries of its cells."""
     if weights:
         from reports.runs.provenance import describe_weights
 
-        said = "; ".join(describe_weights(each) for each in weights)
-        return {"data": run["data"]["licence"], "weights": f"{said}; {_IMAGENET}"}
-    deep = [part for part in [*facts["encoders"], facts["head"]] if part["class"].startswith("deep.")]
-    backbones = sorted({part["backbone"] for part in deep if "backbone" in part})
-    said = f"{', '.join(backbones)}: weights {_IMAGENET}" if backbones else "none: it started from nothing"
-    return {"data": run["data"]["licence"], "weights": said}
+        described = "; ".join(describe_weights(each) for each in weights)
+        return {"data": run["data"]["licence"], "weights": f"{described}; {_IMAGENET}"}
+    networks = [part for part in [*facts["encoders"], facts["head"]] if declared_family(part["class"]) == DEEP]
+    backbones = sorted({part["backbone"] for part in networks if "backbone" in part})
+    terms = f"{', '.join(backbones)}: weights {_IMAGENET}" if backbones else "none: no pretrained weights"
+    return {"data": run["data"]["licence"], "weights": terms}

@@ -32,15 +32,15 @@ BEST = "best"
 def export(run: Path, model: str, out: Path, cache: Path, resources: Resources, *, target: float) -> dict[str, Any]:
     """Write a model of a run as a folder of its own, and return its facts.
 
-    A model that was tested on held-out images is the one that is written: what is used is what was tested. Otherwise it is
+    A model that was tested on held-out images is written as it was tested. Otherwise it is
     fitted now, to every image of the run.
 
     Parameters
     ----------
     model : str
-        A model of the run, or "best": the highest mean over the folds of the metric that decides.
+        A model of the run, or "best": the highest mean over the folds of the primary metric.
     target : float
-        Share of the sure answers that must be right on validation data.
+        Share of sure predictions that must be correct on validation data.
 
     Raises
     ------
@@ -50,9 +50,9 @@ def export(run: Path, model: str, out: Path, cache: Path, resources: Resources, 
     from reports.runs.results import load
 
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise PackageError(f"{out}: is there already: give another --out")
+        raise PackageError(f"{out}: already exists: give another --out")
     results = load(run)
-    name = _chosen(results, model)
+    name = chosen_model(results, model)
     resources = replace(resources, task=results.data["task"])
     tested = RunFolder(run).holdout_folder(name) / "model"
     if tested.is_dir():
@@ -70,7 +70,7 @@ def write_model(
     Raises
     ------
     PackageError
-        If the weights or packages that it was run with are not at hand.
+        If the weights or packages that it was run with are not available.
     """
     from reports.runs.provenance import pretrained
 
@@ -97,8 +97,8 @@ def write_model(
 
 
 def _check_at_hand(spec: ModelSpec, name: str, resources: Resources, used: Sequence[dict[str, Any]]) -> None:
-    """Refuse before anything is fitted what would be another model: no weights, or others than the run's."""
-    again = "give the --weights-dir that the run was given" if used else "see: bench doctor"
+    """Refuse, before anything is fitted, to export a different model: without weights, or with others than the run's."""
+    again = "give the --weights-dir of the run" if used else "see: bench doctor"
     suite = Suite(name="export", models={name: spec})
     missing = without_packages(suite) or without_weights(suite, resources)
     if missing:
@@ -139,7 +139,14 @@ def tests_of(results: Any, name: str) -> dict[str, Any]:
     }
 
 
-def _chosen(results: Any, model: str) -> str:
+def chosen_model(results: Any, model: str) -> str:
+    """Return the name of a model of a run, or of its best one.
+
+    Raises
+    ------
+    PackageError
+        If the run has no such model, or none that is finished.
+    """
     from reports.scores.evaluation import evaluate
     from reports.scores.ranking import best_model
 
@@ -149,7 +156,7 @@ def _chosen(results: Any, model: str) -> str:
             raise PackageError(f"{results.path}: no model is finished: run it first")
         return found
     if model not in results.models:
-        raise PackageError(f"--model {model}: is not in {results.path}; it has {', '.join(results.models)}")
+        raise PackageError(f"--model {model}: not in {results.path}; it has {', '.join(results.models)}")
     return model
 
 

@@ -1,6 +1,6 @@
-"""The last test: every model fitted once more to all training images, and scored once on images that no fold saw.
+"""The final test: every model fitted once more to all training images, and scored once on images that no fold saw.
 
-RUN/holdout/MODEL/holdout.json, predictions.parquet, model/    model/ is the very model that was tested, as bench export gives it
+RUN/holdout/MODEL/holdout.json, predictions.parquet, model/    model/ is the model that was tested, as bench export gives it
 RUN/holdout/test_access.json                                   every access to the held-out images: when, and for which models
 """
 
@@ -25,9 +25,9 @@ from bench.inference.model import load_model
 from bench.inference.package import CARD, PackageError
 from bench.recipes.build import Resources
 from bench.store.run_folder import RunFolder
-from reports.runs.format import SCHEMA, is_sealed, sealed
+from reports.runs.format import CELL, SCHEMA, cell_path, is_sealed, sealed
 
-TARGET = 0.95  # share of the sure answers that must be right on validation data
+TARGET = 0.95  # share of sure predictions that must be correct on validation data
 _BLOCK = 512
 
 
@@ -38,12 +38,12 @@ def score_holdout(
     resources: Resources,
     note: Callable[[str], None],
 ) -> int:
-    """Score every finished model that was not scored yet on the held-out images; return how many could not be.
+    """Score every finished model that has no score on the held-out images yet; return how many could not be scored.
 
     Raises
     ------
     PackageError
-        Never for one model: what is wrong with it is recorded, and the others go on.
+        Never for a single model: its error is recorded, and the others continue.
     """
     if data.held_out is None:
         return 0
@@ -57,7 +57,7 @@ def score_holdout(
             todo.append((name, key))
     if not todo:
         return 0
-    note(f"last test: {len(todo)} models, on {len(data.held_out.y)} held-out images that no fold saw")
+    note(f"final test: {len(todo)} models, on {len(data.held_out.y)} held-out images that no fold saw")
     _log_access(folder, [name for name, _ in todo], note)
     run = RunInputs(folder, results.run, data, encodings)
     return sum(not _score(name, key, run, results, resources, note) for name, key in todo)
@@ -94,7 +94,7 @@ def _score(
 
 
 def _predicted(package: Path, held: HeldOut, data: Data, resources: Resources) -> pd.DataFrame:
-    """Truth and probabilities, with the model as it stands in its folder."""
+    """Truth and probabilities, by the model as stored in its folder."""
     model = load_model(package, "native", resources.device, trusted=True)
     places = [np.arange(len(held.y))[begin : begin + _BLOCK] for begin in range(0, len(held.y), _BLOCK)]
     probability = np.concatenate([model.predict(np.array(held.images[place])).probability for place in places])
@@ -105,7 +105,7 @@ def _predicted(package: Path, held: HeldOut, data: Data, resources: Resources) -
 
 
 def _complete_card(package: Path, facts: dict[str, Any], table: pd.DataFrame, held: HeldOut, results: Any) -> None:
-    """Put the result into the model's card."""
+    """Add the result to the model's card."""
     from bench.export.card import card
     from reports.comparison.final_test import score_table
 
@@ -117,19 +117,19 @@ def _complete_card(package: Path, facts: dict[str, Any], table: pd.DataFrame, he
 
 
 def _key(folder: RunFolder, results: Any, name: str, held: HeldOut) -> str | None:
-    """Hash what a result rests on: the keys of the cells and the held-out images; None where a cell is not done."""
+    """Hash the inputs of a result: the keys of the cells and the held-out images; None if a cell is not done."""
     cells = results.cells[(results.cells["model"] == name) & (results.cells["status"] == "done")]
     if len(cells) < results.n_planned:
         return None
     keys = [
-        json.loads((folder.root / "cells" / name / f"r{row.repeat}-f{row.fold}" / "cell.json").read_text())["key"]
+        json.loads((folder.root / cell_path(name, row.repeat, row.fold) / CELL).read_text())["key"]
         for row in cells.itertuples()
     ]
     return hashlib.sha256(json.dumps([*sorted(keys), held.facts["digest"]]).encode()).hexdigest()
 
 
 def _kept(folder: RunFolder, name: str) -> str | None:
-    """Key of the result that is there, if it is whole."""
+    """Key of the existing result, if it is whole."""
     place = folder.holdout_folder(name)
     try:
         record = json.loads((place / "holdout.json").read_text(encoding="utf-8"))
@@ -141,8 +141,8 @@ def _kept(folder: RunFolder, name: str) -> str | None:
 
 
 def _log_access(folder: RunFolder, models: list[str], note: Callable[[str], None]) -> None:
-    """Write down that the held-out images are looked at, before they are."""
+    """Log the access to the held-out images before it happens."""
     n_before = len(folder.read_test_accesses())
     if n_before:
-        note(f"the test set was used before: this is access {n_before + 1}, and the report says so")
+        note(f"the test set was used before: this is access {n_before + 1}, as the report will state")
     folder.log_test_access(models)

@@ -1,4 +1,4 @@
-"""A model fitted once more, to everything that the run may train on, with what its folds chose."""
+"""A model refitted to everything that the run may train on, with the hyper-parameters that its folds chose."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Refitted:
     rows : array of int
         Training images, by their place in the data.
     references : array of int or None
-        Of a kernel machine, the images that it compares with.
+        The support images of a kernel machine.
     seconds : float
         What fitting took.
     """
@@ -58,7 +58,7 @@ def refit(
     seed: int,
     folds: Sequence[Facts],
 ) -> Refitted:
-    """Fit a model to every image that stands in the splits, whatever its part.
+    """Fit a model to every image of the splits, whatever its part.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ def choices(folder: RunFolder, model: str) -> list[Facts]:
         repeat, fold = (int(word[1:]) for word in path.name.split("-"))
         record, wrong = folder.read_cell(Cell(model, repeat, fold))
         if wrong:
-            raise PackageError(f"{path}: {wrong}: give the same `bench run` again, which computes it again")
+            raise PackageError(f"{path}: {wrong}: repeat the same `bench run`, which recomputes it")
         if record is not None and record["status"] == "done":
             files = [
                 path / name for name in record["checksums"] if name.startswith("model/") and name.endswith(".json")
@@ -111,7 +111,7 @@ def choices(folder: RunFolder, model: str) -> list[Facts]:
 
 
 def typical(spec: ModelSpec) -> ModelSpec:
-    """Return the model with the value of each tuned parameter that most folds have."""
+    """Return the model with the most frequent value of each tuned parameter over the folds."""
     if spec.tuned is None:
         return spec
     values: Mapping[str, list[str]] = {}

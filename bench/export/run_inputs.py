@@ -1,4 +1,4 @@
-"""A finished run opened again, with the pixels that it was made from, to fit its models once more."""
+"""A finished run opened again, with its pixels, to refit its models."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from bench.store.run_folder import RunFolder
 
 @dataclass(frozen=True)
 class RunInputs:
-    """A run and what it was made from."""
+    """A run and its inputs."""
 
     folder: RunFolder
     run: dict[str, Any]
@@ -56,7 +56,7 @@ def open_run_inputs(root: Path, cache: Path, resources: Resources) -> RunInputs:
     usable = manifest[manifest["status"] == "ok"].reset_index(drop=True)
     if images is None or len(images) != len(usable):
         raise PackageError(
-            f"{root}: its preprocessed images are no longer in the cache ({cache}): give the same `bench run` again, which brings them back"
+            f"{root}: its preprocessed images are no longer in the cache ({cache}): repeat the same `bench run`, which brings them back"
         )
     y = label_matrix(usable["labels"], results.classes)
     data = Data(

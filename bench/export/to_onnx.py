@@ -1,4 +1,4 @@
-"""From a model folder's classes to one graph, and how far its numbers are from theirs."""
+"""From a model folder's classes to one graph, and its largest differences from them."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def graph_of(native: Native) -> InferenceGraph:
 
 
 def largest_difference(graph: InferenceGraph, native: Native, images: np.ndarray, file: Path) -> dict[str, float]:
-    """Write the graph; return the largest differences of a probability: graph to torch in float32, and to the native classes.
+    """Write the graph; return the largest differences in a probability: from torch in float32, and from the native classes.
 
-    These compute in bfloat16 where the hardware does, which the graph does not.
+    The native classes compute in bfloat16 if the hardware does; the graph does not.
     """
     _quietly(lambda: write_onnx(graph, images.shape[1], file))
     session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
@@ -44,7 +44,7 @@ def largest_difference(graph: InferenceGraph, native: Native, images: np.ndarray
 
 
 def _quietly(do: Callable[[], object]) -> None:
-    """Do something whose library says more than a user wants to read."""
+    """Silence a library that prints more than a user wants to read."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -1,4 +1,4 @@
-"""From probabilities to an answer: labels, confidence, and whether it is sure. Everything is learned on the validation parts of the folds."""
+"""From probabilities to a decision: labels, confidence, and whether the model is sure. Everything is learned on the validation parts of the folds."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ SURE, NOT_SURE, OUT_OF_DISTRIBUTION = "sure", "not sure", "out of distribution"
 
 @dataclass(frozen=True)
 class Decision:
-    """Answers to n images.
+    """Decisions on n images.
 
     Attributes
     ----------
     labels : ndarray of bool, shape (n, n_classes)
-        The classes that each image is given.
+        The predicted classes of each image.
     confidence : ndarray of float, shape (n,)
         Calibrated probability of the most probable class.
     sure : ndarray of bool, shape (n,)
@@ -34,7 +34,7 @@ class Decision:
 
 @dataclass(frozen=True)
 class Rule:
-    """How probabilities become answers.
+    """How probabilities become decisions.
 
     Attributes
     ----------
@@ -43,17 +43,17 @@ class Rule:
     at_least_one : bool
         Whether every image is known to have a label.
     threshold : float or None
-        Probability from which on a label is given; None with one label per image, where the most probable class is given.
+        Probability from which a label is given; None with one label per image, where the most probable class is chosen.
     temperature : float
         Divides the logits for the confidence (Guo et al. 2017, "On calibration of modern neural networks").
     confidence_threshold : float
-        Confidence from which on an answer is sure.
+        Confidence from which a decision is sure.
     target : float
-        Share of the sure answers on the validation parts that must be right.
+        Share of sure decisions on the validation parts that must be correct.
     coverage : float
-        Share of the validation images with a sure answer.
+        Share of validation images with a sure decision.
     max_confidence : float
-        Upper limit of the confidence: after n right answers to n validation images the next one is right with probability
+        Upper limit of the confidence: after n correct decisions on n validation images the next one is correct with probability
         (n + 1) / (n + 2) (Laplace's rule of succession).
     """
 
@@ -95,7 +95,7 @@ def choose_rule(truth: np.ndarray, probability: np.ndarray, task: str, at_least_
     at_least_one : bool
         Whether every image is known to have a label.
     target : float
-        Share of the sure answers that must be right.
+        Share of sure predictions that must be correct.
 
     Returns
     -------
@@ -112,9 +112,9 @@ def choose_rule(truth: np.ndarray, probability: np.ndarray, task: str, at_least_
 
 
 def _confidence_threshold(confidence: np.ndarray, right: np.ndarray, target: float) -> tuple[float, float]:
-    """Return the lowest confidence from which on a share `target` of the answers is right, and the share of such answers.
+    """Return the lowest confidence from which a share `target` of the decisions is correct, and the share of such decisions.
 
-    Where no confidence reaches the target the threshold is above all of them.
+    If no confidence reaches the target, the threshold is above all of them.
     """
     order = np.argsort(-confidence, kind="stable")
     share = np.cumsum(right[order]) / np.arange(1, len(order) + 1)

@@ -1,7 +1,7 @@
-"""Descriptions of images for the out-of-distribution score: by a network where there is one, else by HOG, LBP and thumbnails.
+"""Descriptions of images for the out-of-distribution score: by a network if there is one, else by HOG, LBP and thumbnails.
 
 A model's own network comes first, then a head on pixels that describes images itself. A classical model gets a small network of its own
-where the weights are at hand when it is exported.
+if the weights are available when it is exported.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 
 from bench.inference.package import DESCRIPTOR, array_file
 from bench.recipes.build import NotInstalledError, Resources, build, skip_reasons
-from bench.recipes.contract import DescribingHead
+from bench.recipes.contract import DEEP, DescribingHead, declared_family
 from bench.recipes.suite import Part
 
 NETWORK, CLASSICAL = "network", "classical"
@@ -47,7 +47,7 @@ class Descriptor(Protocol):
         ...
 
     def describe_cached(self, images: Callable[[], np.ndarray], encode: Encode) -> np.ndarray:
-        """Describe images as (n, d) float32 from encodings that are kept; the images are read only if they are needed."""
+        """Describe images as (n, d) float32 from cached encodings; the images are read only if needed."""
         ...
 
 
@@ -64,7 +64,7 @@ class EncodingDescriptor:
         return pooled(encoded[self.position])
 
     def describe_cached(self, images: Callable[[], np.ndarray], encode: Encode) -> np.ndarray:  # noqa: ARG002 - of the protocol
-        """Describe images by their kept encodings."""
+        """Describe images by their cached encodings."""
         return pooled(encode(self.part))
 
 
@@ -97,7 +97,7 @@ class EncoderDescriptor:
         return np.concatenate([encoder.encode(images) for encoder in self.encoders], axis=1)
 
     def describe_cached(self, images: Callable[[], np.ndarray], encode: Encode) -> np.ndarray:  # noqa: ARG002 - of the protocol
-        """Describe images by kept encodings, side by side."""
+        """Describe images by cached encodings, side by side."""
         return np.concatenate([encode(part) for part in self.parts], axis=1)
 
 
@@ -122,7 +122,7 @@ def choose_descriptor(
     Descriptor
         By the model's own network if it has one, else by `network`, else by HOG, LBP and thumbnails.
     """
-    own = next((k for k, part in enumerate(parts) if part.class_.startswith("deep.")), None)
+    own = next((k for k, part in enumerate(parts) if declared_family(part.class_) == DEEP), None)
     if own is not None:
         return EncodingDescriptor(parts[own], own)
     if not parts and isinstance(head, DescribingHead):
@@ -160,7 +160,7 @@ def descriptor_network(folder: Path, facts: dict[str, Any]) -> Part | None:
 
 
 def write_descriptor_network(folder: Path, resources: Resources) -> Part | None:
-    """Write a small network into a model folder, and return it; None if its weights are not at hand: nothing is downloaded."""
+    """Write a small network into a model folder, and return it; None if its weights are not available: nothing is downloaded."""
     try:
         encoder = build(_NETWORK, replace(resources, offline=True), "descriptor")
         encoder.fingerprint()

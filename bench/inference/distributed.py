@@ -43,7 +43,7 @@ _models: dict[str, Model] = {}  # of a worker, by name
 
 @dataclass
 class _Queue:
-    """Parts that wait: new ones, and those whose worker died, up to three times."""
+    """Waiting parts: new ones, and those whose worker died, up to three times."""
 
     new: Iterator[Part]
     again: list[Part] = field(default_factory=list)
@@ -55,7 +55,7 @@ class _Queue:
         return self.again.pop() if self.again else next(self.new, None)
 
     def died(self, part: Part, deaths: int) -> bool:
-        """Count deaths of workers over a part; return whether it is tried again."""
+        """Count worker deaths on a part; return whether to retry it."""
         self.deaths[part.name] += deaths
         tried_again = self.deaths[part.name] < _MAX_DEATHS
         (self.again if tried_again else self.given_up).append(part)
@@ -74,7 +74,7 @@ class ClusterPredictor:
     settings : Settings
         How files are read.
     note : callable
-        Called with what the user should know.
+        Called with notes for the user.
     device : {"auto", "cpu", "cuda"}
         Where networks compute.
     trusted : bool
@@ -111,7 +111,7 @@ class ClusterPredictor:
         ClusterLostError
             If the scheduler is gone, or no job of the queue is left.
         UserError
-            If workers differ from this process or do not find the images; at the end, if workers died three times over a part.
+            If workers differ from this process or do not find the images; at the end, if three workers died on a part.
         """
         first = next(parts, None)
         if first is None:
@@ -131,7 +131,7 @@ class ClusterPredictor:
         _check_all_done(queue.given_up)
 
     def _wait_for_workers(self, client: Client, jobs: Jobs) -> None:
-        """Wait for the first worker: a minute, but for a queue as long as it takes."""
+        """Wait for the first worker: a minute, or for a queue as long as it takes."""
         begun = noted = time.monotonic()
         while not _n_workers(client):
             with suppress(TimeoutError):
@@ -158,7 +158,7 @@ class ClusterPredictor:
                     self._handle_failure(client, part, future, queue)
 
     def _submit_more(self, client: Client, queue: _Queue, running: dict[Future, Part]) -> None:
-        """Submit one part for each worker: when one dies it takes no other part along."""
+        """Submit one part per worker: one that dies takes no other part with it."""
         room = max(1, _n_workers(client))
         while len(running) < room and (part := queue.take()) is not None:
             witness = next((item.file for item in part.files if Path(item.file).exists()), None)
@@ -180,19 +180,19 @@ class ClusterPredictor:
                     raise ClusterLostError(_LOST) from None
                 jobs.check()
             if not noted and time.monotonic() - begun > _PATIENCE and not _n_workers(client):
-                self.note(f"no worker left: {jobs.why_waiting()} (stop with Ctrl-C; what was predicted is kept)")
+                self.note(f"no worker left: {jobs.why_waiting()} (stop with Ctrl-C; finished predictions are kept)")
                 noted = True
 
     def _handle_failure(self, client: Client, part: Part, future: Future, queue: _Queue) -> None:
-        """Queue a part again whose worker died; raise any other error."""
+        """Queue a part again if its worker died; raise any other error."""
         if client.status != "running":
             raise ClusterLostError(_LOST)
         error = _error(future)
         if error is not None and not isinstance(error, KilledWorker):
             raise error
-        deaths = error.allowed_failures + 1 if error else 1  # a scheduler of others has tried again by itself before
+        deaths = error.allowed_failures + 1 if error else 1  # the scheduler has retried by itself before
         if queue.died(part, deaths):
-            self.note(f"{part.name}: its worker died: it is predicted again")
+            self.note(f"{part.name}: its worker died: predicting it again")
 
 
 def _n_workers(client: Client) -> int:
@@ -208,7 +208,7 @@ def _check_all_done(given_up: list[Part]) -> None:
     if given_up:
         named = ", ".join(f"{part.files[0].file} to {part.files[-1].file}" for part in given_up)
         raise UserError(
-            f"workers died three times over {len(given_up)} parts ({named}): give them more memory, or a smaller --part; "
+            f"three workers died on each of {len(given_up)} parts ({named}): give them more memory, or a smaller --part; "
             "the same command resumes"
         )
 
@@ -220,7 +220,7 @@ def _content(folder: Path) -> dict[str, bytes]:
 
 
 class ModelPlugin(WorkerPlugin):
-    """Puts a model's folder on a worker, below what Dask removes with it.
+    """Puts a model's folder on a worker, inside the directory that Dask removes with it.
 
     Parameters
     ----------
@@ -236,7 +236,7 @@ class ModelPlugin(WorkerPlugin):
         self.versions = versions.found_here()
 
     def setup(self, worker: Any) -> None:
-        """Write the files; a worker that comes later and has other versions is refused."""
+        """Write the files; a worker that joins later with other versions is refused."""
         if wrong := versions.difference(self.versions, versions.found_here()):
             raise RuntimeError(f"xraybench: {wrong}")
         for name, content in self.files.items():
@@ -257,12 +257,12 @@ def _model_folder(worker: Any, name: str) -> Path:
 def _predict_on_worker(
     name: str, files: list[Item], witness: str | None, settings: Settings, opening: dict[str, Any]
 ) -> pd.DataFrame:
-    """Predict one part with all threads of the worker; `witness` is a file of it that the sender can read."""
+    """Predict one part with all threads of the worker; `witness` is one of its files that the sender can read."""
     worker = get_worker()
     threads = worker.state.nthreads
     if witness and not Path(witness).exists():
         raise UserError(
-            f"worker {worker.address}: {witness} is not there: mount the images under the same path on every worker; "
+            f"worker {worker.address}: {witness} is missing: mount the images under the same path on every worker; "
             "the same command resumes"
         )
     with _one_at_a_time:

@@ -1,4 +1,4 @@
-"""From what a user names (files, folders, patterns, a list on standard input) to preprocessed images, one after another."""
+"""From files, folders, patterns or a list on standard input to preprocessed images, one after another."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from radiographs.walk import each_picture
 from bench.errors import UserError
 
 _LIST = "-"
-_COLOURED = 0.05  # share of coloured pixels from which on an image is not an X-ray
+_COLOURED = 0.05  # share of coloured pixels from which an image is not an X-ray
 
 
 @dataclass(frozen=True)
 class Item:
-    """One file to read, or the reason why there is none."""
+    """One file to read, or the reason why it cannot be."""
 
     file: str
     reason: str = ""
@@ -33,22 +33,22 @@ class Item:
 
 @dataclass(frozen=True)
 class InputImage:
-    """One image as a model takes it, or the reason why there is none.
+    """One image as a model takes it, or the reason why it could not be read.
 
     Attributes
     ----------
     file : str
-        Path of the file, as it was given.
+        Path of the file, as given.
     frame : int
         Number of the frame, from 0.
     pixels : ndarray of uint8, shape (side, side), or None
-        The preprocessed image; None where it could not be read.
+        The preprocessed image; None if it could not be read.
     tags : dict of str to str
         Entries of a DICOM header: see `radiographs.dicom.TAGS`.
     coloured : bool
-        Whether the picture has colours, which no radiograph has.
+        Whether the picture has colours; no radiograph has.
     reason : str
-        Why there are no pixels; or, where there are, in what the file contradicts itself.
+        Why there are no pixels; or, if there are, how the file contradicts itself.
     """
 
     file: str
@@ -62,7 +62,7 @@ class InputImage:
 def list_files(
     paths: Iterable[str], listed: Iterable[str], passed_over: Counter[str], *, outside: bool
 ) -> Iterator[Item]:
-    """List the files that paths stand for, in a stable order; nothing is held in memory but the folder at hand.
+    """List the files that paths name, in a stable order, with one folder in memory at a time.
 
     Parameters
     ----------
@@ -71,9 +71,9 @@ def list_files(
     listed : iterable of str
         Lines of standard input.
     passed_over : Counter
-        Counts the files of folders that are left alone, by reason.
+        Counts skipped files of folders, by reason.
     outside : bool
-        Whether links may lead out of a folder.
+        Whether links may lead outside a folder.
 
     Yields
     ------
@@ -103,7 +103,7 @@ def list_files(
 def _matches(pattern: str) -> Iterator[Item]:
     matches = sorted(glob.glob(pattern, recursive=True))  # noqa: PTH207 - Path.glob takes no absolute pattern
     if not matches:
-        raise UserError(f"{pattern}: no file fits the pattern")
+        raise UserError(f"{pattern}: no file matches the pattern")
     yield from (Item(match) for match in matches if not Path(match).is_dir())
 
 
@@ -125,18 +125,18 @@ def load_images(
     preprocessing : Preprocessing
         Of the model.
     workers : int
-        Files that are read at the same time.
+        Files read in parallel.
     every_frame : bool
         Whether every frame of a DICOM file is an image, or the first alone.
     max_pixels : int
         Larger images are not decoded; all frames count.
     seconds : float
-        Time for an image, after which its process is ended.
+        Time limit per image, after which its process is killed.
 
     Yields
     ------
     list of InputImage
-        The images of one file, or one without pixels that gives the reason.
+        The images of one file, or one without pixels that states the reason.
     """
     read = partial(
         _read_file, preprocessing=preprocessing, every_frame=every_frame, max_pixels=max_pixels, seconds=seconds
@@ -151,10 +151,10 @@ def load_images(
 def _read_file(
     item: Item, preprocessing: Preprocessing, every_frame: bool, max_pixels: int, seconds: float
 ) -> list[InputImage]:
-    """Read the images of a file, each in a process that is ended when it takes too long."""
+    """Read the images of a file, each in a process that is killed when it takes too long."""
     if item.reason:
         return [InputImage(item.file, 0, None, reason=item.reason)]
-    place = Path(item.file).absolute()  # of a process that may have begun in another folder
+    place = Path(item.file).absolute()  # of a process that may have started in another folder
 
     def read_frame(frame: int) -> tuple[InputImage, int]:
         return readers().do(_decode_frame, place, item.file, frame, preprocessing, max_pixels, seconds=seconds)
@@ -190,7 +190,7 @@ def decode_bytes(
     max_pixels : int
         Larger images are not decoded; all frames count.
     seconds : float
-        Time for the image, after which its process is ended.
+        Time limit for the image, after which its process is killed.
 
     Returns
     -------
@@ -202,7 +202,7 @@ def decode_bytes(
     Raises
     ------
     UnreadableImageError
-        If it is not a picture that can be used, or takes too long.
+        If it is not a usable picture, or takes too long.
     """
     try:
         return readers().do(_decode_bytes, data, frame, tuple(wanted), max_pixels, seconds=seconds)
@@ -216,7 +216,7 @@ def _decode_bytes(
     try:
         picture = read_bytes(data, "the file", frame=frame, max_pixels=max_pixels)
     except MemoryError:
-        raise UnreadableImageError("the file: needs more memory than there is") from None
+        raise UnreadableImageError("the file: needs more memory than is available") from None
     facts = {"frames": picture.frames, "kind": picture.mode, "modality": picture.tags.get("modality", "")}
     return [preprocess_picture("", frame, picture, settings) for settings in wanted], facts
 

@@ -13,12 +13,13 @@ from radiographs.preprocess import Preprocessing
 from bench.inference.decision import Decision, Rule
 from bench.inference.novelty import OodDetector
 from bench.inference.package import ONNX, PackageError, read_facts
+from bench.recipes import contract
 
 ENGINES = ("auto", "native", "onnx", "openvino")
 
 
 class Engine(Protocol):
-    """What computes."""
+    """Computes probabilities and descriptions."""
 
     name: str
 
@@ -57,11 +58,11 @@ class Model:
     facts : dict
         Content of model.json.
     engine : Engine
-        What computes probabilities.
+        Computes probabilities.
     rule : Rule
-        What turns them into answers.
+        Turns them into decisions.
     ood_detector : OodDetector
-        What scores how unlike the training images an image is.
+        Scores how unlike the training images an image is.
     """
 
     folder: Path
@@ -82,11 +83,11 @@ class Model:
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """What turns grey levels of any size into the (side, side) uint8 that the model takes."""
+        """Preprocessing from grey levels of any size to the (side, side) uint8 that the model takes."""
         return Preprocessing.model_validate(self.facts["preprocessing"])
 
     def predict(self, images: np.ndarray) -> Prediction:
-        """Predict preprocessed images (n, side, side) uint8, each of which is computed once."""
+        """Predict preprocessed images (n, side, side) uint8."""
         if not len(images):
             empty = np.empty((0, len(self.classes)))
             return Prediction(empty, Decision(empty > 0, np.empty(0), np.empty(0, bool)), np.empty(0))
@@ -111,7 +112,7 @@ def load_model(folder: Path, engine: str = "auto", device: str = "auto", *, trus
         Made by ``bench export``.
     engine : {"auto", "native", "onnx", "openvino"}
         "native": the classes it was trained with, the same numbers as in the run. "onnx" and "openvino": its graph, for models that are
-        networks from end to end; OpenVINO also runs the networks alone of others. "auto": native where its packages are installed, else onnx.
+        networks from end to end; OpenVINO also runs just the networks of other models. "auto": native where its packages are installed, else onnx.
     device : {"auto", "cpu", "cuda"}
         Where networks compute.
     trusted : bool
@@ -133,7 +134,7 @@ def load_model(folder: Path, engine: str = "auto", device: str = "auto", *, trus
         rule = Rule(**facts["decision"])
     except (KeyError, TypeError):
         raise PackageError(
-            f"{folder}: its decision rule is of another version of xraybench: export the model again"
+            f"{folder}: its decision rule is from another version of xraybench: export the model again"
         ) from None
     return Model(folder, facts, _engine(folder, facts, engine, device, trusted=trusted), rule, OodDetector.load(folder))
 
@@ -158,5 +159,6 @@ def _engine(folder: Path, facts: dict[str, Any], engine: str, device: str, *, tr
 
 def _needs_torch(facts: dict[str, Any]) -> bool:
     """Whether a part of the model is a network, and torch is not installed."""
-    deep = any(part["class"].startswith("deep.") for part in [*facts["encoders"], facts["head"]])
-    return deep and importlib.util.find_spec("torch") is None
+    parts = [*facts["encoders"], facts["head"]]
+    has_network = any(contract.declared_family(part["class"]) == contract.DEEP for part in parts)
+    return has_network and importlib.util.find_spec("torch") is None

@@ -1,7 +1,7 @@
-"""A model folder at work with the classes that were trained: the same numbers as in the run.
+"""A model folder run by the classes that were trained: the same numbers as in the run.
 
-Images go through in blocks of a fixed size, the last one filled up: matrix products and convolutions add in an order that depends on the
-number of rows, and an image must get the same numbers alone as among others.
+Images are processed in blocks of a fixed size, the last one padded: matrix products and convolutions sum in an order that depends on the
+number of rows, and an image must get the same numbers whatever else is in the block.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from bench.recipes.build import Resources, build, install_hint, resolve
 from bench.recipes.inputs import Inputs, predict
 from bench.recipes.suite import Part
 
-BLOCK = 8  # images that go through together
+BLOCK = 8  # images processed together
 _OURS = re.compile(r"(baselines|deep)\.\w+:\w+")
 
 
@@ -47,7 +47,7 @@ class Native:
         for part in [*facts["encoders"], facts["head"]]:
             if not trusted and not _OURS.fullmatch(part["class"]):
                 raise PackageError(
-                    f"{folder}: names {part['class']}, which is not part of xraybench: --trust-code if you know it"
+                    f"{folder}: names {part['class']}, which is not part of xraybench: give --trust-code if you trust it"
                 )
         resources = Resources(task=facts["task"], device=device, offline=True)
         self.name = "openvino" if compiled else "native"
@@ -65,7 +65,7 @@ class Native:
         self.descriptor = choose_descriptor(self.parts, self.head, resources, network)
 
     def predict(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Probabilities (n, n_classes) float64 of images (n, h, w) uint8, and descriptions (n, d) float32 of what is seen in them."""
+        """Probabilities (n, n_classes) float64 of images (n, h, w) uint8, and descriptions (n, d) float32 of their content."""
         found = [self._block(images[begin : begin + BLOCK]) for begin in range(0, len(images), BLOCK)]
         probability, description = zip(*found, strict=True)
         return np.concatenate(probability), np.concatenate(description)
@@ -92,7 +92,7 @@ class Native:
         return Inputs(np.concatenate(encoded, axis=1), mirrored)
 
     def _landmarks(self) -> list[Any]:
-        """Return what a kernel machine compares with, for each encoder; nothing for other heads."""
+        """Return the reference encodings of a kernel machine, for each encoder; nothing for other heads."""
         if not self.references:
             return []
         from baselines.distances import Landmarks
@@ -100,7 +100,7 @@ class Native:
         return [Landmarks(plain, mirrored) for plain, mirrored in self.pairs()]
 
     def pairs(self) -> list[contract.Reference]:
-        """Return encodings of the images that a kernel machine compares with, and of their mirror images, by encoder."""
+        """Return the reference encodings of a kernel machine, and those of the mirror images, by encoder."""
         refs = self.references
         return [(refs[f"{k}"], refs.get(f"{k}-mirrored")) for k in range(len(self.parts))] if refs else []
 
@@ -115,7 +115,7 @@ def _runs_in_openvino(part: Part) -> bool:
 
 def _see_that_it_can_be_compiled(folder: Path, parts: Sequence[Part]) -> None:
     if not any(map(_runs_in_openvino, parts)):
-        raise PackageError(f"{folder}: has no network that OpenVINO could run: leave out --engine openvino")
+        raise PackageError(f"{folder}: has no network for OpenVINO to run: leave out --engine openvino")
     from deep.openvino import OpenVinoMissingError, import_openvino
 
     try:
@@ -140,7 +140,7 @@ def load_head(class_: str, folder: Path, device: str) -> contract.Head:
     Raises
     ------
     PackageError
-        If its class cannot be read back.
+        If it cannot be loaded.
     """
     try:
         kind = pkgutil.resolve_name(class_)

@@ -2,7 +2,7 @@
 
 Sun et al. 2022, "Out-of-distribution detection with deep nearest neighbors", ICML.
 
-A classifier has to name one of its classes, whatever it is shown. So each image is described (`bench.inference.descriptor`), and the mean
+A classifier names one of its classes whatever the image. So each image is described (`bench.inference.descriptor`), and the mean
 distance to the five nearest descriptions of training images is divided by the distance that 98 % of the training images keep to
 other patients' images: above 1 an image is out of distribution.
 """
@@ -18,10 +18,10 @@ from baselines.blocks import one_thread
 from bench.inference.package import OOD, array_file, read_arrays, write_arrays
 
 NEIGHBOURS = 5
-MAX_REFERENCES = 2000  # training images that are kept to compare with
+MAX_REFERENCES = 2000  # training images kept for comparison
 _AXES = 256
 _WITHIN = 0.98  # share of the training images whose distance to other patients' images is below the limit
-_BLOCK = 8  # rows of a matrix product, always: an image gets the same number alone as among others
+_BLOCK = 8  # rows of every matrix product: an image gets the same number whatever else is in the block
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def fit_ood_detector(descriptions: np.ndarray, groups: np.ndarray, *, whitened: 
         The fitted detector.
     """
     known, mean, axes = descriptions.astype(np.float32), None, None
-    with one_thread():  # the same bits for any number of them
+    with one_thread():  # the same bits for any number of rows
         if whitened:
             mean = known.mean(axis=0)
             _, singular, axes = np.linalg.svd(known - mean, full_matrices=False)

@@ -1,7 +1,7 @@
-"""A model as a folder: everything that it needs to predict, nothing that runs when it is opened.
+"""A model as a folder: everything needed to predict, and nothing that runs when it is opened.
 
     model.json              classes, preprocessing, encoders, head, decision rule, training data and tests; sealed
-    README.md               the same for people: the model card
+    README.md               the same for readers: the model card
     encoders/K.safetensors  weights of the K-th encoder, where it has any
     head/                   what the head learned: safetensors, XGBoost's own binary JSON, JSON
     references.safetensors  encodings of the images that a kernel machine compares with
@@ -12,7 +12,7 @@
 
 Arrays are safetensors, facts are JSON. Nothing is a pickle.
 
-Schema 1 called the last two arrays ``strangeness`` and ``watch``, and had other words in model.json (`_WORDS_1`); it is still read.
+Schema 1 called the last two arrays ``strangeness`` and ``watch``, and used other words in model.json (`_WORDS_1`); it can still be read.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def encoder_file(folder: Path, k: int) -> Path:
 
 
 def head_folder(folder: Path) -> Path:
-    """Return the folder where the head keeps what it learned."""
+    """Return the folder of the head's learned state."""
     return folder / "head"
 
 
@@ -85,7 +85,7 @@ def read_facts(folder: Path) -> dict[str, Any]:
     Raises
     ------
     PackageError
-        If there is no model, it is of a newer schema, or a file was changed, damaged, added or taken away.
+        If there is no model, it is of a newer schema, or a file was changed, damaged, added or removed.
     """
     path = folder / FACTS
     try:
@@ -98,7 +98,7 @@ def read_facts(folder: Path) -> dict[str, Any]:
         raise PackageError(f"{path}: damaged: export the model again") from None
     if schema > SCHEMA:
         raise PackageError(f"{path}: written with schema {schema}; this version reads up to {SCHEMA}: update xraybench")
-    damaged = damage(folder) if is_sealed(facts) else f"{FACTS}: is not as it was written"
+    damaged = damage(folder) if is_sealed(facts) else f"{FACTS}: was changed or damaged"
     if damaged:
         raise PackageError(f"{folder / damaged}: export or copy the model again")
     missing = next((key for key in _FIELDS if key not in facts), None)

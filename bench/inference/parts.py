@@ -4,7 +4,7 @@
     _plan.json                      which model made them and with which settings; sealed
     _SUCCESS                        in a folder that is the table itself: all parts are there
 
-Readers of a folder of Parquet files pass over names that begin with ``_``.
+Readers of a folder of Parquet files skip names that begin with ``_``.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Part:
 
 
 def split_into_parts(items: Iterable[Item], size: int) -> Iterator[Part]:
-    """Split files into parts of at most so many."""
+    """Split files into parts of at most this many."""
     remaining = iter(items)
     for number in count():
         files = list(islice(remaining, size))
@@ -73,17 +73,17 @@ def _key(files: Sequence[Item]) -> str:
 
 
 def is_partitioned(out: Path) -> bool:
-    """Whether a table stays in parts: a name without a suffix is a folder."""
+    """Whether a table is kept in parts: a name without a suffix is a folder."""
     return not out.suffix
 
 
 def is_begun(out: Path) -> bool:
-    """Whether a folder of parts was begun, so that the same command may resume it."""
+    """Whether a folder holds parts of an unfinished table, which the same command may resume."""
     return is_partitioned(out) and (out / _PLAN).is_file()
 
 
 def parts_folder(out: Path) -> Path:
-    """Return the folder with the parts of a table that is not complete yet; of a folder, itself."""
+    """Return the folder with the parts of an incomplete table; for a folder, itself."""
     return out if is_partitioned(out) else out.with_name(f"{out.name}.parts")
 
 
@@ -116,12 +116,12 @@ class PartStore:
         self._used: dict[str, Path] = {}
 
     def open(self, plan: dict[str, Any]) -> None:
-        """Check that the parts that are there follow this plan, and list them.
+        """Check that existing parts follow this plan, and list them.
 
         Parameters
         ----------
         plan : dict
-            What decides the predictions: model and settings.
+            Whatever decides the predictions: model and settings.
 
         Raises
         ------
@@ -189,7 +189,7 @@ class PartStore:
         return [self._used[name] for name in sorted(self._used)]
 
     def abandon(self) -> None:
-        """Leave nothing behind of a table without rows."""
+        """Remove everything of a table without rows."""
         if not self.is_table:
             shutil.rmtree(self.folder)
         elif self.is_new:
@@ -214,13 +214,13 @@ class PartStore:
         shutil.rmtree(self.folder)
 
     def _start_anew(self, plan: dict[str, Any]) -> None:
-        """Begin with a plan; parts that nothing tells the origin of are removed."""
+        """Start with a plan; parts of unknown origin are removed."""
         if not self.is_table or (self.folder / _PLAN).exists():
             self._remove(self.folder.glob("part-*.parquet"))
         self._write_plan(plan)
 
     def _migrated(self, plan: dict[str, Any]) -> dict[str, Any]:
-        """Bring parts with the columns of version 1 to those of version 2; return the plan that is then true."""
+        """Convert parts with the columns of version 1 to those of version 2; return the updated plan."""
         if _COLUMNS in plan:
             return plan
         for file in sorted(self.folder.glob("part-*-*.parquet")):
@@ -236,7 +236,7 @@ class PartStore:
         return plan
 
     def _read_plan(self) -> dict[str, Any] | None:
-        """Return the plan of the parts that are there, or None if it is not known."""
+        """Return the plan of the existing parts, or None if it is unknown."""
         try:
             plan = json.loads((self.folder / _PLAN).read_text(encoding="utf-8"))
             return plan if is_sealed(plan) else None
@@ -264,7 +264,7 @@ def _write_part(folder: Path, name: str, table: pd.DataFrame) -> Path:
 
 
 def _is_intact(file: Path) -> bool:
-    """Whether the content of a part is that of its name."""
+    """Whether the content of a part matches the digest in its name."""
     return file.stem.rpartition("-")[2] == _digest(file.read_bytes())
 
 

@@ -20,7 +20,7 @@ from bench.inference.parts import Part, PartStore, split_into_parts
 from bench.inference.rows import FAILED, OK, predict_table
 from bench.inference.tables import join_parts
 
-PART = 512  # files whose predictions are kept together
+PART = 512  # files per part of the predictions
 _BLOCK = 64  # images that a model predicts together
 
 Compute = Callable[[Iterator[Part]], Iterator[tuple[Part, pd.DataFrame]]]
@@ -33,13 +33,13 @@ class Settings:
     Attributes
     ----------
     workers : int
-        Files that are read at the same time.
+        Files read in parallel.
     every_frame : bool
         Whether every frame of a DICOM file is an image, or the first alone.
     max_pixels : int
         Larger images are not decoded; all frames count.
     part : int
-        Files whose predictions are kept together.
+        Files per part of the predictions.
     seconds : float
         Time for an image.
     """
@@ -53,7 +53,7 @@ class Settings:
 
 @dataclass
 class Tally:
-    """What became of the files.
+    """The outcome of a prediction.
 
     Attributes
     ----------
@@ -62,7 +62,7 @@ class Tally:
     kept : int
         Files that had been predicted before.
     damaged : int
-        Kept parts that were damaged, and are predicted again.
+        Kept parts that were damaged and are predicted again.
     done : int
         Files predicted, now or before.
     """
@@ -166,7 +166,7 @@ def predict_to(
         progress(tally.done)
     if not store.files:
         store.abandon()
-        raise UserError(f"{out}: there is no image in the given files and folders")
+        raise UserError(f"{out}: no image in the given files and folders")
     if store.is_table:
         store.complete()
     else:
@@ -178,7 +178,7 @@ def predict_to(
 def _missing_parts(
     store: PartStore, items: Iterable[Item], settings: Settings, tally: Tally, progress: Callable[[int], object]
 ) -> Iterator[Part]:
-    """Yield the parts that must be predicted; those that are kept are counted on the way."""
+    """Yield the parts that must be predicted; kept ones are counted on the way."""
     for part in split_into_parts(items, settings.part):
         kept, damaged = store.find(part)
         tally.damaged += damaged
@@ -196,7 +196,7 @@ def _predict_here(model: Model, parts: Iterator[Part], settings: Settings) -> It
 
 
 def _plan(model: Model, settings: Settings) -> dict[str, Any]:
-    """Return what decides the predictions."""
+    """Return the settings that decide the predictions."""
     return {
         "model": hashlib.sha256((model.folder / "SHA256SUMS").read_bytes()).hexdigest(),
         "engine": model.engine.name,

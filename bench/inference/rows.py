@@ -30,7 +30,7 @@ def predict_table(model: Model, images: Sequence[InputImage]) -> pd.DataFrame:
     -------
     DataFrame
         A row for each image, in order: file; frame; status ("ok" or "failed"); verdict ("sure", "not sure", "out of distribution", or empty
-        where failed); labels (joined by "|"); confidence; ood_score; reason (of a failure, of an image out of distribution, or in what a file
+        where failed); labels (joined by "|"); confidence; ood_score; reason (of a failure, of an image out of distribution, or how a file
         contradicts itself); instance (SOPInstanceUID of a DICOM file); and probability/CLASS.
     """
     pixels = {k: image.pixels for k, image in enumerate(images) if image.pixels is not None}

@@ -1,4 +1,4 @@
-"""A model folder at work as one graph, by ONNX Runtime or OpenVINO: no torch, and none of the code that trained it."""
+"""A model folder run as one graph by ONNX Runtime or OpenVINO: without torch, and without the code that trained it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class OpenVinoGraph:
 
     def __init__(self, file: Path) -> None:
         graph = import_openvino().Core().read_model(str(file))
-        graph.reshape([ROWS, *graph.input("images").partial_shape[1:]])  # of a known size it runs in half the time
+        graph.reshape([ROWS, *graph.input("images").partial_shape[1:]])  # with a fixed size it runs in half the time
         self.model = CompiledModel(graph)
 
     def predict(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -61,7 +61,7 @@ def open_graph(folder: Path, engine: str) -> OnnxGraph | OpenVinoGraph:
     """
     file = folder / ONNX
     if not file.is_file():
-        raise PackageError(f"{folder}: has no {ONNX}, since not all of it is a network: use --engine native")
+        raise PackageError(f"{folder}: has no {ONNX}, since some of its parts are not networks: use --engine native")
     kind, extra = _ENGINES[engine]
     try:
         return kind(file)
@@ -70,7 +70,7 @@ def open_graph(folder: Path, engine: str) -> OnnxGraph | OpenVinoGraph:
 
 
 def _in_blocks(images: np.ndarray, run: Callable[[np.ndarray], Sequence[Any]]) -> tuple[np.ndarray, np.ndarray]:
-    """Run blocks of a fixed size, the last one filled up, so that an image gets the same numbers alone as among others."""
+    """Run blocks of a fixed size, the last one padded, so that an image gets the same numbers whatever else is in the block."""
     outputs = []
     for begin in range(0, len(images), BLOCK):
         block = images[begin : begin + BLOCK]

@@ -42,7 +42,7 @@ class PredictRequest:
     out : Path or None
         Table to write; None to print the predictions.
     kaggle : Path or None
-        Submission file to write, too.
+        Submission file to write as well.
     overwrite : bool
         Whether `out` and `kaggle` may be replaced.
     engine, device : str
@@ -50,7 +50,7 @@ class PredictRequest:
     every_frame : bool
         Whether every frame of a DICOM file is an image, or the first alone.
     allow_outside : bool
-        Whether links may lead out of a folder.
+        Whether links may lead outside a folder.
     max_pixels : int
         Larger images are not decoded; all frames count.
     seconds : float
@@ -60,9 +60,9 @@ class PredictRequest:
     scheduler, cluster : str or None
         Dask workers to predict on.
     part : int
-        Files whose predictions are kept together.
+        Files per part of the predictions.
     command : str
-        The command as it was typed.
+        The command as typed.
     """
 
     model: Path
@@ -124,7 +124,7 @@ def predict_session(request: PredictRequest, listed: Iterable[str], console: Con
         except (KeyboardInterrupt, ClusterLostError) as error:
             return _stopped(error, request.out, request.command, console)
     for reason, n in sorted(passed_over.items()):
-        console.print(escape(f"{n} files passed over: {reason}"))
+        console.print(escape(f"{n} files skipped: {reason}"))
     if request.kaggle and request.out:
         empty = write_submission(request.kaggle, read_rows(request.out), numbers)
         ending = f"; {empty} files without a label have an empty Target" if empty else ""
@@ -135,7 +135,7 @@ def predict_session(request: PredictRequest, listed: Iterable[str], console: Con
 def _check_outputs(request: PredictRequest) -> None:
     """Refuse outputs that cannot be written, before a model is opened."""
     if request.kaggle and not request.out:
-        raise UserError("--kaggle: give --out too, the table that it is made from")
+        raise UserError("--kaggle: give --out too, the table it is made from")
     for path in filter(None, (request.out, request.kaggle)):
         if is_partitioned(path) and path.is_dir() and any(path.iterdir()) and not is_begun(path):
             raise UserError(f"{path}: is a folder with other things in it: give another name")
@@ -161,7 +161,7 @@ def _write(
     *,
     overwrite: bool,
 ) -> Counter[str]:
-    """Write the table, and print what became of the files."""
+    """Write the table, and print a summary."""
     begun = time.perf_counter()
     with Progress(console).counting_open("predicting files") as progress:
         tally = predict_to(out, model, items, settings, progress=progress, compute=compute, overwrite=overwrite)

@@ -83,7 +83,7 @@ def _rows(table: pd.DataFrame, numbers: dict[str, str]) -> Iterator[tuple[str, s
 
 
 def _instance(file: str) -> str:
-    """SOPInstanceUID as the competition's files are called."""
+    """SOPInstanceUID under which the competition's file is named."""
     name = Path(file).name
     for ending in (".png", ".dcm"):
         name = name.removesuffix(ending)

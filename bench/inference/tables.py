@@ -12,7 +12,7 @@ from radiographs.formulas import neutral, original
 from bench.inference.parts import is_partitioned
 
 FORMATS = (".csv", ".parquet", ".jsonl")
-_TEXTS = ("file", "labels", "reason", "instance")  # in a CSV file a spreadsheet would run what begins with =
+_TEXTS = ("file", "labels", "reason", "instance")  # in a CSV file, a spreadsheet would execute text that begins with =
 _FOR_SUBMISSION = ["file", "status", "labels", "instance"]
 
 

@@ -1,4 +1,4 @@
-"""Whether a run folder agrees with itself: what one file states of another is recomputed; seals, which anybody can make anew, play no part."""
+"""Whether a run folder is consistent: what one file states about another is recomputed. Seals, which anybody can recreate, play no part."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from radiographs.disk import damage
 from bench.data.held_out import facts_of
 from bench.session.record import data_digest, suite_digest
 from bench.store.run_folder import Cell, RunFolder
-from reports.runs.format import OLD_TEST_ACCESS, TEST_ACCESS
+from reports.runs.format import OLD_TEST_ACCESS, TEST_ACCESS, fold_name
 from reports.runs.results import Results
 
 _PARTS = ("train", "valid", "test")
@@ -24,13 +24,13 @@ _KEPT_BESIDE = (".tmp-", ".DS_Store")
 
 
 def contradictions(results: Results) -> list[str]:
-    """Return what contradicts itself in a run, a line for each."""
+    """Return the contradictions in a run, one line each."""
     checks = (_manifest, _suite, _splits, _cells, _predictions, _files, _held_out)
     return [line for check in checks for line in check(results)]
 
 
 def unchecked(results: Results) -> list[str]:
-    """Return what is missing so that it cannot be checked, a line for each model."""
+    """Return what cannot be checked because it is missing, one line per model."""
     lines = []
     for model in results.models:
         cells = results.cells[results.cells["model"] == model]
@@ -41,12 +41,12 @@ def unchecked(results: Results) -> list[str]:
         elif 0 < done < results.n_planned:
             lines.append(f"{model}: {results.n_planned - done} of {results.n_planned} cells were not finished")
         if "holdout" in results.run and done == results.n_planned and model not in results.held_out:
-            lines.append(f"{model}: its last test is missing: not run yet, or removed")
+            lines.append(f"{model}: its final test is missing: not run yet, or removed")
     return lines
 
 
 def folder_digest(root: Path) -> str:
-    """Return the SHA-256 of what sha256sum prints for every file that numbers depend on, sorted by name: what a paper can state, or an author sign."""
+    """Return the SHA-256 of sha256sum's output for every file that numbers depend on, sorted by name: a digest to publish or to sign."""
     names = ("run.json", "manifest.parquet", "splits.parquet", "cells", "holdout")
     files = [file for name in names for file in (root / name, *(root / name).rglob("*")) if file.is_file()]
     sums = {file.relative_to(root).as_posix(): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
@@ -104,7 +104,7 @@ def _splits(results: Results) -> Iterator[str]:
     if leaks and not any(str(note).startswith("D025") for note in results.run.get("notes", [])):
         yield "splits.parquet has images of one group in two parts of a fold, and run.json does not note it"
     if stated.get("published") is False and digest == stated["digest"] and _made_again(results, used) != digest:
-        yield f"splits.parquet: is not what seed {results.run['seed']} gives for these images"
+        yield f"splits.parquet: differs from the splits that seed {results.run['seed']} gives for these images"
 
 
 def _made_again(results: Results, used: pd.DataFrame) -> str:
@@ -150,16 +150,16 @@ def _predictions(results: Results) -> Iterator[str]:
             for name in results.classes
         )
         if wrong:
-            yield f"{where}: {wrong} labels beside its predictions are not the manifest's"
+            yield f"{where}: {wrong} labels beside its predictions differ from the manifest"
         values = frame[[f"probability/{name}" for name in results.classes]].to_numpy(float)
         if values.size and (values.min() < 0 or values.max() > 1):
             yield f"{where}: a probability is below 0 or above 1"
 
 
 def _files(results: Results) -> Iterator[str]:
-    """Find files that do not match their checksums, files that no record names, and folders of cells that are not planned."""
+    """Find files that do not match their checksums, files that no record names, and folders of unplanned cells."""
     folder = RunFolder(results.path)
-    planned = {(cell["model"], f"r{cell['repeat']}-f{cell['fold']}"): cell for cell in _records(results.cells)}
+    planned = {(cell["model"], fold_name(cell["repeat"], cell["fold"])): cell for cell in _records(results.cells)}
     for model in _inside(results.path / "cells"):
         for place in _inside(model) or [model]:
             cell = planned.get((model.name, place.name))
@@ -174,15 +174,15 @@ def _files(results: Results) -> Iterator[str]:
                 yield f"{place.relative_to(results.path)}: {wrong or f'{others[0]} is not named in cell.json'}"
     damaged = folder.damaged_pictures()
     if damaged:
-        yield f"{damaged}: does not fit its checksum in pictures.json"
+        yield f"{damaged}: does not match its checksum in pictures.json"
 
 
 def _held_out(results: Results) -> Iterator[str]:
-    """Check the images of the last test, and the models that were tested on them."""
+    """Check the images of the final test, and the models tested on them."""
     root, stated = results.path / "holdout", results.run.get("holdout")
     for model in _inside(root):
         if model.is_dir() and model.name not in results.held_out:
-            yield f"holdout/{model.name}: belongs to no model of run.json, or run.json names no last test"
+            yield f"holdout/{model.name}: belongs to no model of run.json, or run.json names no final test"
     for model in {model for look in results.test_accesses for model in look["models"]} - set(results.models):
         yield f"holdout/test_access.json: names {model}, which is not in run.json"
     if stated is None:
@@ -236,7 +236,7 @@ def _used(results: Results) -> pd.DataFrame:
 
 
 def _in_folds(results: Results) -> pd.DataFrame:
-    """Return the rows of the manifest that the folds are made of: all usable ones but those held out."""
+    """Return the rows of the manifest that the folds consist of: all usable ones that are not held out."""
     used, stated = _used(results), results.run.get("holdout")
     if stated is None or stated["kind"] != "share":
         return used
@@ -254,8 +254,8 @@ def _inside(folder: Path) -> list[Path]:
 
 
 def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    return cast("list[dict[str, Any]]", table.to_dict("records"))  # columns are named by texts
+    return cast("list[dict[str, Any]]", table.to_dict("records"))  # columns are named by strings
 
 
 def _name(cell: dict[str, Any]) -> str:
-    return f"{cell['model']} r{cell['repeat']}-f{cell['fold']}"
+    return f"{cell['model']} {fold_name(cell['repeat'], cell['fold'])}"

@@ -1,4 +1,4 @@
-"""``bench doctor``: what this machine can do, line by line, and how to get what is missing."""
+"""``bench doctor``: what this machine can do, and how to get what is missing."""
 
 from __future__ import annotations
 

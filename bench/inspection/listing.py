@@ -60,7 +60,7 @@ def runs(console: Console) -> None:
         except (OSError, ValueError, KeyError, TypeError):
             values = ("damaged run.json", "", "", "", "")
         table.add_row(Text(str(path.parent)), *(Text(str(v)) for v in values))
-    console.print(table if table.row_count else "no run below runs/; begin with: bench run --all")
+    console.print(table if table.row_count else "no run below runs/; start with: bench run --all")
 
 
 def _table(*columns: str) -> Table:

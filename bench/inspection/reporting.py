@@ -1,4 +1,4 @@
-"""``bench report`` and ``bench cite``: which report folders call for, and which files were written."""
+"""``bench report`` and ``bench cite``: which report suits the folders, and which files were written."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Formats:
     Attributes
     ----------
     html, csv, md, latex : bool
-        A page; tables as CSV, Markdown or LaTeX. CSV comes with the page, and where nothing else is requested.
+        A page; tables as CSV, Markdown or LaTeX. CSV comes with the page, and by default.
     figures : str or None
         Formats of figures for a paper, such as "pdf,svg".
     """
@@ -117,7 +117,7 @@ def print_citations(folder: Path | None, console: Console, notes: Console) -> No
 
 
 def _print_paths(paths: Sequence[Path], console: Console) -> None:
-    """Name the files, but of figures only how many there are."""
+    """Name the files, but only count the figures."""
     drawn = [path for path in paths if path.parent.name == "figures"]
     for path in paths[: len(paths) - len(drawn)]:
         console.print(f"wrote {escape(str(path))}")
@@ -128,5 +128,5 @@ def _print_paths(paths: Sequence[Path], console: Console) -> None:
 def _latest_run() -> Path:
     runs = sorted(Path("runs").glob("*/run.json"), key=lambda path: path.stat().st_mtime)
     if not runs:
-        raise UserError("no run below runs/: give a run folder, or begin with: bench run --all")
+        raise UserError("no run below runs/: give a run folder, or start with: bench run --all")
     return runs[-1].parent

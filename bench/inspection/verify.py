@@ -37,7 +37,7 @@ def verify(
     Returns
     -------
     int
-        0 if everything was checked and is right, else 1.
+        0 if everything was checked and is correct, else 1.
 
     Raises
     ------
@@ -52,12 +52,12 @@ def verify(
     found = folder_digest(results.path)
     lines.append(f"digest of the folder: {found}")
     if digest is not None and digest != found:
-        wrong.append(f"--digest {digest}: the folder has another digest: it is not the one that was published")
+        wrong.append(f"--digest {digest}: the digest differs: this is not the folder that was published")
     if table:
         finding = check_table(evaluate(results), table, settings)
         wrong += finding.wrong
         left_out += finding.unchecked
-        note = "" if finding.checked else ": there is no row to compare"
+        note = "" if finding.checked else ": no row to compare"
         lines.append(f"{table}: {finding.checked} cells recomputed, {len(finding.wrong)} differ{note}")
     for line in lines:
         console.print(Text(line))

@@ -1,4 +1,4 @@
-"""``bench weights``: which pretrained weights are available, from where, and a folder of them for a machine without a network."""
+"""``bench weights``: pretrained weights that are available, their origin, and a folder of them for a machine without a network."""
 
 from __future__ import annotations
 
@@ -50,17 +50,17 @@ def list_weights(weights_dir: Path | None, console: Console) -> int:
             row = ("yes", found.origin, found.licence, f"{found.file.stat().st_size / 1e6:.1f}")
         else:
             source = address(name)
-            origin = source.url if source else "timm knows no address"
+            origin = source.url if source else "timm has no address"
             size = f"{source.megabytes:.1f}" if source and source.megabytes else "?"
             row = ("no", origin, source.licence if source else "", size)
         table.add_row(*(Text(text) for text in (name, *row)))
     console.print(table)
-    console.print(Text(f"what is not available is downloaded when it is needed; {way_out('BACKBONE')}"), soft_wrap=True)
+    console.print(Text(f"missing weights are downloaded when needed; {way_out('BACKBONE')}"), soft_wrap=True)
     return 0
 
 
 def where(names: Iterable[str], weights_dir: Path | None, console: Console) -> int:
-    """Print the file of each backbone's weights, one a line; return exit code 1 if one is not available."""
+    """Print the weights file of each backbone, one per line; return exit code 1 if one is not available."""
     code = 0
     for name in names:
         found, reason = _looked_up(name, weights_dir)
@@ -72,7 +72,7 @@ def where(names: Iterable[str], weights_dir: Path | None, console: Console) -> i
 def collect(names: Iterable[str], folder: Path, weights_dir: Path | None, console: Console) -> int:
     """Collect the weights of backbones in a folder for ``--weights-dir``: copied if available, else downloaded.
 
-    A file that is there and intact is left alone, and an interrupted download is resumed. Every backbone is tried.
+    An intact file is kept, and an interrupted download is resumed. Every backbone is tried.
 
     Parameters
     ----------
@@ -140,14 +140,14 @@ def _put(name: str, folder: Path, weights_dir: Path | None, console: Console) ->
 
 
 def _addressed(source: Address) -> tuple[str, str, int]:
-    """Return address, checksum and size of a file: the hub tells them, elsewhere the name carries the first digits of the SHA-256."""
+    """Return address, checksum and size of a file: known to the hub; elsewhere the name carries the first digits of the SHA-256."""
     from deep.addresses import HASH_IN_NAME
 
     if not source.hub:
         digits = HASH_IN_NAME.search(source.url)
         if digits is None:
             raise UserError(
-                f"{source.url}: its name carries no hash, so that a download cannot be checked: fetch it by hand"
+                f"{source.url}: its name carries no hash, so a download cannot be checked: fetch it by hand"
             )
         return source.url, f"sha256:{digits.group(1)}", round(source.megabytes * 1e6)
     from huggingface_hub import get_hf_file_metadata
@@ -157,5 +157,5 @@ def _addressed(source: Address) -> tuple[str, str, int]:
     except Exception as error:  # noqa: BLE001 - of whichever HTTP library the hub's version uses
         raise SourceError(f"{source.url}: the download failed ({one_line(error, 150)})") from None
     if not re.fullmatch(r"[0-9a-f]{64}", facts.etag or ""):
-        raise SourceError(f"{source.url}: the hub names no SHA-256 for it, so that a download cannot be checked")
+        raise SourceError(f"{source.url}: the hub states no SHA-256 for it, so a download cannot be checked")
     return source.url, f"sha256:{facts.etag}", facts.size or 0

@@ -1,4 +1,4 @@
-"""Which models of a suite cannot be had on this machine, and why: found out once per model, before anything is computed."""
+"""Which models of a suite are not available on this machine, and why: found once per model, before anything is computed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bench.recipes import contract
 from bench.recipes.build import NotInstalledError, Resources, build, skip_reasons
 from bench.recipes.suite import ModelSpec, Part, Suite
 
-# What the rooms import beside the packages of every installation, and the extra that brings it.
+# What the rooms import besides the packages of every installation, and the extra that provides it.
 _NEEDS = {
     "baselines.svm": ("classical", ("sklearn",)),
     "baselines.boosting": ("classical", ("xgboost",)),
@@ -19,12 +19,12 @@ _NEEDS = {
 
 
 def without_packages(suite: Suite) -> dict[str, str]:
-    """Models whose packages are not installed, with the reason; told without loading anything."""
+    """Models whose packages are not installed, with the reason; determined without loading anything."""
     return {name: reason for name, spec in suite.models.items() if (reason := _packages_missing(spec))}
 
 
 def without_weights(suite: Suite, resources: Resources) -> dict[str, str]:
-    """Models whose pretrained weights, or anything else they need, cannot be had, with the reason; downloads what is missing.
+    """Models whose pretrained weights or other needs are not available, with the reason; downloads missing weights.
 
     Builds every part, so that a wrong parameter is found now.
 
@@ -33,7 +33,7 @@ def without_weights(suite: Suite, resources: Resources) -> dict[str, str]:
     UserError
         Naming the key in the suite.
     """
-    failed: dict[str, Exception] = {}  # by what was asked for, so that a network that does not answer is asked once
+    failed: dict[str, Exception] = {}  # by request, so that an unreachable server is asked once
     missing = {}
     for name, spec in suite.models.items():
         reason = _cannot_be_had(name, spec, resources, failed)
@@ -43,7 +43,7 @@ def without_weights(suite: Suite, resources: Resources) -> dict[str, str]:
 
 
 def grouped(reasons: dict[str, str]) -> dict[str, list[str]]:
-    """Models by their reason, so that what several have in common is said once."""
+    """Models by reason, so that a shared reason is reported once."""
     return {reason: [name for name, why in reasons.items() if why == reason] for reason in reasons.values()}
 
 
@@ -58,7 +58,7 @@ def _packages_missing(spec: ModelSpec) -> str | None:
 
 
 def _cannot_be_had(name: str, spec: ModelSpec, resources: Resources, failed: dict[str, Exception]) -> Exception | None:
-    """Return the first reason why a model cannot be had here, after all its parts were built."""
+    """Return the first reason why a model is not available, after all its parts were built."""
     found = None
     places = [(f"models.{name}.encoders.{k}", part) for k, part in enumerate(spec.encoders)]
     for where, part in [*places, (f"models.{name}.head", spec.head)]:

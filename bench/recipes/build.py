@@ -15,8 +15,6 @@ from bench.recipes import contract
 from bench.recipes.search import Dimension
 from bench.recipes.suite import ModelSpec, Part, Suite, did_you_mean
 
-_OWN = {"baselines": "classical", "deep": "deep"}  # rooms of the project, and what their classes are
-
 
 class NotInstalledError(RuntimeError):
     """A model whose packages are not installed; its cells are skipped with this reason."""
@@ -24,7 +22,7 @@ class NotInstalledError(RuntimeError):
 
 @dataclass(frozen=True)
 class Resources:
-    """What the hub knows and a suite does not. A class gets those that its constructor names."""
+    """What the hub provides and a suite does not. A class gets those that its constructor names."""
 
     task: str = "multilabel"
     device: str = "auto"
@@ -40,7 +38,7 @@ def build(part: Part, resources: Resources, where: str) -> Any:
     Raises
     ------
     UserError
-        If the class is not there or has no such parameter; the message begins with `where`, the key in the suite.
+        If the class is missing or has no such parameter; the message begins with `where`, the key in the suite.
     NotInstalledError
         If a package that it needs is not installed.
     """
@@ -68,7 +66,7 @@ def resolve(part: Part, where: str) -> type:
         room = part.class_.split(".")[0].split(":")[0]
         if error.name and error.name.split(".")[0] == room:
             raise UserError(
-                f"{where}: there is no module for class {part.class_!r}: put it beside the suite file, or install it"
+                f"{where}: no module for class {part.class_!r}: put it beside the suite file, or install it"
             ) from None
         raise NotInstalledError(f"the package {error.name} is not installed{install_hint(part.class_)}") from None
     except AttributeError:
@@ -76,13 +74,13 @@ def resolve(part: Part, where: str) -> type:
 
 
 def install_hint(class_: str) -> str:
-    """Say how the packages of a class of the project are installed, as the end of a line; nothing for a class of a user's own."""
+    """Return a hint on installing the packages of one of the project's classes, to end a line with; empty for a user's own class."""
     extra = {"baselines": "classical", "deep": "deep"}.get(class_.partition(":")[0].partition(".")[0])
     return f": pip install 'xraybench[{extra}]'" if extra else ""
 
 
 def with_search_spaces(suite: Suite) -> Suite:
-    """Return the suite with what the classes of each model declare as their search space, where its own `search` does not say otherwise."""
+    """Return the suite with the search spaces that the classes of each model declare, unless its own `search` overrides them."""
     models = {name: spec.model_copy(update={"search": _search(name, spec)}) for name, spec in suite.models.items()}
     return suite.model_copy(update={"models": models})
 
@@ -96,36 +94,36 @@ def _search(name: str, spec: ModelSpec) -> dict[str, Dimension]:
         except NotInstalledError:
             continue
         found |= {f"{where}.{key}": Dimension.model_validate(table) for key, table in space.items()}
-    if "search" in spec.model_fields_set and not spec.search:  # an empty table: nothing is to be tried
+    if "search" in spec.model_fields_set and not spec.search:  # an empty table: nothing to try
         return {}
     found |= spec.search
     return {key: dimension for key, dimension in found.items() if not dimension.left_out}
 
 
 def family(spec: ModelSpec) -> str:
-    """``classical``, ``deep``, ``fusion`` or ``dummy``: as the suite says, else by what looks at the image: the encoders if there are any.
+    """``classical``, ``deep``, ``fusion`` or ``dummy``: as the suite states, else as the encoders declare, or the head if there are none.
 
     Raises
     ------
     UserError
-        If the suite does not say and a class is not the project's own.
+        If the suite does not state it and a class does not declare it.
     """
     if spec.family is not None:
         return spec.family
-    foreign = [part.class_ for part in (*spec.encoders, spec.head) if part.class_.split(".")[0] not in _OWN]
-    if foreign:
-        raise UserError(
-            f'{foreign[0]} is not one of the project\'s own classes: say what the model counts as, with a line such as family = "deep" '
-            "(or classical, fusion, dummy) in its table"
-        )
-    if not spec.encoders and spec.head.class_ == "baselines.prior:Prior":
-        return "dummy"
-    kinds = {_OWN[part.class_.split(".")[0]] for part in spec.encoders or (spec.head,)}
-    return kinds.pop() if len(kinds) == 1 else "fusion"
+    declared = {part.class_: contract.declared_family(part.class_) for part in (*spec.encoders, spec.head)}
+    for class_, found in declared.items():
+        if found not in contract.FAMILIES:
+            what = f"declares the family {found!r}" if found else "declares no family"
+            raise UserError(
+                f'{class_} {what}: state what the model counts as, with a line such as family = "deep" '
+                "(or classical, fusion, dummy) in its table or in the class"
+            )
+    kinds = {str(declared[part.class_]) for part in spec.encoders or (spec.head,)}
+    return kinds.pop() if len(kinds) == 1 else contract.FUSION
 
 
 def check_families(suite: Suite) -> None:
-    """See that every model of a suite has a family.
+    """Check that every model of a suite has a family.
 
     Raises
     ------
@@ -140,6 +138,6 @@ def check_families(suite: Suite) -> None:
 
 
 def skip_reasons() -> tuple[type[Exception], ...]:
-    """Errors that mean that a cell cannot be had here, as against one that failed. Torch is not imported for the question."""
+    """Errors that mean that a cell is skipped rather than failed. Does not import torch."""
     weights = sys.modules.get("deep.weights")
     return (NotInstalledError, weights.WeightsUnavailableError) if weights else (NotInstalledError,)

@@ -1,6 +1,6 @@
-"""Whether an encoder or a head keeps to the contract, tried on small random data, as scikit-learn's ``check_estimator`` does.
+"""Check whether an encoder or a head keeps the contract, on small random data, like scikit-learn's ``check_estimator``.
 
-Each error is one line with what the class does wrong and how to fix it.
+Each error is one line: what the class does wrong, and how to fix it.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ _NEAR = 0.02  # of the largest value: as much as bfloat16 rounds
 _PICKLED = (".pkl", ".pickle", ".joblib", ".pt", ".pth")
 
 
-_FINITE = "it must take any finite input, also where a class has no training image"
+_FINITE = "it must take any finite input, even if a class has no training image"
 _WAYS_OUT = {
     "encode": "it must take any uint8 images (n, h, w)",
     "fingerprint": "it must work before anything is encoded or fitted",
     "fit": _FINITE,
     "predict_proba": _FINITE,
-    "refit": "its folds hold what chosen_ and the JSON files of save say of each fold, no more",
+    "refit": "its folds hold only chosen_ and the JSON files of save of each fold",
     "save": "it gets a folder that exists, or of an encoder the file to write",
     "load": "it gets the folder that save wrote to, and no parameters of the constructor",
     "the constructor": "it must take weights = FILE, which save wrote",
@@ -48,7 +48,7 @@ _WAYS_OUT = {
 
 
 class ContractError(ValueError):
-    """What a class does wrong, and how to fix it."""
+    """A violation of the contract, and how to fix it."""
 
 
 def check_encoder(encoder: Any, *, side: int = 64) -> None:
@@ -81,7 +81,10 @@ def check_encoder(encoder: Any, *, side: int = 64) -> None:
     _demand(same, name, "encode gives other values for the same images", "learn nothing, and pass a fixed seed")
     few = encoder.encode(images[:3])
     _demand(
-        _near(few, values[:3]), name, "encode lets images of a batch change each other", "describe each image by itself"
+        _near(few, values[:3]),
+        name,
+        "encode lets the images of a batch influence each other",
+        "describe each image by itself",
     )
     if isinstance(encoder, contract.SavableEncoder):
         _check_saved_encoder(encoder, images, values, name)
@@ -143,7 +146,12 @@ def _check_task(unfitted: Any, data: _Data, name: str, task: str) -> None:
         "draw from np.random.default_rng(seed), never from a global generator",
     )
     few = head.predict_proba(_some_rows(data.X_valid, slice(0, 3), head))
-    _demand(_near(few, probability[:3]), name, "predicts an image otherwise among fewer", "predict each row by itself")
+    _demand(
+        _near(few, probability[:3]),
+        name,
+        "predicts an image differently in a smaller batch",
+        "predict each row by itself",
+    )
     if isinstance(head, contract.RandomisableHead):
         head.randomise_weights(0).predict_proba(data.X_valid)
         same = np.array_equal(head.predict_proba(data.X_valid), probability)
@@ -160,7 +168,7 @@ def _check_task(unfitted: Any, data: _Data, name: str, task: str) -> None:
 
 
 def _made(part: Any) -> tuple[Any, str]:
-    """Return an object of its own to work with, and the name of its class."""
+    """Return an object to work with, and the name of its class."""
     if not isinstance(part, type):
         return copy.deepcopy(part), type(part).__name__
     try:
@@ -177,7 +185,7 @@ def _demand(fulfilled: bool, name: str, wrong: str, fix: str) -> None:
 
 
 def _tried(name: str, what: str, do: Callable[[], Any]) -> Any:
-    """Call something of the class; an exception becomes one line."""
+    """Call a method of the class; an exception becomes one line."""
     try:
         return do()
     except Exception as error:
@@ -205,8 +213,15 @@ def _check_parameters(before: dict[str, Any], part: Any, name: str, method: str)
 
 
 def _check_declared(part: Any, name: str) -> None:
-    """Check what a class says of itself: its search space, and the fingerprint of what it depends on."""
+    """Check what a class declares: its family, its search space, and its fingerprint."""
     known = inspect.signature(type(part)).parameters
+    family = contract.family(type(part))
+    _demand(
+        family in (None, *contract.FAMILIES),
+        name,
+        f"family is {family!r}",
+        f"use one of {', '.join(contract.FAMILIES)}",
+    )
     for key, table in contract.search_space(type(part)).items():
         _demand(key in known, name, f"search_space names {key!r}", f"it has {', '.join(known) or 'no parameters'}")
         try:
@@ -217,7 +232,7 @@ def _check_declared(part: Any, name: str) -> None:
     if isinstance(part, contract.Fingerprinted):
         found = _tried(name, "fingerprint", part.fingerprint)
         stable = isinstance(found, str) and found == copy.deepcopy(part).fingerprint()
-        _demand(stable, name, "fingerprint is no text or changes", "hash what the numbers depend on, nothing else")
+        _demand(stable, name, "fingerprint is not a string or changes", "hash what the numbers depend on, nothing else")
 
 
 def _check_encoding(values: Any, n: int, name: str) -> None:
@@ -229,7 +244,7 @@ def _check_encoding(values: Any, n: int, name: str) -> None:
         f"return ({n}, d)",
     )
     _demand(values.dtype in (np.float32, np.float16), name, f"encode returns {values.dtype}", "add .astype(np.float32)")
-    _demand(bool(np.isfinite(values).all()), name, "encode returns values that are no number", "divide by no zero")
+    _demand(bool(np.isfinite(values).all()), name, "encode returns values that are not finite", "do not divide by zero")
 
 
 def _check_probability(found: Any, shape: tuple[int, ...], name: str, task: str) -> None:
@@ -243,7 +258,7 @@ def _check_probability(found: Any, shape: tuple[int, ...], name: str, task: str)
     _demand(
         bool(np.isfinite(found).all()),
         name,
-        "predict_proba returns values that are no number",
+        "predict_proba returns values that are not finite",
         "mind a class without a training image",
     )
     inside = found.min() >= 0 and found.max() <= 1 + 1e-6
@@ -253,14 +268,14 @@ def _check_probability(found: Any, shape: tuple[int, ...], name: str, task: str)
 
 
 def _check_attributes(head: Any, name: str) -> None:
-    """Check what a fitted head says of its fit."""
+    """Check what a fitted head reports on its fit."""
     try:
         json.dumps([contract.chosen(head), contract.history(head)], allow_nan=False)
     except (TypeError, ValueError) as error:
         raise ContractError(
-            f"{name}: chosen_ or history_ cannot be written as JSON ({error}): use float(), int() and text"
+            f"{name}: chosen_ or history_ cannot be written as JSON ({error}): use float(), int() and str"
         ) from None
-    _demand(isinstance(contract.chosen(head), dict), name, "chosen_ is no dict", "name what was chosen")
+    _demand(isinstance(contract.chosen(head), dict), name, "chosen_ is not a dict", "name what was chosen")
     history = contract.history(head)
     named = isinstance(history, list) and all("epoch" in record for record in history)
     _demand(named, name, "history_ has records without an epoch", 'write [{"epoch": 1, "valid_loss": ...}, ...]')
@@ -278,12 +293,12 @@ def _check_saved_encoder(encoder: Any, images: np.ndarray, values: np.ndarray, n
             loaded.inference_mode()
         same = np.array_equal(loaded.encode(images), values)
         _demand(
-            same, name, "encodes otherwise with weights = the file that save wrote", "write everything it depends on"
+            same, name, "encodes differently with weights = the file that save wrote", "write everything it depends on"
         )
 
 
 def _check_saved_head(head: Any, data: _Data, probability: np.ndarray, name: str) -> dict[str, Any]:
-    """Save and load a head; return what its JSON files say, as ``bench export`` gives it to refit."""
+    """Save and load a head; return the content of its JSON files, as ``bench export`` passes it to refit."""
     with TemporaryDirectory() as place:
         folder = Path(place)
         _tried(name, "save", lambda: head.save(folder))
@@ -292,7 +307,7 @@ def _check_saved_head(head: Any, data: _Data, probability: np.ndarray, name: str
         if loaded is None:
             raise ContractError(f"{name}: has save(folder) and no load: add a class method load(folder)")
         near = np.allclose(loaded.predict_proba(data.X_valid), probability, atol=1e-6)
-        _demand(near, name, "predicts otherwise after save and load", "write everything that predict_proba uses")
+        _demand(near, name, "predicts differently after save and load", "write everything that predict_proba uses")
         facts: dict[str, Any] = {}
         for path in sorted(folder.glob("*.json")):
             content = json.loads(path.read_text(encoding="utf-8"))
@@ -301,7 +316,7 @@ def _check_saved_head(head: Any, data: _Data, probability: np.ndarray, name: str
 
 
 def _check_no_pickle(folder: Path, name: str) -> None:
-    """See that nothing saved could run code when it is read."""
+    """Check that nothing saved can run code when it is read."""
     files = [path for path in folder.rglob("*") if path.is_file()]
     _demand(bool(files), name, "save writes nothing", "write safetensors or JSON into the folder")
     for path in files:
@@ -317,12 +332,12 @@ def _check_pruned(head: Any, data: _Data, probability: np.ndarray, name: str) ->
     pruned = copy.deepcopy(head)
     kept = pruned.prune_to_support()
     near = np.allclose(pruned.predict_proba(data.X_valid[:, :, kept]), probability, atol=1e-6)
-    _demand(near, name, "predicts otherwise after prune_to_support", "drop the images that weigh nothing, and no other")
+    _demand(near, name, "predicts differently after prune_to_support", "drop the images without weight, and no others")
 
 
 def _fitted(head: Any, data: _Data, name: str, *, stir: int) -> Any:
-    """Fit, with the global generators in another state each time, which a head must not use."""
-    state, torch = np.random.get_state(), sys.modules.get("torch")  # noqa: NPY002 - it is put back
+    """Fit, with the global generators in a different state each time: a head must not use them."""
+    state, torch = np.random.get_state(), sys.modules.get("torch")  # noqa: NPY002 - it is restored
     np.random.seed(stir)  # noqa: NPY002
     if torch is not None:
         torch.manual_seed(stir)
@@ -370,7 +385,7 @@ def _labels(n: int, task: str) -> np.ndarray:
 
 
 def _images(n: int, side: int, seed: int, y: np.ndarray | None = None) -> np.ndarray:
-    """Images (n, side, side) uint8 of noise, with what the labels say."""
+    """Images (n, side, side) uint8 of noise, with a pattern for each label."""
     images = np.random.default_rng(seed).integers(0, 120, (n, side, side), dtype=np.uint8)
     for image, labels in zip(images, y if y is not None else [], strict=False):
         for given, region in zip(labels, (np.s_[: side // 2], np.s_[:, : side // 2], np.s_[:]), strict=False):
@@ -379,7 +394,7 @@ def _images(n: int, side: int, seed: int, y: np.ndarray | None = None) -> np.nda
 
 
 def _some_rows(X: Any, rows: slice, head: Any) -> Any:
-    """Take some rows of an input of any kind."""
+    """Take some rows of any kind of input."""
     if isinstance(X, Rows):
         return Rows(X.array, X.rows[rows])
     return X[:, rows] if contract.is_pairwise(head) else X[rows]

@@ -1,18 +1,22 @@
-"""What an encoder and a head are: the one place where a class is asked what it can do.
+"""What an encoder and a head are: the one place that asks a class what it can do.
 
 `Encoder` and `Head` are required, every other protocol is optional. All are structural: a class needs no base class and no registration, it
-has the members or it has them not. `bench.recipes.checks` tests a class against them.
+All are structural: a class needs no base class and no registration, it `bench.recipes.checks` tests a class against them.
 """
 
 from __future__ import annotations
 
+import ast
 import inspect
 import sys
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
+
+from bench.recipes.source import module_file
 
 if TYPE_CHECKING:
     from torch import nn
@@ -22,6 +26,9 @@ if TYPE_CHECKING:
 Reference = tuple[
     np.ndarray, np.ndarray | None
 ]  # encodings (m, d) of what a pairwise head compares with, and of their mirror images
+
+
+CLASSICAL, DEEP, FUSION, DUMMY = FAMILIES = ("classical", "deep", "fusion", "dummy")
 
 
 @runtime_checkable
@@ -59,16 +66,16 @@ class PairwiseHead(Head, Protocol):
 
 @runtime_checkable
 class LandmarkHead(PairwiseHead, Protocol):
-    """A pairwise head that makes do with the distances to some of the training images, the landmarks."""
+    """A pairwise head that needs the distances to only some training images, the landmarks."""
 
     def n_landmarks(self, n_train: int) -> int | None:
-        """Return to how many training images the distances are wanted; None for all of them."""
+        """Return the number of training images to compute distances to; None for all."""
         ...
 
 
 @runtime_checkable
 class PrunableHead(PairwiseHead, Protocol):
-    """A pairwise head that compares with a few of its training images only."""
+    """A pairwise head that compares with only a few of its training images."""
 
     @property
     def support_(self) -> np.ndarray:
@@ -76,7 +83,7 @@ class PrunableHead(PairwiseHead, Protocol):
         ...
 
     def prune_to_support(self) -> np.ndarray:
-        """Forget the other images; return the positions of those that stay."""
+        """Forget the other images; return the positions of those that remain."""
         ...
 
 
@@ -89,7 +96,7 @@ class RowwiseHead(Head, Protocol):
 
 @runtime_checkable
 class BatchHead(Head, Protocol):
-    """A head with a parameter `batch`: it is halved once where memory does not suffice."""
+    """A head with a parameter `batch`: it is halved once if memory runs out."""
 
     batch: int
 
@@ -130,7 +137,7 @@ class LoadableHead(Protocol):
 
 @runtime_checkable
 class SavableEncoder(Encoder, Protocol):
-    """An encoder with weights: named as its parameter `weights` the file gives the same encoder."""
+    """An encoder with weights: given as its parameter `weights`, the saved file makes the same encoder."""
 
     def save(self, file: Path) -> None:
         """Write the weights as safetensors."""
@@ -142,7 +149,7 @@ class Fingerprinted(Protocol):
     """An encoder or head whose numbers depend on more than its parameters, such as a file of weights."""
 
     def fingerprint(self) -> str:
-        """Return a text that changes with them; it is part of the key of everything computed."""
+        """Return a string that changes with them; it is part of the key of everything computed."""
         ...
 
 
@@ -160,13 +167,13 @@ class PortableWeights(Protocol):
     """A head whose weights can be sent to another machine beside it."""
 
     def weights_file(self) -> tuple[str, Path] | None:
-        """Return the weights and a name by which they are found in a weights folder; None where nothing needs to be sent along."""
+        """Return the weights and the name by which a weights folder is searched for them; None if nothing needs to be sent."""
         ...
 
 
 @runtime_checkable
 class InferenceEncoder(Encoder, Protocol):
-    """An encoder that does less when it only predicts."""
+    """An encoder with a cheaper mode for prediction."""
 
     def inference_mode(self) -> None:
         """Leave out what only training needs."""
@@ -175,7 +182,7 @@ class InferenceEncoder(Encoder, Protocol):
 
 @runtime_checkable
 class DescribingHead(Head, Protocol):
-    """A head on pixels that can say what it sees, for the out-of-distribution score."""
+    """A head on pixels that can describe images, for the out-of-distribution score."""
 
     def describe(self, X: np.ndarray) -> np.ndarray:
         """Describe images (n, h, w) uint8 as (n, d) float32."""
@@ -184,7 +191,7 @@ class DescribingHead(Head, Protocol):
 
 @runtime_checkable
 class RandomisableHead(Head, Protocol):
-    """A head of which there is a copy that has learned nothing, for the sanity check of explanations (Adebayo et al. 2018)."""
+    """A head that can return an untrained copy, for the sanity check of explanations (Adebayo et al. 2018)."""
 
     def randomise_weights(self, seed: int) -> Head:
         """Return a head of the same shape with random weights; this one stays as it is."""
@@ -238,7 +245,7 @@ def is_rowwise(head: object) -> bool:
 
 
 def n_landmarks(head: object, n_train: int) -> int | None:
-    """To how many training images a pairwise head wants the distances; None for all."""
+    """Return the number of training images to which a pairwise head wants distances; None for all."""
     return head.n_landmarks(n_train) if isinstance(head, LandmarkHead) else None
 
 
@@ -253,12 +260,12 @@ def smaller_batch(head: object) -> int:
 
 
 def fingerprint(part: object) -> str:
-    """Return what the numbers of an encoder or head depend on beside its parameters; empty where that is nothing."""
+    """Return what the numbers of an encoder or head depend on besides its parameters; empty if nothing."""
     return part.fingerprint() if isinstance(part, Fingerprinted) else ""
 
 
 def weights_facts(part: object) -> Mapping[str, Any] | None:
-    """Where an encoder's or head's weights come from; None where it has none or does not say."""
+    """Origin of an encoder's or head's weights; None if it has none or does not report it."""
     return part.weights_facts() if isinstance(part, Pretrained) else None
 
 
@@ -268,7 +275,7 @@ def weights_file(part: object) -> tuple[str, Path] | None:
 
 
 def n_parameters(part: object) -> int:
-    """Learned numbers of a fitted head or of an encoder that has encoded (`n_parameters_`); 0 where it does not say."""
+    """Learned numbers of a fitted head or of an encoder that has encoded (`n_parameters_`); 0 if it does not report it."""
     return int(getattr(part, "n_parameters_", 0))
 
 
@@ -290,6 +297,41 @@ def takes_candidates(part: object, name: str) -> bool:
 def search_space(class_: object) -> dict[str, Any]:
     """Return what ``bench tune`` may try of a class, by parameter (`search_space`), as tables of a suite file."""
     return dict(getattr(class_, "search_space", {}))
+
+
+def family(class_: object) -> str | None:
+    """Return what a loaded class counts as in the comparison (`family`); None if it does not declare it."""
+    return getattr(class_, "family", None)
+
+
+def declared_family(class_: str) -> str | None:
+    """Return what a class ``module:Class`` counts as in the comparison, its attribute ``family = "..."``; None if it declares none.
+
+    Read from the source without importing it: a missing torch must not change the family of a model, nor loading it delay a run that
+    has nothing to do.
+    """
+    module, _, name = class_.partition(":")
+    file = module_file(module)
+    return _families(file, file.stat().st_mtime_ns).get(name) if file else None
+
+
+@cache
+def _families(file: Path, _changed: int) -> dict[str, str]:
+    """Families that the classes of a source file declare, by class."""
+    try:
+        classes = [node for node in ast.parse(file.read_bytes()).body if isinstance(node, ast.ClassDef)]
+    except (OSError, SyntaxError, ValueError):
+        return {}
+    return {each.name: text for each in classes for node in each.body if (text := _family_stated(node))}
+
+
+def _family_stated(node: ast.stmt) -> str | None:
+    match node:
+        case ast.Assign([ast.Name("family")], ast.Constant(str(text))):
+            return text
+        case ast.AnnAssign(ast.Name("family"), _, ast.Constant(str(text))):
+            return text
+    return None
 
 
 def former_names(class_: object) -> dict[str, str]:
@@ -315,7 +357,7 @@ def is_network(encoders: Sequence[object], head: object) -> bool:
 
 
 def version(class_: str) -> int:
-    """Return the VERSION of the module of a class ``module:Class``, 0 where it states none or is not loaded."""
+    """Return the VERSION of the module of a class ``module:Class``, 0 if it states none or is not loaded."""
     return int(getattr(sys.modules.get(class_.partition(":")[0]), "VERSION", 0))
 
 
@@ -328,7 +370,7 @@ def load_head(class_: object, folder: Path, device: str) -> Head | None:
 
 
 def cam_target(encoders: Sequence[object], head: object, *, mirror: bool) -> CamTarget | None:
-    """Return the network of a model down to its last feature map, or None where it has none, or where it is not all that the model sees."""
+    """Return the network of a model down to its last feature map, or None if it has none, or if the model has other inputs besides."""
     networks = [encoder for encoder in encoders if isinstance(encoder, CamEncoder)]
     if len(networks) != len(encoders) or len(networks) > 1:
         return None

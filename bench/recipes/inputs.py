@@ -1,4 +1,4 @@
-"""What a head is given, and the one way to fit and predict them all."""
+"""The inputs of heads, and the one way to fit heads and predict with them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bench.recipes.contract import Head
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows of an array that may be larger than memory, read when they are asked for; for a head that says ``rowwise = True``."""
+    """Rows of an array that may be larger than memory, read on demand; for a head with ``rowwise = True``."""
 
     array: np.ndarray
     rows: np.ndarray
@@ -41,20 +41,20 @@ class Inputs:
     mirrored: np.ndarray | None = None
 
     def joined(self, y: np.ndarray) -> tuple[np.ndarray | Rows, np.ndarray]:
-        """Return what a head is fitted to, and labels (n, n_classes) for it: images, then their mirror images where there are features of them."""
+        """Return the training input of a head with its labels (n, n_classes): images, then their mirror images if there are features of them."""
         if self.mirrored is None or isinstance(self.values, Rows):
             return self.values, y
         return np.concatenate([self.values, self.mirrored]), np.concatenate([y, y])
 
 
 def fit(head: Head, train: Inputs, y: np.ndarray, valid: Inputs, y_valid: np.ndarray, seed: int) -> None:
-    """Fit a head, on the mirror images too where there are features of them."""
+    """Fit a head, on the mirror images too if there are features of them."""
     X, y = train.joined(y)
     head.fit(X, y, valid.values, y_valid, seed)
 
 
 def predict(head: Head, inputs: Inputs) -> np.ndarray:
-    """Probabilities (n, n_classes) float64, the mean over image and mirror image where there are features of both."""
+    """Probabilities (n, n_classes) float64, the mean over image and mirror image if there are features of both."""
     probability = head.predict_proba(inputs.values)
     if inputs.mirrored is None:
         return probability

@@ -1,8 +1,7 @@
-"""A user's own encoders and heads: modules that stand beside the suite that names them."""
+"""A user's own encoders and heads: modules beside the suite that names them."""
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,27 +9,19 @@ from pathlib import Path
 from radiographs.disk import write_whole
 
 from bench.errors import UserError
+from bench.recipes.source import module_file
 from bench.recipes.suite import ModelSpec, Suite
 
 ROOMS = ("bench", "baselines", "deep")
 
 
-def origin(module: str) -> Path | None:
-    """File of a module, which is not loaded for the question; None where there is none."""
-    try:
-        spec = importlib.util.find_spec(module)
-    except (ImportError, ValueError):
-        return None
-    return Path(spec.origin) if spec and spec.has_location and spec.origin else None
-
-
 def add_suite_folder(file: Path, suite: Suite) -> None:
-    """Let the classes that a suite names be found in the folder of its file.
+    """Make the classes that a suite names importable from the folder of its file.
 
     Raises
     ------
     UserError
-        If a module of the same name comes before the one in that folder, so that other classes would be used, unnoticed.
+        If a module of the same name takes precedence over the one in that folder, so that other classes would be used unnoticed.
     """
     folder = file.resolve().parent
     if str(folder) not in sys.path:
@@ -39,20 +30,20 @@ def add_suite_folder(file: Path, suite: Suite) -> None:
         for part in (*spec.encoders, spec.head):
             module = part.class_.split(":")[0].split(".")[0]
             mine = [path for path in (folder / f"{module}.py", folder / module / "__init__.py") if path.exists()]
-            found = origin(module)
+            found = module_file(module)
             if mine and module not in ROOMS and found and found.read_bytes() != mine[0].read_bytes():
                 raise UserError(
-                    f"{file}: model {name!r} names {part.class_}, which is {found} before it is {mine[0]}: give one of the two another name"
+                    f"{file}: model {name!r} names {part.class_}, which is found in {found} before {mine[0]}: rename one of the two"
                 )
 
 
 def own_modules(models: Mapping[str, ModelSpec]) -> dict[str, str]:
-    """Single files that hold a user's own encoders and heads: name and text. Packages must be installed on the workers."""
+    """Single files with a user's own encoders and heads: name and text. Packages must be installed on the workers."""
     found = {}
     for spec in models.values():
         for part in (*spec.encoders, spec.head):
             module = part.class_.partition(":")[0]
-            file = None if "." in module or module in sys.stdlib_module_names else origin(module)
+            file = None if "." in module or module in sys.stdlib_module_names else module_file(module)
             if file and file.name == f"{module}.py":
                 found[file.name] = file.read_text(encoding="utf-8")
     return found
@@ -61,5 +52,5 @@ def own_modules(models: Mapping[str, ModelSpec]) -> dict[str, str]:
 def write_beside(file: Path, models: Mapping[str, ModelSpec]) -> None:
     """Write the modules that a suite names beside its file, so that it can be run from there."""
     for name, text in own_modules(models).items():
-        if (file.parent / name).resolve() != origin(Path(name).stem):
+        if (file.parent / name).resolve() != module_file(Path(name).stem):
             write_whole(file.parent / name, text)

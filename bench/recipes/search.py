@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from bench.errors import UserError
+from reports.runs.format import fold_name
 
 if TYPE_CHECKING:
     from optuna.trial import Trial
 
-_DIGITS = 4  # significant ones of a tried value: as many as a table can cite, and a model is trained with no others
+_DIGITS = 4  # significant digits of a tried value: few enough to cite in a table
 
 Key = Annotated[str, Field(pattern=r"^(head|encoders\.\d+)\.\w+$")]  # such as head.gamma or encoders.0.cell
 Place = Annotated[str, Field(pattern=r"^r\d+-f\d+$")]  # repeat and fold
@@ -60,8 +61,8 @@ class Dimension(BaseModel):
         return self.choices[0] if self.choices else self._given(self.low or 0.0)
 
     def suggest(self, trial: Trial, key: str) -> Any:
-        """Value that a trial is to try."""
-        if self.choices:  # as text: Optuna takes no lists
+        """Value for a trial to try."""
+        if self.choices:  # as text: Optuna does not take lists
             return json.loads(trial.suggest_categorical(key, [json.dumps(choice) for choice in self.choices]))
         low, high = self.low or 0.0, self.high or 0.0
         if self.whole:
@@ -69,7 +70,7 @@ class Dimension(BaseModel):
         return self._given(trial.suggest_float(key, low, high, step=self.step, log=self.log))
 
     def as_table(self) -> Any:
-        """As it stands in a suite file."""
+        """Return the dimension as written in a suite file."""
         if self.left_out:
             return False
         return list(self.choices) or self.model_dump(by_alias=True, exclude_defaults=True)
@@ -90,9 +91,9 @@ def _wrong_range(dimension: Dimension) -> str | None:
     if low is None or high is None or not low < high:
         return "give a list of choices, or low and a larger high"
     if dimension.log and (low <= 0 or dimension.step):
-        return "log wants a low above 0, and no step"
+        return "log needs a low above 0, and no step"
     if dimension.whole and not all(float(v).is_integer() for v in (low, high, dimension.step or 1)):
-        return "int wants whole numbers for low, high and step"
+        return "int needs whole numbers for low, high and step"
     return None
 
 
@@ -113,14 +114,14 @@ class Tuned(BaseModel):
     folds: dict[Place, dict[Key, Any]]
 
     def values(self, repeat: int, fold: int) -> dict[str, Any]:
-        """Values of a fold; none where nothing was better than the suite's own.
+        """Values of a fold; empty if nothing was better than the suite's own.
 
         Raises
         ------
         UserError
-            If the fold is not there.
+            If the fold is missing.
         """
-        place = f"r{repeat}-f{fold}"
+        place = fold_name(repeat, fold)
         if place not in self.folds:
-            raise UserError(f"tuned.folds: {place} is missing: it was taken out of the suite file; tune again")
+            raise UserError(f"tuned.folds: {place} is missing: it was removed from the suite file; tune again")
         return self.folds[place]

@@ -52,7 +52,7 @@ class Part(BaseModel):
         return Part.model_validate({"class": self.class_, **self.parameters, **parameters})
 
 
-Family = Literal["classical", "deep", "fusion", "dummy"]  # dummy: looks at no image (scikit-learn's word)
+Family = Literal["classical", "deep", "fusion", "dummy"]  # dummy: ignores the images (scikit-learn's word)
 
 
 class ModelSpec(BaseModel):
@@ -62,7 +62,7 @@ class ModelSpec(BaseModel):
     is part of a larger one; validation and test part stay whole. With `mirror`, an image and its mirror image are the same to the model: a kernel takes the smaller of the two distances,
     any other head is trained on the encodings of both and predicts their mean.
 
-    `family` is what the model counts as in the comparison; it follows from encoders and head where all are the project's own.
+    `family` is what the model counts as in the comparison; if not given it follows from what encoders and head declare.
     `search` is what ``bench tune`` may try beside the search spaces that the classes declare, or instead of their entries; a run does not
     look at it, so that it is part of no digest. `tuned` is what was chosen.
     """
@@ -93,7 +93,7 @@ class ModelSpec(BaseModel):
 
     @model_serializer(mode="wrap")
     def _plain(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out `tuned` and `family` where there is none: run folders and digests of models without do not know of them."""
+        """Leave out `tuned` and `family` if not set: run folders and digests of models without them do not have these keys."""
         table = serialise(self)
         return {key: value for key, value in table.items() if value is not None or key not in ("tuned", "family")}
 
@@ -121,7 +121,7 @@ class ModelSpec(BaseModel):
 
 
 class CrossValidation(BaseModel):
-    """Number of folds and of repeats with other folds."""
+    """Number of folds, and of repeats with different folds."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -198,7 +198,7 @@ def load_suite(name: str, changes: Mapping[str, Any] | None = None) -> Suite:
 
 
 def _read(name: str) -> dict[str, Any]:
-    """Raw tables of a suite, on top of those of the suite that it extends."""
+    """Raw tables of a suite, merged into those of the suite that it extends."""
     path = Path(name) if name.endswith(".toml") else Path(str(_SUITES.joinpath(f"{name}.toml")))
     if not path.is_file():
         if name.endswith(".toml"):
@@ -221,7 +221,7 @@ def _read(name: str) -> dict[str, Any]:
 
 
 def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """Tables of `over` on those of `base`; a model is replaced whole."""
+    """Tables of `over` merged into those of `base`; a model is replaced as a whole."""
     models = {**base.get("models", {}), **over.get("models", {})}
     tables = {key: {**base.get(key, {}), **over.get(key, {})} for key in ("preprocessing", "cv")}
     return {**base, **over, **tables, "models": models}
@@ -255,7 +255,7 @@ def _refuse_tuned(raw: dict[str, Any], key: str) -> None:
 
 
 def parse_setting(text: str) -> tuple[str, Any]:
-    """Split ``KEY=VALUE``; the value is read as TOML, and as text where it is none.
+    """Split ``KEY=VALUE``; the value is read as TOML, or as text if it is not TOML.
 
     >>> parse_setting("models.hog-svm.head.C=[1, 10]")
     ('models.hog-svm.head.C', [1, 10])

@@ -27,7 +27,7 @@ def suite_as_toml(suite: Suite) -> str:
 
 
 def _lines(table: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[str]:
-    """Values first, then tables: TOML takes what follows a table's name for its content."""
+    """Values first, then tables: in TOML everything after a table's name belongs to it."""
     rows = {key: value for key, value in table.items() if not _is_table(key, value, path)}
     if path and (rows or not table):
         yield f"\n[{'.'.join(map(_key, path))}]"
@@ -39,7 +39,7 @@ def _lines(table: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[str]:
 
 
 def _is_table(key: str, value: Any, path: tuple[str, ...]) -> bool:
-    """Parts and dimensions stand in one line, as people write them."""
+    """Parts and dimensions are written on one line, as people write them."""
     return isinstance(value, Mapping) and key != "head" and path[2:] != ("search",)
 
 

@@ -1,4 +1,4 @@
-"""Models of a suite that differ in a word or a number, written once: `[[vary]]` lists the values, `{word}` in a table stands for them."""
+"""Models of a suite that differ in a word or a number, written once: `[[vary]]` lists the values for `{word}` in a table."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _rows(table: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _filled(value: Any, words: Mapping[str, Any]) -> Any:
-    """Put values for words, in texts, lists and tables; a text that is one word becomes the value itself, such as a number."""
+    """Put values for words, in texts, lists and tables; a string that is only a word becomes the value itself, such as a number."""
     if isinstance(value, Mapping):
         return {key: _filled(each, words) for key, each in value.items()}
     if isinstance(value, list):

@@ -1,1 +1,1 @@
-"""Models behind a small web page and an HTTP API, which listen on this machine alone unless told otherwise."""
+"""Models behind a small web page and an HTTP API, which listen on this machine only unless configured otherwise."""

@@ -1,4 +1,4 @@
-"""The application: a page, and an API for other programs. Nothing that is sent is stored, and no path is accepted."""
+"""The application: a page, and an API for other programs. Uploads are never stored, and paths are never accepted."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _BUCKETS = (0.1, 0.3, 1, 3, 10)  # seconds
 
 
 class Metrics:
-    """Counts for a monitoring system; nothing that was sent is in them."""
+    """Counts for a monitoring system, without any uploaded content."""
 
     def __init__(self) -> None:
         self.requests: Counter[tuple[str, int]] = Counter()
@@ -114,7 +114,7 @@ def make_app(models: Sequence[Model], limits: Limits) -> ASGIApp:
 
     @app.post("/v1/explain", openapi_extra=_UPLOAD)
     async def explain_(request: Request, frame: Annotated[int, Query(ge=0, le=100_000)] = 0) -> dict[str, Any]:
-        """Show where each model looks, as a PNG with a heat map."""
+        """Show what each model's prediction depends on, as a PNG with a heat map."""
         return await answer(explain_upload, request, frame)
 
     @app.middleware("http")
@@ -134,7 +134,7 @@ def make_app(models: Sequence[Model], limits: Limits) -> ASGIApp:
 
 
 async def _uploaded(request: Request, limits: Limits) -> bytes:
-    """Bytes of the one file of a form; they never go through a file on disk, however many they are."""
+    """Bytes of the one file of a form, which is never written to disk, whatever its size."""
     try:
         parser = MultiPartParser(request.headers, request.stream(), max_files=1, max_fields=4)
         parser.spool_max_size = limits.max_bytes + 1
@@ -152,7 +152,7 @@ async def _uploaded(request: Request, limits: Limits) -> bytes:
 
 def _describe(models: Sequence[Model]) -> str:
     names = ", ".join(f"{model.name} ({model.facts['family']})" for model in models)
-    return f"Names body parts in radiographs. Models: {names}. Not a medical device. Nothing that is sent is stored."
+    return f"Names body parts in radiographs. Models: {names}. Not a medical device. Uploads are not stored."
 
 
 def _add_pages(app: FastAPI, models: Sequence[Model], metrics: Metrics) -> None:
@@ -166,18 +166,18 @@ def _add_pages(app: FastAPI, models: Sequence[Model], metrics: Metrics) -> None:
 
     @app.get("/v1/models")
     async def known() -> list[dict[str, Any]]:
-        """List what is served: name, family, classes, and how each model was tested."""
+        """List the models: name, family, classes, and test results."""
         keys = ("name", "family", "task", "classes", "trained_on", "tests", "holdout", "decision", "licences")
         return [{key: model.facts.get(key) for key in keys} for model in models]
 
     @app.get("/health")
     async def health() -> dict[str, Any]:
-        """Answer that the server is up, and how many models are open."""
+        """Report that the server is up, and how many models are open."""
         return {"status": "ok", "models": len(models), "version": bench.__version__}
 
     @app.get("/metrics", response_class=PlainTextResponse)
     async def counted() -> PlainTextResponse:
-        """Count requests, answers and seconds, for Prometheus."""
+        """Count requests, predictions and seconds, for Prometheus."""
         return PlainTextResponse(metrics.text(), media_type="text/plain; version=0.0.4")
 
 

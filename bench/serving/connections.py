@@ -12,7 +12,7 @@ SECONDS = 10.0
 
 
 class TimedProtocol(H11Protocol):
-    """uvicorn's protocol, which by itself waits for headers for ever."""
+    """uvicorn's protocol, which by itself waits for headers indefinitely."""
 
     seconds = SECONDS
 
@@ -26,7 +26,7 @@ class TimedProtocol(H11Protocol):
         self._start()
 
     def data_received(self, data: bytes) -> None:
-        """Stop the timer when the headers are complete; a further request on the connection, or a body that nobody reads, has its own time."""
+        """Stop the timer when the headers are complete; a further request on the connection, or an unread body, has its own time limit."""
         super().data_received(data)
         answered = self.cycle is not None and self.cycle.response_complete
         if answered or self.conn.their_state is h11.IDLE:

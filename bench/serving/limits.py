@@ -1,4 +1,4 @@
-"""What a request may be: from whom, how large, how many at a time. A refusal is one line of JSON, never a path or a traceback."""
+"""What a request may be: from whom, how large, how many at a time. A refusal is one line of JSON, without paths or tracebacks."""
 
 from __future__ import annotations
 
@@ -95,25 +95,25 @@ class Guard:
         """Return why a request is refused before its body is read, or None."""
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         if not self.limits.allows_host(headers.get("host", "")):
-            return refusal(403, "this server does not answer to that name")
+            return refusal(403, "this server is not known by that name")
         if scope["method"] not in _HARMLESS and not _is_own_page(headers):
-            return refusal(403, "this server does not answer to other sites' pages")
+            return refusal(403, "requests from other sites' pages are refused")
         length = headers.get("content-length", "0")
         if not length.isdigit() or int(length) > self.limits.max_bytes:
             return self._too_large()
         return None
 
     async def _refusal_by_body(self, scope: Scope, receive: Receive, send: Send) -> JSONResponse | None:
-        """Have a request answered; return why it is refused if its body is too large or too slow, else None."""
+        """Handle a request; return why it is refused if its body is too large or too slow, else None."""
         body = _LimitedBody(receive, self.limits)
 
         async def answer(message: Message) -> None:
-            if not body.cut_off:  # an answer to half a body does not name what is wrong with it
+            if not body.cut_off:  # a response to half a body does not name the error
                 await send(message)
 
         try:
             await self.app(scope, body, answer)
-        except Exception:  # a cut-off body, whatever the error is wrapped in
+        except Exception:  # a truncated body, whatever the error is wrapped in
             if not body.cut_off:
                 raise
         if body.late:
@@ -135,7 +135,7 @@ class _LimitedBody:
         self.cut_off = self.late = False
 
     async def __call__(self) -> Message:
-        if self.complete:  # what comes now is the end of the connection, which may take its time
+        if self.complete:  # next comes the end of the connection, which may take its time
             return await self.receive()
         try:
             message = await asyncio.wait_for(self.receive(), max(0.0, self.deadline - time.monotonic()))
@@ -176,7 +176,7 @@ class RequestQueue:
 
     @contextlib.contextmanager
     def slot(self) -> Iterator[None]:
-        """Hold a place in the queue, from before a file is read to its answer.
+        """Hold a place in the queue, from before a file is read to its response.
 
         Raises
         ------
@@ -197,17 +197,17 @@ class BusyError(Exception):
 
 
 class _CutOffError(Exception):
-    """The rest of a body is not waited for."""
+    """A body whose remainder is not awaited."""
 
 
 def refusal(status: int, message: str) -> JSONResponse:
-    """Return an answer of one line that says what is wrong."""
+    """Return a one-line error response."""
     headers = {"Retry-After": "2"} if status == 503 else None
     return JSONResponse({"error": message}, status_code=status, headers=headers)
 
 
 def _is_own_page(headers: dict[str, str]) -> bool:
-    """Whether a request comes from this server's page or from no page at all; browsers say so, and no page can make them say otherwise."""
+    """Whether a request comes from this server's page or from no page at all, by headers that browsers set and pages cannot forge."""
     site = headers.get("sec-fetch-site")
     if site is not None:
         return site in ("same-origin", "none")

@@ -1,4 +1,4 @@
-"""One uploaded file, predicted by every model; its bytes live in memory and only until they are predicted."""
+"""One uploaded file, predicted by every model; its bytes are kept in memory, and only until then."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Upload:
 
 
 def disambiguate(models: Sequence[Model]) -> list[Model]:
-    """Give models of one name distinct names: with their folders' names, and with numbers where these are the same, too."""
+    """Make names distinct: with the folder's name, and a number if that is the same too."""
     names = Counter(model.name for model in models)
     full = [f"{m.name} ({m.folder.resolve().name})" if names[m.name] > 1 else m.name for m in models]
     again = Counter(full)
@@ -69,7 +69,7 @@ def decode(models: Sequence[Model], data: bytes, frame: int, limits: Limits) -> 
     Raises
     ------
     radiographs.read.UnreadableImageError
-        If it is not a picture that can be used, or takes too long.
+        If it is not a usable picture, or takes too long.
     """
     wanted = [model.preprocessing for model in models]
     return Upload(*decode_bytes(data, frame, wanted, limits.max_pixels, limits.image_seconds))
@@ -115,7 +115,7 @@ def _prediction(model: Model, image: InputImage) -> dict[str, Any]:
 
 
 def _pixels(image: InputImage) -> np.ndarray:
-    """Return the pixels of an image that was decoded, (side, side) uint8."""
+    """Return the pixels of a decoded image, (side, side) uint8."""
     if image.pixels is None:
         raise ValueError("no pixels")
     return image.pixels

@@ -44,13 +44,15 @@ def serve(
     Raises
     ------
     UserError
-        If the address cannot be listened on, or a folder holds no model.
+        If the server cannot listen on the address, or a folder holds no model.
     """
     _check_free(host, port)
     readers(started=1)  # loads its libraries while the models are opened
     models = disambiguate([load_model(folder, engine, device) for folder in folders])
     if not _is_loopback(host):
-        warning = f"warning: {host} lets other machines in, without a password and without encryption: put a proxy with both in front"
+        warning = (
+            f"warning: {host} is open to other machines, without password or encryption: put a proxy with both in front"
+        )
         console.print(escape(warning))
     names = ", ".join(model.name for model in models)
     address = f"[{host}]" if ":" in host else host

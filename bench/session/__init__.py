@@ -1,1 +1,1 @@
-"""One run, from what was asked for to the exit code."""
+"""One run, from the request to the exit code."""

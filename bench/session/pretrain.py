@@ -18,18 +18,18 @@ from bench.errors import UserError
 from bench.terminal.progress import Progress
 
 _LEARNING_RATE, _BATCH = 1e-3, 32
-_AUGMENTATION: dict[str, float] = {}  # the ranges of deep.augment.Augmentation as they stand
+_AUGMENTATION: dict[str, float] = {}  # the default ranges of deep.augment.Augmentation
 
 
 def pretrain_on_phantoms(
     backbone: str, folder: Path, n: int, epochs: int, side: int, seed: int, device: str, console: Console
 ) -> Path:
-    """Simulate `n` radiographs, train a backbone from random numbers to name their parts, and write FOLDER/BACKBONE-phantom.safetensors.
+    """Simulate `n` radiographs, train a backbone from random weights to name their parts, and write FOLDER/BACKBONE-phantom.safetensors.
 
     Raises
     ------
     UserError
-        If no library knows the backbone, or the file is there already.
+        If no library has the backbone, or the file already exists.
     """
     from deep.backbones import build_backbone
     from deep.finetune import FineTune
@@ -37,7 +37,7 @@ def pretrain_on_phantoms(
 
     out = folder / f"{backbone}-phantom.safetensors"
     if out.exists():
-        raise UserError(f"{out}: is there already: give another --out, or remove it")
+        raise UserError(f"{out}: already exists: give another --out, or remove it")
     try:
         build_backbone(backbone)
     except ValueError as error:

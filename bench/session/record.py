@@ -90,14 +90,14 @@ def describe_run(prepared: Prepared, suite: Suite, seed: int, command: str, devi
 
 
 def suite_digest(suite: dict[str, Any]) -> str:
-    """SHA-256 of a suite as run.json has it: of all that decides a number, and so not of what a model counts as."""
+    """SHA-256 of a suite as stored in run.json: of everything that decides a number, which excludes the family."""
     models = {name: {k: v for k, v in model.items() if k != "family"} for name, model in suite["models"].items()}
     known = {key: suite[key] for key in ("name", "description", "preprocessing", "cv")}
     return hashlib.sha256(json.dumps({**known, "models": models}, sort_keys=True).encode()).hexdigest()
 
 
 def without_folders(command: str) -> str:
-    """Return a command without the folders that lead to its absolute paths: these tell of people and machines.
+    """Return a command without the folders of its absolute paths, which reveal people and machines.
 
     >>> without_folders("bench run --all --data /home/ada/xray --out runs/a")
     'bench run --all --data …/xray --out runs/a'
@@ -128,9 +128,9 @@ def data_digest(manifest: pd.DataFrame) -> str:
 def open_run(
     folder: RunFolder, run: dict[str, Any], prepared: Prepared, note: Callable[[str], None] = lambda _: None
 ) -> dict[str, Any]:
-    """Begin a run folder, or resume the run in it if it is made from the same things; new models may join.
+    """Start a run folder, or resume the run in it if its inputs are the same; models may be added.
 
-    What is damaged is named by `note` and written again. A run of an older schema becomes one of this schema.
+    Damaged files are reported by `note` and rewritten. A run of an older schema is upgraded to this one.
 
     Raises
     ------
@@ -140,7 +140,7 @@ def open_run(
     before, wrong = folder.read_run()
     if before is None:
         if wrong:
-            note(f"{folder.run_file}: {wrong}: it is written again")
+            note(f"{folder.run_file}: {wrong}: rewriting it")
         _write_tables(folder, prepared)
         return folder.write_run(run)
     difference = _difference(before, run)
@@ -150,7 +150,7 @@ def open_run(
         )
     damaged = folder.damaged_tables(before)
     for name in damaged:
-        note(f"{folder.root / name}: does not fit its checksum: it is written again")
+        note(f"{folder.root / name}: does not match its checksum: rewriting it")
     if damaged:
         _write_tables(folder, prepared)
     models = {**before["suite"]["models"], **run["suite"]["models"]}
@@ -160,7 +160,7 @@ def open_run(
 
 
 def _with_models(run: dict[str, Any], models: dict[str, Any]) -> dict[str, Any]:
-    """Facts of a run that has these models, with the digest of its suite, where its description is known."""
+    """Facts of a run that has these models, with the digest of its suite, if its description is known."""
     run = {**run, "suite": {**run["suite"], "models": models}}
     if "description" in run["suite"]:
         run["suite"]["digest"] = suite_digest(run["suite"])
@@ -184,7 +184,7 @@ def _with_greys(prepared: Prepared) -> pd.DataFrame:
 
 
 def _difference(before: dict[str, Any], now: dict[str, Any]) -> str | None:
-    """First thing in which two runs differ, in words; None where they can share a folder."""
+    """First difference between two runs, as text; None if they can share a folder."""
     checks: list[tuple[str, Callable[[dict[str, Any]], Any]]] = [
         ("seed", lambda run: run["seed"]),
         (

@@ -1,4 +1,4 @@
-"""What a run was asked for: the options of ``bench run``, checked, and the suite with everything they change in it."""
+"""The request for a run: the options of ``bench run``, checked, and the suite with everything they change in it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bench.terminal.progress import Progress
 
 @dataclass(frozen=True)
 class Request:
-    """What the user asked for; None where an option was not given."""
+    """What the user requested; None where an option was not given."""
 
     models: tuple[str, ...] = ()
     data: str | None = None
@@ -40,19 +40,19 @@ class Request:
     cluster: str | None = None
     holdout: float | None = None
     test: str | None = None
-    test_hints: Hints | None = None  # where the folder for the last test is another kind of source than the data
+    test_hints: Hints | None = None  # if the folder for the final test is another kind of source than the data
     mlflow: str | None = None
-    mlflow_answered: bool = False  # a study asks once, before its first run
+    mlflow_answered: bool = False  # a study checks once, before its first run
     command: str = ""
 
     @property
     def resuming(self) -> str:
-        """The command that resumes what was interrupted."""
+        """The command that resumes after an interruption."""
         return self.command or "the same command"
 
     @property
     def test_source(self) -> tuple[str, Hints] | None:
-        """Folder of the last test, and how it is read."""
+        """Folder of the final test, and how it is read."""
         return None if self.test is None else (self.test, self.test_hints or self.hints)
 
 
@@ -63,7 +63,7 @@ def check_request(request: Request, *, gpu: bool) -> None:
     ----------
     request : Request
     gpu : bool
-        Whether heads may find a GPU: one of this machine's, or a cluster's.
+        Whether heads may use a GPU: of this machine, or of a cluster.
 
     Raises
     ------
@@ -71,13 +71,13 @@ def check_request(request: Request, *, gpu: bool) -> None:
         Naming the option.
     """
     if request.device == "cuda" and not gpu:
-        raise UserError("--device cuda: there is no CUDA device here; use --device cpu")
+        raise UserError("--device cuda: no CUDA device found; use --device cpu")
     if request.weights_dir and not request.weights_dir.is_dir():
         raise UserError(f"--weights-dir {request.weights_dir}: no such folder")
     given = [name for name in ("holdout", "test", "splits") if getattr(request, name) is not None]
     if len(given) > 1:
         names = ", ".join(f"--{name}" for name in given)
-        raise UserError(f"{names}: give one of them; a published splits file decides on all images")
+        raise UserError(f"{names}: give one of them; a published splits file covers all images")
 
 
 def requested_suite(request: Request, progress: Progress, *, gpu: bool) -> Suite:
@@ -104,7 +104,7 @@ def requested_suite(request: Request, progress: Progress, *, gpu: bool) -> Suite
 
 
 def _default_suite(models: tuple[str, ...], progress: Progress, *, gpu: bool) -> str:
-    """Return the suite for a command that names none: the first that has the models, by whether there is a GPU."""
+    """Return the default suite: the first that has the models, depending on whether there is a GPU."""
     order = ["standard", "quick"] if gpu else ["quick", "standard"]
     if not models:
         if not gpu:

@@ -40,7 +40,7 @@ __all__ = ["DONE", "INTERRUPTED", "SOME_FAILED", "prepare_data", "report_skipped
 
 DONE, SOME_FAILED, INTERRUPTED = 0, 1, 130
 GPU_NOTE = (
-    "on a GPU some kernels add in another order each time: networks may differ in their last digits from run to run"
+    "on a GPU some kernels sum in a different order each time: networks may differ in their last digits from run to run"
 )
 
 
@@ -70,7 +70,7 @@ class _Place:
 
 
 def run_session(request: Request, console: Console) -> int:
-    """Run what was asked for and return the exit code.
+    """Run what was requested and return the exit code.
 
     Raises
     ------
@@ -102,7 +102,7 @@ def run_session(request: Request, console: Console) -> int:
 
 
 def _run_guarded(request: Request, suite: Suite, listing: Listing, place: _Place) -> Outcome | int:
-    """Run; return the exit code where something from outside ended it, and how it is resumed."""
+    """Run; if interrupted from outside, print how to resume and return the exit code."""
     folder, console = place.folder, place.progress.console
     kept = f"finished cells are kept in {folder.root}"
     try:
@@ -114,7 +114,7 @@ def _run_guarded(request: Request, suite: Suite, listing: Listing, place: _Place
         console.print(Text(f"\n{error}: {kept}; resume with:\n  {request.resuming}"))
         return SOME_FAILED
     except OSError as error:
-        raise DiskError(f"{cause(error)}: {kept}: fix this, then give the same command again") from error
+        raise DiskError(f"{cause(error)}: {kept}: fix this, then run the same command again") from error
     finally:
         if place.lock.is_mine():
             folder.clear_leftovers()
@@ -151,7 +151,7 @@ def _run(request: Request, suite: Suite, listing: Listing, place: _Place) -> Out
 def prepare_data(
     request: Request, suite: Suite, listing: Listing, cache: Path, progress: Progress, notes: tuple[str, ...] = ()
 ) -> prepare.Prepared:
-    """Decode, label and split what a request names, and report what it was taken for; `notes` are added to those on the data."""
+    """Decode, label and split what a request names, and report how it was understood; `notes` are added to those on the data."""
     prepared = prepare.prepare(
         listing,
         suite,
@@ -175,10 +175,10 @@ def choose_executor(
 ) -> Executor:
     """Return what computes the cells: a cluster, processes, or this process."""
     if plan is not None:
-        from bench.cluster.executor import DaskExecutor  # Dask is loaded where it is asked for
+        from bench.cluster.executor import DaskExecutor  # Dask is loaded only when requested
 
         return DaskExecutor(experiment, plan, progress, timeout=request.timeout)
-    if request.jobs > 1 or request.timeout is not None:  # only a process can be ended whatever it does
+    if request.jobs > 1 or request.timeout is not None:  # only a process can be killed whatever it does
         return ProcessExecutor(experiment, request.jobs, folder.root, progress, timeout=request.timeout)
     return SerialExecutor(experiment, progress)
 
@@ -202,7 +202,7 @@ def _resources(request: Request, task: str, device: str) -> Resources:
 def _experiment(
     request: Request, suite: Suite, prepared: prepare.Prepared, resources: Resources, place: _Place
 ) -> tuple[Experiment, Encodings]:
-    """Return the experiment, and the encodings with the resources of this process, which a cluster's workers may not share."""
+    """Return the experiment, and the encodings with the resources of this process, which may differ from those of a cluster's workers."""
     data = prepared.data
     own = replace(resources, device="cuda" if place.device == "cuda" and environment.gpu() else "cpu")
     encodings = Encodings(data.images, prepared.pixels.digest, place.cache, own)
@@ -211,7 +211,7 @@ def _experiment(
 
 
 def _open_folder(request: Request, suite: Suite, prepared: prepare.Prepared, place: _Place) -> None:
-    """Describe the run in its folder, or check that the folder's is the same run; write the pictures."""
+    """Describe the run in its folder, or check that the folder holds the same run; write the pictures."""
     folder, progress = place.folder, place.progress
     facts = describe_run(prepared, suite, request.seed, request.command, place.device)
     run = open_run(folder, facts, prepared, progress.note)
@@ -227,12 +227,12 @@ def _device(request: Request, plan: Plan | None, *, gpu: bool) -> str:
         return "cuda" if gpu else "cpu"
     from bench.cluster.connect import declares_gpu
 
-    found = declares_gpu(plan, threads=environment.threads(), gpu=gpu)  # also finds out now whether a scheduler answers
+    found = declares_gpu(plan, threads=environment.threads(), gpu=gpu)  # also fails now if no scheduler answers
     return request.device if request.device != "auto" else "cuda" if found else "cpu"
 
 
 def _unbuilt(suite: Suite, keys: CellKeyCache, skipped: Mapping[str, str]) -> Suite:
-    """Models whose parts must be built to find out what they need; one whose key is cached was built before."""
+    """Models whose parts must be built to find their needs; one with a cached key was built before."""
     return suite.select(name for name, spec in suite.models.items() if name not in skipped and not keys.cached(spec))
 
 
@@ -249,7 +249,7 @@ def _fold_table(prepared: prepare.Prepared) -> Table:
 
 
 def _print_summary(outcome: Outcome, folder: RunFolder, console: Console, seconds: float) -> int:
-    """Print the scores and what was computed; return the exit code."""
+    """Print the scores and the outcome; return the exit code."""
     from reports.pages.terminal import held_out_summary, summary_table, unfinished
     from reports.runs.results import load
 
@@ -266,7 +266,7 @@ def _print_summary(outcome: Outcome, folder: RunFolder, console: Console, second
 
 
 def _logged(server: str, folder: RunFolder, console: Console, code: int) -> int:
-    """Send the run to a tracking server; the exit code says if that is not done."""
+    """Send the run to a tracking server; a failure changes the exit code."""
     from bench.session.tracking import TrackingError, connect, log_run
 
     try:

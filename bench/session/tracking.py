@@ -1,9 +1,9 @@
-"""``--mlflow URI``: a finished run in an MLflow tracking server. The run folder stays the truth; the server gets a copy of what it says.
+"""``--mlflow URI``: a finished run in an MLflow tracking server. The run folder remains the reference; the server gets a copy of its content.
 
 One MLflow run for the run folder, with the scores of its best model, every model's score and the report as artifacts, and below it one for
 each model, with its parameters, its means where all cells are done, and scores and times cell by cell under names with ``fold_`` before them
-(the step is the cell's number). A run there has status FAILED until everything of it was sent: whatever ends the sending, nothing stays behind
-that seems to run. What is there already is not sent again.
+(the step is the cell's number). A run there has status FAILED until everything of it was sent: whatever interrupts the upload, nothing remains
+that seems to be running. What the server already has is not sent again.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ _STATE = "xraybench.state"
 _LONGEST = 500  # characters of a parameter that every server takes
 _AT_ONCE = 1000  # metrics that a server takes in one request
 _PARAMS_AT_ONCE = 100
-_NO_NAME = re.compile(r"[^\w. -]")  # what a metric's name may not hold
+_NO_NAME = re.compile(r"[^\w. -]")  # characters that a metric's name may not contain
 _MEANINGS = {
-    "Name or service not known": "no machine of this name",
-    "Temporary failure in name resolution": "no machine of this name",
+    "Name or service not known": "no such host",
+    "Temporary failure in name resolution": "no such host",
     "timed out": "the server does not answer in time",
     "Max retries exceeded": "the server does not answer",
     "Connection refused": "the server does not answer",
     "Connection aborted": "the server ended the connection",
-}  # of what the libraries say
+}  # patterns in the libraries' messages
 
 
 class TrackingError(Exception):
-    """The server is gone, or refuses: the message says why. The run folder has lost nothing."""
+    """The server is gone or refuses; the message says why. The run folder is unaffected."""
 
 
 def connect(uri: str) -> MlflowClient:
@@ -74,7 +74,7 @@ def connect(uri: str) -> MlflowClient:
 
 
 def log_run(client: MlflowClient, folder: Path) -> str:
-    """Send what a run folder says, with its report, which is written; return a line that says what was done.
+    """Send the content of a run folder and its report, which is written first; return a line on the outcome.
 
     Raises
     ------
@@ -119,7 +119,7 @@ def _sent(client: MlflowClient, folder: Path, evaluation: Evaluation) -> str:
 
 
 def _begun(client: MlflowClient, experiment: str, tags: dict[str, str]) -> str:
-    """Begin a run, failed until everything was sent, and return its number."""
+    """Start a run, with status FAILED until everything is sent, and return its id."""
     run = client.create_run(experiment, tags=tags).info.run_id
     client.set_terminated(run, "FAILED")
     return run
@@ -179,7 +179,7 @@ def _means(model: str, evaluation: Evaluation) -> dict[str, float]:
 
 
 def _log_metrics(client: MlflowClient, run: str, values: list[tuple[str, float, int]]) -> None:
-    """Log names, values and steps; what is no number is left out."""
+    """Log names, values and steps; values that are not finite are left out."""
     from mlflow.entities import Metric
 
     now = int(time.time() * 1000)
@@ -220,7 +220,7 @@ def _flat(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def _state(run: dict[str, Any], evaluation: Evaluation) -> str:
-    """Digest of the run and of every score: another one where anything was added or computed anew."""
+    """Digest of the run and of every score; it changes if anything is added or recomputed."""
     scores = evaluation.scores.to_json(orient="values", double_precision=12)
     facts = [run["run_id"], run["created"], sorted(run["suite"]["models"]), scores]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
@@ -228,7 +228,7 @@ def _state(run: dict[str, Any], evaluation: Evaluation) -> str:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Say nothing of each try: what came of them is a line of this program."""
+    """Silence each attempt: this program reports the outcome in one line."""
     loggers = [logging.getLogger(name) for name in ("urllib3", "mlflow")]
     before = [each.level for each in loggers]
     for each in loggers:
@@ -241,7 +241,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _reason(error: Exception) -> str:
-    """Return what went wrong, without the addresses and objects of the library that tried."""
+    """Return what went wrong, without the library's addresses and object names."""
     message = one_line(error, 2000)
     for words, meaning in _MEANINGS.items():
         if words in message:

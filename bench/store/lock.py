@@ -1,8 +1,8 @@
 """One run at a time on one folder, on this machine or another: a file that says who owns it.
 
-The file appears whole, by a hard link, which every file system of a cluster makes for one process alone; nothing here rests on flock, which
-some of them only pretend to have. An owner that is gone is replaced by renaming its file, which again succeeds for one process
-alone. An owner that was taken for dead and wakes up finds another's file and stops before it writes anything.
+The file appears whole, by a hard link, which succeeds for only one process on every cluster file system; nothing here relies on flock, which
+some of them only pretend to support. An owner that is gone is replaced by renaming its file, which again succeeds for one process
+only. An owner that was presumed dead and wakes up finds another's file and stops before it writes anything.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from radiographs.disk import beside, naming
 from bench.store.run_folder import RunFolder, StoreError
 
 _BEAT = 20.0  # seconds between signs of life
-_SILENCE = 300.0  # seconds without one after which an owner on another host is taken for dead
+_SILENCE = 300.0  # seconds without one after which an owner on another host is presumed dead
 _TRIES = 20
 _WRITING = 0.2  # seconds
 
@@ -49,9 +49,7 @@ class Lock:
                 threading.Thread(target=self._beat, daemon=True).start()
                 return self
             self._take_over()
-        raise StoreError(
-            f"{self.path.parent}: several runs want this folder at once: begin again, or give another --out"
-        )
+        raise StoreError(f"{self.path.parent}: several runs want this folder at once: try again, or give another --out")
 
     def __exit__(self, *_: object) -> None:
         """Release the lock."""
@@ -60,24 +58,22 @@ class Lock:
             self.path.unlink(missing_ok=True)
 
     def check(self) -> None:
-        """See that the folder is still this process's.
+        """Check that this process still owns the folder.
 
         Raises
         ------
         StoreError
-            If it is not: this process slept so long that it was taken for dead.
+            If it does not: this process slept so long that it was presumed dead.
         """
         if not self.path.exists():
-            raise StoreError(
-                f"{self.path}: is gone, perhaps with the folder: this run ends; give the same command again"
-            )
+            raise StoreError(f"{self.path}: is gone, perhaps with the folder: stopping; run the same command again")
         if not self.is_mine():
             raise StoreError(
-                f"{self.path.parent}: another run took this folder over: this one ends, and writes nothing more"
+                f"{self.path.parent}: another run took over this folder: stopping, nothing more is written"
             )
 
     def is_mine(self) -> bool:
-        """Whether the folder is still this process's."""
+        """Whether this process still owns the folder."""
         return (_read(self.path) or {}).get("mark") == self.owner["mark"]
 
     def _created(self) -> bool:
@@ -103,19 +99,19 @@ class Lock:
         return True
 
     def _take_over(self) -> None:
-        """Remove the file of an owner that is gone; refuse to where it lives."""
+        """Remove the file of an owner that is gone; refuse if it is alive."""
         if os.path.lexists(self.path) and (self.path.is_symlink() or not self.path.is_file()):
-            raise StoreError(f"{self.path}: is no file of a run: remove it, or give another --out")
+            raise StoreError(f"{self.path}: is not a lock file of a run: remove it, or give another --out")
         owner = _read(self.path)
-        if owner == {}:  # it may be being written, where there are no hard links
+        if owner == {}:  # without hard links it may still be being written
             time.sleep(_WRITING)
             owner = _read(self.path)
         if owner is None:
             return
         if not owner and self._silence() <= _SILENCE:
             raise StoreError(
-                f"{self.path}: is damaged, so that nobody knows whose it is: wait {_SILENCE / 60:g} minutes, after which it is ignored, or "
-                "remove it if no other run is at work here"
+                f"{self.path}: is damaged, so its owner is unknown: wait {_SILENCE / 60:g} minutes, after which it is ignored, or "
+                "remove it if no other run uses this folder"
             )
         if owner and not self._is_gone(owner):
             raise StoreError(
@@ -126,9 +122,9 @@ class Lock:
         try:
             self.path.rename(taken)
         except FileNotFoundError:
-            return  # another was quicker
+            return  # another process was faster
         found = _read(taken)
-        if found != owner and found is not None:  # of a run that began in between: it gets it back
+        if found != owner and found is not None:  # of a run that began in between: give it back
             try:
                 os.link(taken, self.path)
             except OSError:
@@ -161,7 +157,7 @@ class Lock:
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    """Who owns a lock; nothing known of a damaged one; None if it is not there."""
+    """Owner of a lock; empty for a damaged one; None if there is none."""
     try:
         owner = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -172,7 +168,7 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 
 def _is_whole(owner: dict[str, Any]) -> bool:
-    """Whether everything is there that an owner writes, and of its kind."""
+    """Whether all entries of an owner are present and of the right type."""
     pid = owner.get("pid")
     texts = all(isinstance(owner.get(key), str) for key in ("host", "since", "mark"))
     return texts and type(pid) is int and 0 < pid < 1 << 31
@@ -189,7 +185,7 @@ def _me() -> dict[str, Any]:
 
 
 def _started(pid: int) -> str | None:
-    """When a process began, in a form that no change of the clock alters: this tells a living owner from another process with its number."""
+    """Start of a process, independent of clock changes: it distinguishes a living owner from another process with the same number."""
     try:
         return (
             Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19]

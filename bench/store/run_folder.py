@@ -1,4 +1,4 @@
-"""The run folder: who writes what where. A cell is there whole, with checksums that fit, or it is not there.
+"""The run folder: who writes what where. A cell is whole, with matching checksums, or absent.
 
 Names, schemas and seals are those of `reports.runs.format`.
 """
@@ -34,11 +34,11 @@ _NAMES = {
 
 
 class StoreError(UserError):
-    """A run folder that cannot be used as asked."""
+    """A run folder that cannot be used as requested."""
 
 
 class ModelNotSavedError(Exception):
-    """A model whose own code could not write it; its cell fails."""
+    """A model that its own code could not save; its cell fails."""
 
 
 @dataclass(frozen=True)
@@ -109,12 +109,12 @@ class RunFolder:
             raise StoreError(f"{self.root}: cannot be written to ({error.strerror}): give another --out") from None
 
     def _is_ours(self) -> bool:
-        """Whether the folder is a run's, or empty but for what a run that was killed at its start left."""
+        """Whether the folder is a run's, or empty except for remains of a run that was killed at its start."""
         names = {path.name for path in self.root.iterdir() if not path.name.startswith(".tmp-")}
         return not names or not names.isdisjoint({layout.RUN, "lock"}) or names <= _NAMES
 
     def read_run(self) -> tuple[dict[str, Any] | None, str | None]:
-        """Return run.json if it is whole, and else None with what is wrong (None where nothing is there).
+        """Return run.json if it is whole, otherwise None and what is wrong (None if there is nothing).
 
         Its words are those of the current schema; `schema` is that of the file.
 
@@ -134,10 +134,10 @@ class RunFolder:
             raise StoreError(
                 f"{self.run_file}: written with schema {schema}; this version reads up to schema {SCHEMA}: update xraybench"
             )
-        return (layout.upgrade_run(run), None) if layout.is_intact(run, schema) else (None, "does not fit its seal")
+        return (layout.upgrade_run(run), None) if layout.is_intact(run, schema) else (None, "does not match its seal")
 
     def write_run(self, run: dict[str, Any]) -> dict[str, Any]:
-        """Write run.json whole, with the checksums of the tables that stand there, and return it."""
+        """Write run.json whole, with the checksums of the existing tables, and return it."""
         files = {name: sha256(self.root / name) for name in TABLES}
         run = sealed({**run, "schema": SCHEMA, "files": files})
         write_whole(self.run_file, json.dumps(run, indent=1))
@@ -148,16 +148,16 @@ class RunFolder:
         write_file(self.root / name, lambda path: table.to_parquet(path, index=False))
 
     def damaged_tables(self, run: dict[str, Any]) -> list[str]:
-        """Return the names of tables that do not fit run.json; nothing is known of those of schema 1."""
+        """Return the names of tables that do not match run.json; unknown in schema 1."""
         found = {name: sha256(self.root / name) if (self.root / name).is_file() else "" for name in TABLES}
         return [name for name, digest in found.items() if run.get("files", found).get(name) != digest]
 
     def write_pictures(self) -> None:
-        """Write the checksums of the pictures that stand there."""
+        """Write the checksums of the existing pictures."""
         write_whole(self.pictures, json.dumps(sealed({"schema": SCHEMA, "files": self._picture_digests()}), indent=1))
 
     def damaged_pictures(self) -> str | None:
-        """Return the name of a picture file that is not as it was written, or None."""
+        """Return the name of a damaged picture file, or None."""
         if not self.pictures.exists():
             return None
         try:
@@ -170,7 +170,7 @@ class RunFolder:
             return self.pictures.name
 
     def _picture_digests(self) -> dict[str, str]:
-        """SHA-256 of each picture that stands there, by its path in the folder."""
+        """SHA-256 of each picture, by its path in the folder."""
         files = sorted(path for path in (*self.samples.glob("*"), self.thumbnails) if path.is_file())
         return {path.relative_to(self.root).as_posix(): sha256(path) for path in files}
 
@@ -207,7 +207,7 @@ class RunFolder:
             (fresh / layout.CELL).write_text(json.dumps(sealed(whole), indent=1), encoding="utf-8")
 
     def read_cell(self, cell: Cell) -> tuple[dict[str, Any] | None, str | None]:
-        """Return a cell's record if it is whole, and else None with what is wrong (None where nothing is there).
+        """Return a cell's record if it is whole, otherwise None and what is wrong (None if there is nothing).
 
         Its words are those of the current schema; `schema` is that of the file.
 
@@ -218,7 +218,7 @@ class RunFolder:
         """
         folder = self.cell_folder(cell)
         if not _is_inside(folder, self.root):
-            raise StoreError(f"{folder}: leads out of the run folder: nothing is read or written there")
+            raise StoreError(f"{folder}: leads outside the run folder: nothing is read or written there")
         if not folder.exists():
             return None, None
         try:
@@ -234,15 +234,15 @@ class RunFolder:
                 f"{folder}: written with schema {schema}; this version reads up to schema {SCHEMA}: update xraybench"
             )
         if not intact:
-            return None, f"{layout.CELL} does not fit its seal"
+            return None, f"{layout.CELL} does not match its seal"
         if place != (cell.model, cell.repeat, cell.fold):
             return None, "holds another cell"
         if damaged:
-            return None, f"{damaged[0]} does not fit its checksum"
+            return None, f"{damaged[0]} does not match its checksum"
         return layout.upgrade_cell(record), None
 
     def read_test_accesses(self) -> list[dict[str, Any]]:
-        """Return the accesses to the test set, oldest first; none where the log is missing or damaged."""
+        """Return the accesses to the test set, oldest first; empty if the log is missing or damaged."""
         for name in (layout.TEST_ACCESS, layout.OLD_TEST_ACCESS):
             path = self.root / layout.HOLDOUT / name
             try:
@@ -255,14 +255,14 @@ class RunFolder:
         return []
 
     def log_test_access(self, models: list[str]) -> None:
-        """Add an access to the log of the test set, which is from then on one of the current schema."""
+        """Add an access to the log of the test set, and upgrade the log to the current schema."""
         access = {"when": datetime.now(UTC).isoformat(timespec="seconds"), "models": models}
         log = sealed({"schema": SCHEMA, "accesses": [*self.read_test_accesses(), access]})
         write_whole(self.root / layout.HOLDOUT / layout.TEST_ACCESS, json.dumps(log, indent=1))
         (self.root / layout.HOLDOUT / layout.OLD_TEST_ACCESS).unlink(missing_ok=True)
 
     def clear_leftovers(self) -> None:
-        """Remove what a killed run left half-written; only the owner of the folder's lock may ask for it."""
+        """Remove what a killed run left half-written; only the owner of the folder's lock may call this."""
         for folder in (self.root, *self.root.glob(f"{layout.CELLS}/*"), self.root / layout.HOLDOUT):
             remove_leftovers(folder, all_=True)
 
@@ -281,7 +281,7 @@ def save_into(save_model: Callable[[Path], None], folder: Path) -> None:
     Raises
     ------
     ModelNotSavedError
-        With what its class raised; an OSError is the disk's, and is passed on.
+        With the error that its class raised; an OSError is the disk's, and is passed on.
     """
     try:
         save_model(folder)

@@ -18,7 +18,7 @@ Share = Annotated[float, Field(gt=0, le=1)]
 
 
 class DataSet(BaseModel):
-    """One data set: where it is, how its table is read, and what its classes are called in this study (an empty name leaves a class out)."""
+    """One data set: its location, how its table is read, and the names of its classes in this study (an empty name leaves a class out)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -35,14 +35,14 @@ class DataSet(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _named(cls, table: Any) -> Any:
-        """Call a data set by its folder where it has no name."""
+        """Name a data set after its folder if it has no name."""
         if isinstance(table, dict) and "name" not in table and isinstance(table.get("path"), str):
             return table | {"name": Path(table["path"]).stem}
         return table
 
     @property
     def hints(self) -> Hints:
-        """What the study says of the source, as the commands take it."""
+        """The study's hints on the source, as the commands take them."""
         return Hints(
             self.file_column,
             self.label_column,
@@ -55,7 +55,7 @@ class DataSet(BaseModel):
 
 
 class LearningCurve(BaseModel):
-    """Shares of the training part's patients that every model is trained on; all of them are always among these."""
+    """Shares of the training part's patients that every model is trained on; all of them are always included."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -94,20 +94,20 @@ class Study(BaseModel):
         for what, values in (("data: name", names), ("seeds", self.seeds), ("suite", self.suites)):
             twice = [each for each in values if list(values).count(each) > 1]
             if twice:
-                raise ValueError(f"{what} {twice[0]!r} is there twice: give each its own")
+                raise ValueError(f"{what} {twice[0]!r} occurs twice: give each its own")
         for variant, changes in self.variants.items():
             for key in changes:
                 if key.split(".")[0] not in ("preprocessing", "models"):
                     raise ValueError(f"variants.{variant}: {key}: a variant changes preprocessing or models")
         if BASE in self.variants:
-            raise ValueError(f"variants.{BASE}: this is what the suite without changes is called: take another name")
+            raise ValueError(f"variants.{BASE}: reserved for the suite without changes: use another name")
         if self.leave_one_out and len(self.data) < 2:
-            raise ValueError("leave_one_out: there is one data set: give another [[data]] to test on")
+            raise ValueError("leave_one_out: there is only one data set: give another [[data]] to test on")
         return self
 
 
 def read_study(path: Path) -> Study:
-    """Read a study file; a data folder that stands beside the file is found there.
+    """Read a study file; data folders are relative to it.
 
     Raises
     ------

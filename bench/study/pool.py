@@ -23,14 +23,14 @@ _SEPARATOR, _TABLE = "|", "images.csv"
 def source(data: Sequence[DataSet], name: str, cache: Path) -> tuple[str, Hints]:
     """Path and hints of one data set, or of a table that joins several.
 
-    The table names files by their absolute paths and stays in the cache; results have pseudonyms.
+    The table names files by absolute paths and stays in the cache; results have pseudonyms.
 
     Raises
     ------
     SourceError
         If a data set cannot be listed.
     UserError
-        If a class cannot stand in the table.
+        If the table cannot hold a class.
     """
     if len(data) == 1:
         return data[0].path, data[0].hints
@@ -45,7 +45,7 @@ def source(data: Sequence[DataSet], name: str, cache: Path) -> tuple[str, Hints]
 
 
 def _card(cards: Sequence[Card], data: Sequence[DataSet], name: str) -> str:
-    """Return what is known of all data sets together, as a card."""
+    """Return the card of all data sets together."""
     facts = {
         "name": name,
         "title": " + ".join(each.name for each in data),

@@ -40,7 +40,7 @@ class Planned:
     test: DataSet | None = None
 
     def facts(self) -> dict[str, Any]:
-        """Return what the report has to know of it."""
+        """Return the facts that the report needs."""
         return {
             "name": self.name,
             "data": [each.name for each in self.data],
@@ -52,19 +52,19 @@ class Planned:
         }
 
     def _source(self) -> str:
-        """Digest of where the data lie, which says nothing of the folders."""
+        """Digest of the location of the data, which does not reveal it."""
         paths = [str(Path(each.path).resolve()) for each in (*self.data, *([self.test] if self.test else []))]
         return hashlib.sha256("\n".join(paths).encode()).hexdigest()[:16]
 
 
 def expand(study: Study, folder: Path) -> list[Planned]:
-    """List the runs of a study in the order in which they are computed.
+    """List the runs of a study in the order of computation.
 
     Parameters
     ----------
     study : Study
     folder : Path
-        Where the study file lies: suites are looked for there.
+        Folder of the study file, where suites are searched.
 
     Returns
     -------
@@ -73,18 +73,20 @@ def expand(study: Study, folder: Path) -> list[Planned]:
     Raises
     ------
     UserError
-        If a model or a key of a variant is in none of the suites, or a model of the runs has no family.
+        If a model or a key of a variant is not in any of the suites, or a model of the runs has no family.
     """
     suites = {name: _suites(study, name, folder) for name in study.suites}
     known = {model for variants in suites.values() for model in variants[BASE].models}
     for model in study.models:
         if model not in known:
-            raise UserError(f"models: {model!r} is in none of the suites {', '.join(study.suites)}: bench list models")
+            raise UserError(
+                f"models: {model!r} is not in any of the suites {', '.join(study.suites)}: bench list models"
+            )
     for variant, changes in study.variants.items():
         for model in filter(None, map(_model_of, changes)):
             if model not in known:
                 raise UserError(
-                    f"variants.{variant}: model {model!r} is in none of the suites {', '.join(study.suites)}"
+                    f"variants.{variant}: model {model!r} is not in any of the suites {', '.join(study.suites)}"
                 )
     runs = [run for data in study.data for name in study.suites for run in _runs(study, data, suites[name])]
     for run in runs:
@@ -94,7 +96,7 @@ def expand(study: Study, folder: Path) -> list[Planned]:
     names = Counter(run.name for run in runs)
     twice = next((name for name, n in names.items() if n > 1), None)
     if twice:
-        raise UserError(f"two runs would be called {twice!r}: give data sets, suites or variants other names")
+        raise UserError(f"two runs would be named {twice!r}: rename data sets, suites or variants")
     return runs
 
 
@@ -125,13 +127,13 @@ def _suites(study: Study, name: str, folder: Path) -> dict[str, Suite]:
 
 
 def suite_file(name: str, folder: Path) -> Path | None:
-    """File of a suite that lies below the study's folder, or None."""
+    """File of a suite below the study's folder, or None."""
     there = folder / name
     return there if name.endswith(".toml") and there.exists() else None
 
 
 def _model_of(key: str) -> str | None:
-    """Return the model that a key of a variant changes, if it changes one alone."""
+    """Return the model that a key of a variant changes, if it changes only one."""
     first, _, rest = key.partition(".")
     return rest.split(".")[0] if first == "models" else None
 

@@ -1,6 +1,6 @@
 """``bench study``: every run of a study, one after another, in one folder, and one report of them all.
 
-STUDY/study.toml, study.json    the plan as it was given, and the list of runs
+STUDY/study.toml, study.json    the plan as given, and the list of runs
       suites/RUN.toml           the suite of each run, as `bench run --suite` reads it
       runs/RUN/                 run folders
       report/
@@ -18,6 +18,7 @@ from radiographs.disk import write_whole
 from radiographs.sources import SourceError, open_source
 from radiographs.splits import SplitsError
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -28,7 +29,7 @@ from bench.recipes.suite import load_suite
 from bench.recipes.toml import suite_as_toml
 from bench.session.request import Request
 from bench.session.run import DONE, INTERRUPTED, run_session
-from bench.study.plan import read_study
+from bench.study.plan import Study, read_study
 from bench.study.pool import source
 from bench.study.runs import Planned, expand, suite_file
 from bench.terminal.console import say_error
@@ -36,11 +37,11 @@ from bench.terminal.tables import plain_table
 from reports.runs.format import STUDY, STUDY_SCHEMA, sealed
 from reports.runs.results import ResultsError
 
-WRONG = 2  # exit code of a run that was refused
+WRONG = 2  # exit code of a refused run
 
 
-def run_study(path: Path, out: Path | None, base: Request, console: Console, *, dry: bool) -> int:
-    """Run a study and return the exit code of its worst run.
+def study_session(path: Path, out: Path | None, base: Request, console: Console, *, dry: bool) -> int:
+    """Run a study, write its report, and return the exit code of its worst run.
 
     Parameters
     ----------
@@ -49,10 +50,10 @@ def run_study(path: Path, out: Path | None, base: Request, console: Console, *, 
     out : Path or None
         Folder of the study; None for ``studies/NAME``.
     base : Request
-        What holds for every run: device, weights, jobs, cluster.
+        Settings of every run: device, weights, jobs, cluster.
     console : Console
     dry : bool
-        Print the plan and leave it at that.
+        Print the plan only.
 
     Returns
     -------
@@ -64,6 +65,14 @@ def run_study(path: Path, out: Path | None, base: Request, console: Console, *, 
         If the file is wrong, or a data set cannot be listed: before anything is computed.
     """
     study = read_study(path)
+    folder = out or Path("studies") / study.name
+    code = _run_all(path, study, folder, base, console, dry=dry)
+    if not dry and code != INTERRUPTED:
+        _report(folder, console)
+    return code
+
+
+def _run_all(path: Path, study: Study, folder: Path, base: Request, console: Console, *, dry: bool) -> int:
     sys.path.append(str(path.resolve().parent))
     for file in filter(None, (suite_file(name, path.parent) for name in study.suites)):
         add_suite_folder(file, load_suite(str(file)))
@@ -80,7 +89,6 @@ def run_study(path: Path, out: Path | None, base: Request, console: Console, *, 
         from bench.session.tracking import connect
 
         connect(base.mlflow)
-    folder = out or Path("studies") / study.name
     facts = {"schema": STUDY_SCHEMA, "name": study.name, "runs": [run.facts() for run in planned]}
     _refuse_other(folder, facts["runs"])
     write_whole(folder / "study.toml", path.read_text(encoding="utf-8"))
@@ -93,7 +101,7 @@ def run_study(path: Path, out: Path | None, base: Request, console: Console, *, 
         except DiskError:
             raise
         except (UserError, SourceError, SplitsError, ResultsError) as error:
-            say_error(f"{run.name}: {one_line(error)}")  # the others are run
+            say_error(f"{run.name}: {one_line(error)}")  # continue with the others
             code = WRONG
         if code == INTERRUPTED:
             return code
@@ -101,8 +109,17 @@ def run_study(path: Path, out: Path | None, base: Request, console: Console, *, 
     return worst
 
 
+def _report(folder: Path, console: Console) -> None:
+    from reports.studies.report import write_study
+
+    words, paths = write_study(folder, html=True, csv=True)
+    console.print(escape("\n" + "\n".join(words)))
+    for path in paths:
+        console.print(f"wrote {escape(str(path))}")
+
+
 def _refuse_other(folder: Path, runs: list[dict[str, Any]]) -> None:
-    """See that a folder does not hold runs of the same names on other data: two projects may both have a study.toml."""
+    """Check that a folder does not hold runs of the same names on other data: two projects may both have a study.toml."""
     try:
         before = json.loads((folder / STUDY).read_text(encoding="utf-8"))["runs"]
         known = {each["name"]: each["source"] for each in before}
@@ -110,7 +127,9 @@ def _refuse_other(folder: Path, runs: list[dict[str, Any]]) -> None:
         return
     for run in runs:
         if known.get(run["name"], run["source"]) != run["source"]:
-            raise UserError(f"{folder}: is another study's: {run['name']} has other data there: give another --out")
+            raise UserError(
+                f"{folder}: belongs to another study: {run['name']} has other data there: give another --out"
+            )
 
 
 def _request(base: Request, run: Planned, folder: Path, cache: Path) -> Request:

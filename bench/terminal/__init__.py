@@ -1,1 +1,1 @@
-"""What a person sees while a command runs."""
+"""What the user sees while a command runs."""

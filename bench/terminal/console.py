@@ -1,4 +1,4 @@
-"""Where commands print, and what they do when nobody listens."""
+"""Where commands print, and what they do when nobody reads."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from contextlib import suppress
 from rich.console import Console
 from rich.markup import escape
 
-_IN_A_FILE = 200  # columns of what no terminal shows, where nothing need be cut short
+_IN_A_FILE = 200  # columns of output that is not a terminal: wide enough to truncate nothing
 
 
 def _width() -> int | None:
@@ -24,18 +24,18 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def say_error(message: str) -> None:
-    """Print an error, a line, where anybody can see it."""
-    with suppress(OSError):  # closed, perhaps
+    """Print an error as one line on standard error."""
+    with suppress(OSError):  # perhaps closed
         err.print(f"[bold red]error:[/] {escape(message)}")
 
 
 def silence_broken_pipe() -> None:
-    """Let Python's last flush of a pipe that nobody reads go nowhere."""
+    """Discard Python's last flush of a broken pipe."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def open_streams() -> None:
-    """See that what was closed can be printed to, and that a language without × or – ends no run."""
+    """Make closed streams printable, and keep an encoding without × or – from ending a run."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123 - for the whole life of the process
@@ -43,7 +43,7 @@ def open_streams() -> None:
 
 
 class WarningHandler(logging.Handler):
-    """Warnings of the rooms, a line each."""
+    """Warnings of the rooms, one line each."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print a warning."""

@@ -1,4 +1,4 @@
-"""What a person sees while cells run: one live view on a terminal, plain lines elsewhere."""
+"""What the user sees while cells run: one live view on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rich.text import Text
 from bench.store.run_folder import Cell
 
 _LAST = 8  # finished cells shown
-_LINE = 10_240  # items of an unknown number for each line where there is no terminal
+_LINE = 10_240  # items of an unknown number per line without a terminal
 
 
 class Progress:
@@ -32,12 +32,12 @@ class Progress:
         self.begun = self.cell_begun = time.perf_counter()
 
     def note(self, text: str) -> None:
-        """Print a line that stays on the screen."""
+        """Print a permanent line."""
         self.console.print(Text(text))
 
     @contextmanager
     def counting(self, what: str, total: int) -> Iterator[Callable[[int], None]]:
-        """Show the progress of a number of items; give a function that takes the number done so far."""
+        """Show the progress of a number of items; yield a function that takes the number done so far."""
         if not self.console.is_terminal:
             yield _Milestones(self.note, what, total)
             return
@@ -48,7 +48,7 @@ class Progress:
 
     @contextmanager
     def counting_open(self, what: str) -> Iterator[Callable[[int], None]]:
-        """Show the progress of items whose number is not known before; give a function that takes the number done so far."""
+        """Show the progress of an unknown number of items; yield a function that takes the number done so far."""
         if not self.console.is_terminal:
             yield lambda done: self.note(f"{what}: {done}") if done % _LINE == 0 else None
             return
@@ -99,7 +99,7 @@ class Progress:
         return f"{cell.name}: {found} ({seconds:.1f} s)"
 
     def _left(self) -> str:
-        """Time so far and left; a cell to come is taken to last as long as its model's cells did, else as the mean cell did."""
+        """Time so far and left; a future cell is assumed to take as long as its model's cells did, else as the mean cell did."""
         spent = time.perf_counter() - self.begun
         if not self.finished:
             return "time left: not known yet"
@@ -126,7 +126,7 @@ class Progress:
 
 
 class _Milestones:
-    """Prints a line at every tenth of the way."""
+    """Prints a line after every tenth."""
 
     def __init__(self, note: Callable[[str], None], what: str, total: int) -> None:
         self.note = note

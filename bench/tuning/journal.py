@@ -15,7 +15,7 @@ NAME = "trials.journal"
 
 
 class _FolderIsLocked:
-    """No lock of Optuna's: the folder's own is held, and one that a killed process left behind would be waited for."""
+    """Replaces Optuna's lock: the folder's own is held, and Optuna would wait for one left behind by a killed process."""
 
     def acquire(self) -> bool:
         """Succeed."""
@@ -26,7 +26,7 @@ class _FolderIsLocked:
 
 
 def open_journal(folder: Path) -> JournalStorage:
-    """Open the journal of a folder, or begin one. Only the owner of the folder's lock may ask for it.
+    """Open the journal of a folder, or start one. Only the owner of the folder's lock may call this.
 
     Raises
     ------
@@ -42,14 +42,14 @@ def open_journal(folder: Path) -> JournalStorage:
         return JournalStorage(JournalFileBackend(str(path), lock))
     except OSError:
         raise
-    except Exception as error:  # Optuna raises what it pleases on a damaged journal
+    except Exception as error:  # Optuna raises anything on a damaged journal
         raise UserError(
             f"{path}: is damaged ({type(error).__name__}): give another --out, or remove it to begin again"
         ) from error
 
 
 def _end_with_a_whole_line(path: Path) -> None:
-    """Cut off the line that a process was writing when it was killed."""
+    """Truncate a line that a killed process left unfinished."""
     with path.open("r+b") as stream:
         content = stream.read()
         stream.truncate(content.rfind(b"\n") + 1)

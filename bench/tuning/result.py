@@ -1,4 +1,4 @@
-"""What the studies found: the tuned suite, how stable its values are over the folds, and whether the comparison was fair."""
+"""Results of the studies: the tuned suite, the stability of its values over the folds, and whether the comparison was fair."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from bench.tuning.study import SCORE, Budget, FoldStudy, mean
 from reports.runs.format import fold_name
 
 Studies = Mapping[str, Sequence[FoldStudy]]  # by model, in the order of the folds
-OWN = "suite"  # stands for the suite's own value, where nothing was better
+OWN = "suite"  # marks the suite's own value, where nothing was better
 
 
 def tuned_suite(suite: Suite, studies: Studies, facts: Mapping[str, Any]) -> Suite:
-    """Return the suite with what was chosen for each fold; models that were not tuned stay as they are.
+    """Return the suite with the values chosen for each fold; models that were not tuned are unchanged.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def tuned_suite(suite: Suite, studies: Studies, facts: Mapping[str, Any]) -> Sui
 
 
 def stability(suite: Suite, studies: Studies) -> pd.DataFrame:
-    """One row per model and parameter: the value of each fold, how they agree, and the gain on the validation part."""
+    """One row per model and parameter: the value of each fold, their agreement, and the gain on the validation part."""
     return pd.DataFrame([_row(name, key, each) for name, each in studies.items() for key in suite.models[name].search])
 
 
@@ -72,7 +72,7 @@ def trials_table(studies: Studies) -> pd.DataFrame:
 
 
 def overview(suite: Suite, studies: Studies) -> Table:
-    """Table for the terminal: what was spent and what it gave, means over the folds."""
+    """Table for the terminal: cost and gain, means over the folds."""
     table = plain_table(f"{SCORE} on the validation part, mean over the folds")
     for column in ("model", "family"):
         table.add_column(column)
@@ -87,7 +87,7 @@ def overview(suite: Suite, studies: Studies) -> Table:
 
 
 def fairness(suite: Suite, studies: Studies, skipped: Mapping[str, str], budget: Budget) -> str:
-    """Say whether all models got the same, and what differed."""
+    """State whether all models got the same budget, and what differed."""
     counts = [len(study.trials) for each in studies.values() for study in each]
     lines = [f"No model was tuned on a budget of {budget} per fold."]
     if counts:
@@ -98,7 +98,7 @@ def fairness(suite: Suite, studies: Studies, skipped: Mapping[str, str], budget:
         ]
     without = [name for name, spec in suite.models.items() if not spec.search]
     if without:
-        lines.append(f"Not tuned, for want of a search space: {', '.join(without)}.")
+        lines.append(f"Not tuned, without a search space: {', '.join(without)}.")
     lines += [f"Not tuned: {name}: {reason}." for name, reason in skipped.items()]
     failed = {name: sum(study.count("failed") for study in each) for name, each in studies.items()}
     if any(failed.values()):
@@ -128,7 +128,7 @@ def _row(name: str, key: str, studies: Sequence[FoldStudy]) -> dict[str, Any]:
 
 
 def _chosen(key: str, studies: Sequence[FoldStudy]) -> dict[str, Any]:
-    """Value of a parameter in each fold, a list of one as what is in it."""
+    """Value of a parameter in each fold; a list of one is unpacked."""
     found = {_place(study): study.best.values.get(key, OWN) if study.best else OWN for study in studies}
     return {place: v[0] if isinstance(v, list) and len(v) == 1 else v for place, v in found.items()}
 
@@ -139,7 +139,7 @@ def _scores(studies: Sequence[FoldStudy]) -> list[tuple[float, float]]:
 
 
 def _agreeing(values: Mapping[str, Any]) -> int:
-    """Return the number of folds that chose the value that most chose."""
+    """Return the number of folds that chose the most frequent value."""
     return max(Counter(json.dumps(value) for value in values.values()).values())
 
 

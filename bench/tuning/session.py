@@ -40,7 +40,7 @@ SUITE = "tuned.toml"
 
 
 def tune_session(request: Request, budget: Budget, console: Console) -> int:
-    """Tune what was asked for and return the exit code.
+    """Tune what was requested and return the exit code.
 
     Raises
     ------
@@ -65,7 +65,7 @@ def tune_session(request: Request, budget: Budget, console: Console) -> int:
             console.print(Text(f"\ninterrupted: {kept}; resume with:\n  {request.resuming}"))
             return INTERRUPTED
         except OSError as error:
-            raise DiskError(f"{cause(error)}: {kept}: fix this, then give the same command again") from error
+            raise DiskError(f"{cause(error)}: {kept}: fix this, then run the same command again") from error
         finally:
             if lock.is_mine():
                 remove_leftovers(folder, all_=True)
@@ -79,7 +79,7 @@ def check_search(suite: Suite, resources: Resources) -> None:
     Raises
     ------
     UserError
-        Naming the key in the suite; or if there is nothing to tune, or a model is tuned already.
+        Naming the key in the suite; or if there is nothing to tune, or a model is already tuned.
     """
     if not any(spec.search for spec in suite.models.values()):
         raise UserError(
@@ -87,7 +87,7 @@ def check_search(suite: Suite, resources: Resources) -> None:
         )
     for name, spec in suite.models.items():
         if spec.tuned:
-            raise UserError(f"models.{name}: is tuned already: tune the suite that it came from")
+            raise UserError(f"models.{name}: is already tuned: tune the suite that it came from")
         tried = spec.with_values({key: dimension.first for key, dimension in spec.search.items()})
         for own, part in zip((*spec.encoders, spec.head), (*tried.encoders, tried.head), strict=True):
             try:
@@ -98,7 +98,7 @@ def check_search(suite: Suite, resources: Resources) -> None:
 
 
 def _check_lists(part: Part, own: Any, tried: Any, where: str) -> None:
-    """Refuse a number where the class takes candidates: every trial would fail."""
+    """Refuse a number if the class takes candidates: every trial would fail."""
     for name in part.parameters:
         if contract.takes_candidates(own, name) and not contract.takes_candidates(tried, name):
             raise UserError(f"{where}: {name} takes a list: write choices such as [[1], [10]], or as_list = true")
@@ -129,7 +129,7 @@ def _tune(
     budget: Budget,
     progress: Progress,
 ) -> int:
-    """Tune on prepared data, and write what was found into the folder of the lock."""
+    """Tune on prepared data, and write the results into the folder of the lock."""
     data, folder = prepared.data, lock.path.parent
     resources = Resources(data.task, device, request.weights_dir, request.offline, environment.threads())
     progress.note(f"tuning in {folder}; splits {data.splits_digest[:12]}; {budget} for each model and fold")
@@ -182,13 +182,13 @@ def _ended(study: FoldStudy) -> tuple[dict[str, Any], dict[str, float]]:
 
 
 def _with_cv(suite: Suite, data: Data) -> Suite:
-    """Return the suite with the folds that there are: published splits may have others than it says."""
+    """Return the suite with the actual folds: published splits may differ from it."""
     folds = {name: int(data.splits[column].nunique()) for name, column in (("folds", "fold"), ("repeats", "repeat"))}
     return suite.model_copy(update={"cv": suite.cv.model_copy(update=folds)})
 
 
 def _next(request: Request, folder: Path) -> str:
-    """Command that runs what was tuned, on the same splits."""
+    """Command that runs the tuned suite on the same splits."""
     words = ["bench", "run", "--all", "--suite", str(folder / SUITE)]
     given = {
         "--data": request.data,

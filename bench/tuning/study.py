@@ -1,7 +1,7 @@
-"""One study: the trials of one model in one fold, kept in a journal that a kill cannot spoil.
+"""One study: the trials of one model in one fold, kept in a journal that survives a kill.
 
 A trial is fitted on the training part and scored on the validation part; the test part is left out. The first trial has the suite's own
-parameters. Every trial draws from a generator of its own, so that a search that was killed is resumed as if it had not been.
+parameters. Every trial draws from its own generator, so that a killed search resumes as if it had not been interrupted.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from bench.terminal.progress import Progress
 SCORE = "F1 per image"  # for one label per image this is the accuracy
 _RANDOM = 5  # trials before the sampler learns from them
 _COMPARED = 4  # finished trials before one is stopped early
-_SHORT = 10.0  # seconds of a trial below which what a first fit loads would count
-_SLOW = 5.0  # seconds from which a trial is worth a line where there is no live view
+_SHORT = 10.0  # seconds of a trial below which the loading time of a first fit would count
+_SLOW = 5.0  # seconds from which a trial gets a line without a live view
 _STATES = {TrialState.COMPLETE: "done", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One set of values and what became of it: done, pruned (stopped early) or failed."""
+    """One set of values and its outcome: done, pruned (stopped early) or failed."""
 
     values: dict[str, Any]
     status: str
@@ -45,13 +45,13 @@ class Trial:
 
 @dataclass(frozen=True)
 class Budget:
-    """What every model may spend in every fold: so many trials, or so many seconds."""
+    """Budget of every model in every fold: a number of trials, or of seconds."""
 
     trials: int | None = None
     seconds: float | None = None
 
     def within(self, trials: list[Trial]) -> list[Trial]:
-        """Trials that it pays for; the last one may end after the seconds did."""
+        """Return the number of trials in the budget; the last one may exceed the seconds."""
         if self.seconds is None:
             return trials[: self.trials]
         begins = np.cumsum([0.0, *(trial.seconds for trial in trials)])
@@ -82,18 +82,18 @@ class FoldStudy:
 
     @property
     def best(self) -> Trial | None:
-        """Trial with the highest score, of equals the first: the suite's own parameters are given up for something better alone."""
+        """Trial with the highest score, the first of equals: the suite's own parameters are only replaced by better ones."""
         done = [trial for trial in self.trials if trial.status == "done"]
         return max(done, key=lambda trial: trial.score, default=None)
 
     @property
     def fault(self) -> str | None:
-        """Why the last trial failed, where no trial gave a score, or none but the suite's own parameters."""
+        """Why the last trial failed, if no trial but the suite's own parameters gave a score."""
         tried = self.trials[1:] if self.trials[0].status == "done" else self.trials
         return tried[-1].reason if tried and all(trial.status == "failed" for trial in tried) else None
 
     def count(self, status: str) -> int:
-        """Return the number of trials that ended so."""
+        """Return the number of trials with this outcome."""
         return sum(trial.status == status for trial in self.trials)
 
 
@@ -125,7 +125,7 @@ class Tuner:
         Raises
         ------
         UserError
-            If the storage holds trials of something else under this name.
+            If the storage holds trials of another setup under this name.
         """
         study = self._open(cell, spec)
         while not self.budget.is_spent(trials := _finished(study)):
@@ -148,7 +148,7 @@ class Tuner:
             raise UserError(
                 f"{cell.name}: was tuned here with other data, splits, seed, parameters or search space: give another --out"
             )
-        for trial in study.get_trials(states=(TrialState.RUNNING,)):  # its process was killed: it counts for nothing
+        for trial in study.get_trials(states=(TrialState.RUNNING,)):  # its process was killed: ignored
             study.tell(trial.number, state=TrialState.FAIL)
         return study
 
@@ -157,7 +157,7 @@ class Tuner:
         return hashlib.sha256(f"{self.experiment.key(spec)} {space}".encode()).hexdigest()
 
     def _trial(self, study: optuna.Study, cell: Cell, spec: ModelSpec, before: list[Trial]) -> None:
-        """Compute one trial and write what became of it."""
+        """Compute one trial and write its outcome."""
         study.sampler = optuna.samplers.TPESampler(
             seed=self._trial_seed(cell, len(before)), n_startup_trials=_RANDOM, multivariate=False, constant_liar=False
         )
@@ -177,7 +177,7 @@ class Tuner:
         return int.from_bytes(digest[:4], "big")
 
     def _outcome(self, trial: optuna.Trial, cell: Cell, spec: ModelSpec) -> tuple[float | None, TrialState, str, float]:
-        """Score of a trial, how it ended, why if it failed, and the seconds; what no other trial could do better is raised."""
+        """Score of a trial, its outcome, the reason if it failed, and the seconds; errors that every trial would share are raised."""
         runner, begun = self._runner(trial, cell, spec), time.perf_counter()
         try:
             runner.prepare()
@@ -187,14 +187,14 @@ class Tuner:
             score, state, reason = None, TrialState.PRUNED, ""
         except (UserError, *skip_reasons()):
             raise
-        except Exception as error:  # whatever values do to a model is that trial's failure, not the search's
+        except Exception as error:  # whatever values do to a model fails the trial, not the search
             if is_disk_error(error):
                 raise
             score, state, reason = None, TrialState.FAIL, _named(error)
         return score, state, reason, time.perf_counter() - begun
 
     def _warm_seconds(self, cell: Cell, spec: ModelSpec, seconds: float, state: TrialState) -> float:
-        """Seconds of a trial without those of loading libraries, which a budget in seconds would take from whoever comes first."""
+        """Seconds of a trial without those of loading libraries, which would count against the first model."""
         is_cold = spec.head.class_ not in self.warm
         self.warm.add(spec.head.class_)
         if self.budget.seconds is None or not is_cold or state != TrialState.COMPLETE or seconds > _SHORT:
@@ -215,12 +215,12 @@ class Tuner:
         return self.experiment.with_resources(resources).with_model(cell.model, spec).runner(cell)
 
     def _score(self, runner: Runner) -> float:
-        """Mean F1 per image of the validation part, at the one threshold that makes it largest: the score that heads choose by."""
+        """Mean F1 per image of the validation part, at the threshold that maximises it: the score by which heads choose."""
         from baselines.selection import best_f1_samples
 
         probability = runner.validate()
         if not np.isfinite(probability).all():
-            raise ValueError("predict_proba gave values that are no number")
+            raise ValueError("predict_proba gave values that are not finite")
         return best_f1_samples(probability, runner.data.y[runner.parts.valid])
 
     def _show(self, cell: Cell, trials: list[Trial]) -> None:
@@ -239,7 +239,7 @@ def _named(error: Exception) -> str:
 
 
 def _finished(study: optuna.Study) -> list[Trial]:
-    """Trials that count, in their order: those that were killed do not, and are tried again."""
+    """Trials that count, in order; killed ones do not, and are tried again."""
     return [_trial_of(trial) for trial in study.trials if _counts(trial)]
 
 
@@ -254,6 +254,6 @@ def _trial_of(trial: FrozenTrial) -> Trial:
 
 
 def mean(values: Iterable[float]) -> float:
-    """Mean of the values that are numbers; not a number where there are none."""
+    """Mean of the values that are not NaN; NaN if there are none."""
     known = [value for value in values if np.isfinite(value)]
     return float(np.mean(known)) if known else float("nan")

@@ -1,4 +1,4 @@
-"""Cards: what is known of a data set, as a TOML file that can be read, cited and shared."""
+"""Cards: the description of a data set, as a TOML file that can be read, cited and shared."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class CardError(ValueError):
 
 
 class Columns(BaseModel):
-    """Where a table of labels keeps what. An empty `separator` means one label per image."""
+    """Columns of a table of labels. An empty `separator` means one label per image."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -29,7 +29,7 @@ class Columns(BaseModel):
 
 
 class Download(BaseModel):
-    """An archive that a program may fetch: its address, and its hash as "sha256:..." or "md5:..."."""
+    """An archive that may be downloaded: its address, and its hash as "sha256:..." or "md5:..."."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -40,7 +40,7 @@ class Download(BaseModel):
 class Card(BaseModel):
     """Description of a data set.
 
-    `classes` maps a label as it stands in the table to the name to show; without it labels are shown as they stand.
+    `classes` maps a label of the table to the name to show; without it labels are shown unchanged.
     `task` "auto" means: several labels if any image has more than one.
     """
 
@@ -54,7 +54,7 @@ class Card(BaseModel):
     at_least_one: bool = True
     group: str = "patient"
     public: bool = (
-        False  # the names of its files and images are published and identify nobody: they may stand in results
+        False  # the names of its files and images are published and identify nobody: results may contain them
     )
     layout: Literal["kaggle", "folders", "table", "paths", "dicom"] = "table"
     table: str | None = None  # the CSV file inside the data folder, for the layout "table"
@@ -64,8 +64,8 @@ class Card(BaseModel):
     licence: str = "not stated"
     citation: str = ""
     url: str = ""
-    obtain: str = ""  # what a person does to get the images
-    download: Download | None = None  # where the licence lets a program get them
+    obtain: str = ""  # how to get the images by hand
+    download: Download | None = None  # if the licence allows automatic download
 
 
 def read_card(path: Path) -> Card:

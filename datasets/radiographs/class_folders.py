@@ -32,7 +32,7 @@ class ClassFolders:
     Attributes
     ----------
     labels : tuple
-        Name of the class folder of each file; None where it lies in none.
+        Name of the class folder of each file; None if it is in none.
     parts : tuple of str
         "train", "valid", "test" of each file, where the folders are a published split; empty where they are none.
     bases : frozenset of paths
@@ -82,7 +82,7 @@ def find_class_folders(paths: Sequence[Path]) -> ClassFolders:
 
 
 def are_identifiers(names: Sequence[str]) -> bool:
-    """Whether most of these folders are called like patients, exams, dates or files, as no class is."""
+    """Whether most of these folders have names like patients, exams, dates or files, as classes do not."""
     return 2 * sum(bool(_IDENTIFIER.fullmatch(name)) for name in names) > len(names)
 
 
@@ -97,7 +97,7 @@ def _split(tops: Counter[str]) -> dict[str, str]:
 
 
 def _wrapper(tops: Counter[str], below: Sequence[Path]) -> set[str]:
-    """Return the one folder that holds the classes and is none; its files lie in folders below it that are not called like patients."""
+    """Return the one folder that holds the classes without being one; its files are in sub-folders that do not have names like patients."""
     for name, n in tops.most_common(1):
         wraps = _is_no_class(name)
         deeper = Counter(rest[1] for rest in below if len(rest) > 2 and rest[0] == name)
@@ -141,7 +141,7 @@ def _parts_below(paths: Sequence[Path], labels: Sequence[str | None], depth: int
 def _said(split: dict[str, str]) -> str:
     kinds = sorted(set(split.values()), key=[*_PARTS, ""].index)
     if not kinds:
-        return "D005: one folder holds all others: the classes are the folders below it"
+        return "D005: one folder contains all others: the classes are the folders below it"
     if kinds == ["fold"]:
-        return "D005: the folders are folds and no classes: folds are made anew"
-    return f"D005: the folders {', '.join(kinds)} are a published split and no classes: folds are made anew; as published: --splits folders"
+        return "D005: the folders are folds, not classes: new folds are made"
+    return f"D005: the folders {', '.join(kinds)} are a published split, not classes: new folds are made; to use the published split: --splits folders"

@@ -1,4 +1,4 @@
-"""Is a compressed picture whole, of the size that its header gives, and not made to cost hours? Told by its markers, before it is decoded.
+"""Checks of a compressed picture by its markers, before decoding: whether it is whole, of the size in its header, and not built to take hours.
 
 JPEG (ISO/IEC 10918-1), JPEG-LS (14495-1) and JPEG 2000 (15444-1) begin with FF D8 or FF 4F, name their size in one marker and end in FF D9,
 two bytes that their coded data cannot hold.
@@ -6,7 +6,7 @@ two bytes that their coded data cannot hold.
 
 from __future__ import annotations
 
-MAX_SCANS = 100  # encoders write about ten; each one walks over the whole picture
+MAX_SCANS = 100  # encoders write about ten; each one covers the whole picture
 _END = b"\xff\xd9"
 _START_OF_SCAN = b"\xff\xda"
 _JPEG, _JPEG_2000 = b"\xff\xd8", b"\xff\x4f\xff\x51"
@@ -20,7 +20,7 @@ def is_whole(data: bytes) -> bool:
 
 
 def too_many_scans(data: bytes) -> int:
-    """Return the scans of a JPEG picture where they are more than anybody writes, else 0."""
+    """Return the number of scans of a JPEG picture if it is implausibly large, else 0."""
     scans = data.count(_START_OF_SCAN) if data.startswith(_JPEG) else 0
     return scans if scans > MAX_SCANS else 0
 

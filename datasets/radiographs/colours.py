@@ -1,4 +1,4 @@
-"""From colours, transparency and inverted scales to grey levels, with as many bits as there are."""
+"""From colours, transparency and inverted scales to grey levels, at full bit depth."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def from_cmyk(inks: np.ndarray) -> np.ndarray:
 
 
 def turned(values: np.ndarray) -> np.ndarray:
-    """Do the same with larger being brighter, of values in which 0 is white."""
+    """Invert values in which 0 is white, so that larger is brighter."""
     values = plain(values)
     if values.dtype in (np.uint8, np.uint16):
         return np.iinfo(values.dtype).max - values

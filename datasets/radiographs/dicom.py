@@ -1,8 +1,8 @@
 """Reading one DICOM file into grey levels as a viewer would show them, larger being brighter.
 
 Order of operations after DICOM PS3.4, annex N.2: stored values (`radiographs.stored`), then modality LUT or rescale, VOI LUT or window, and
-last the inversion that MONOCHROME1 or a presentation LUT shape INVERSE asks for, once (`radiographs.shown`). Overlays are left alone. What
-a plain header lacks is taken to be the usual and said in a remark. Of the header only `TAGS` are kept.
+last the inversion required by MONOCHROME1 or a presentation LUT shape INVERSE, once (`radiographs.shown`). Overlays are ignored. What
+a plain header lacks is assumed to be the usual and reported in a remark. Of the header only `TAGS` are kept.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _OTHER_NAMES = {"laterality": "ImageLaterality"}  # where newer objects keep it
 _CODED = ("body_part", "view", "laterality", "modality", "photometric")  # code strings; the others are identifiers
 _CODE = re.compile(
     r"[A-Z0-9 _./-]{1,16}"
-)  # PS3.5, 6.2, and what devices write beside it; damage makes entries run into each other
+)  # PS3.5, 6.2, and what devices write besides; damage makes entries run into each other
 _LONGEST_IDENTIFIER = 64
 _WITHOUT_PICTURES = ("PR", "SR", "KO", "DOC", "AU", "ECG", "HD", "REG", "FID", "PLAN", "RTSTRUCT", "RTPLAN", "RTRECORD")
 _NEVER_ZERO = ("BitsAllocated", "BitsStored")
@@ -72,11 +72,11 @@ class DicomImage:
     mode : str
         Such as "DICOM MONOCHROME1 12 bit".
     frames : int
-        How many the file has; one was read.
+        Number of frames of the file; one was read.
     padding : array (h, w) of bool, or None
-        Pixels that only fill the rectangle, and that the grey levels of a picture without a window must not be judged by.
+        Pixels that only fill the rectangle, which must not influence the grey levels of a picture without a window.
     remarks : tuple of str
-        What a person should know: where the header does not fit the pixels, and what was taken for granted.
+        Notes for the user: where the header contradicts the pixels, and what was assumed.
     """
 
     grey: np.ndarray
@@ -102,7 +102,7 @@ def read_dicom(data: bytes, *, max_pixels: int, frame: int = 0) -> DicomImage:
     Raises
     ------
     DicomError
-        If the file is damaged, is not an image, is larger than the limit, or needs a decoder that is not there.
+        If the file is damaged, is not an image, is larger than the limit, or needs a decoder that is not installed.
     ModuleNotFoundError
         If pydicom is not installed.
     """
@@ -125,7 +125,7 @@ def read_dicom(data: bytes, *, max_pixels: int, frame: int = 0) -> DicomImage:
 def read_tags(stream: BinaryIO) -> tuple[dict[str, str], int] | None:
     """Read `TAGS` and the number of frames of an open file, no further than its pixels; None if it is not DICOM.
 
-    There are 0 frames in what is not a picture by its own word: presentation states, structured reports, key objects and their like.
+    Objects that are declared not to be pictures have 0 frames: presentation states, structured reports, key objects and the like.
 
     Raises
     ------
@@ -141,7 +141,7 @@ def read_tags(stream: BinaryIO) -> tuple[dict[str, str], int] | None:
 
 
 def _is_no_picture(dataset: Dataset) -> bool:
-    """Whether a header without rows is of a class of objects that have none; a header that lost its rows is damaged, and another matter."""
+    """Whether a header without rows is of a class of objects that have none; a header that lost its rows is damaged, which is different."""
     from pydicom.uid import UID
 
     if "Rows" in dataset:
@@ -161,7 +161,7 @@ def kept_tags(dataset: Dataset) -> dict[str, str]:
 
 
 def _complete(dataset: Dataset) -> str:
-    """Fill in what a header lacks where the rest leaves no doubt; return what was taken for what."""
+    """Fill in missing entries of a header where the rest leaves no doubt; return what was assumed."""
     photometric = "".join(text(dataset, "PhotometricInterpretation").upper().split(" "))
     samples = number(dataset, "SamplesPerPixel") or (3 if photometric.startswith(("RGB", "YBR")) else 1)
     palette = "RedPaletteColorLookupTableDescriptor" in dataset
@@ -180,7 +180,7 @@ def _complete(dataset: Dataset) -> str:
     lacking = {keyword: value for keyword, value in usual.items() if _is_lacking(dataset, keyword)}
     for keyword, value in lacking.items():
         setattr(dataset, keyword, value)
-    said = ", ".join(f"{keyword} (taken for {value})" for keyword, value in lacking.items())
+    said = ", ".join(f"{keyword} (assumed {value})" for keyword, value in lacking.items())
     return f"its header lacks {said}" if said else ""
 
 
@@ -203,14 +203,14 @@ def _checked(dataset: Dataset, max_pixels: int, frame: int) -> int:
     if rows * columns * frames > max_pixels:
         raise DicomError(f"{columns} x {rows} x {frames} frames is over the limit of {max_pixels:,} pixels")
     if not 0 <= frame < frames:
-        raise DicomError(f"has {frames} {'frame' if frames == 1 else 'frames'}, no frame {frame}")
+        raise DicomError(f"has {frames} {'frame' if frames == 1 else 'frames'}, not frame {frame}")
     _check_syntax(dataset)
     _check_whole(dataset, rows, columns, frames, frame)
     return frames
 
 
 def _check_syntax(dataset: Dataset) -> None:
-    """Refuse what is compressed in a way that nothing here reads, by its name: private ones, video, and what came after the libraries."""
+    """Refuse unsupported compression, by name: private, video, and newer than the libraries."""
     from pydicom.pixels.decoders.base import get_decoder
 
     syntax = dataset.file_meta.TransferSyntaxUID
@@ -220,12 +220,12 @@ def _check_syntax(dataset: Dataset) -> None:
         name = syntax.name if _UID.fullmatch(str(syntax)) else "no UID"
         kind = "a private transfer syntax" if syntax.is_private else "a transfer syntax"
         raise DicomError(
-            f"its pixels are written in {kind} that is not read here ({name}): convert it to one of the standard's, with dcmconv say"
+            f"its pixels are written in {kind} that is not read here ({name}): convert it to a standard one, for example with dcmconv"
         ) from None
 
 
 def _needed(dataset: Dataset, frames: int) -> int:
-    """Bytes of uncompressed pixels that a header speaks of."""
+    """Bytes of uncompressed pixels according to the header."""
     values = number(dataset, "Rows") * number(dataset, "Columns") * number(dataset, "SamplesPerPixel", 1) * frames
     bits = values * number(dataset, "BitsAllocated")
     halved = text(dataset, "PhotometricInterpretation") == "YBR_FULL_422"  # two pixels share their colour
@@ -233,7 +233,7 @@ def _needed(dataset: Dataset, frames: int) -> int:
 
 
 def _check_whole(dataset: Dataset, rows: int, columns: int, frames: int, frame: int) -> None:
-    """Refuse pixel data that end too early, which decoders do not always notice, or that say they are of another size."""
+    """Refuse pixel data that end too early, which decoders do not always notice, or that state another size."""
     stored = dataset.get("PixelData", None)
     if stored is None:
         return
@@ -258,16 +258,16 @@ def _check_whole(dataset: Dataset, rows: int, columns: int, frames: int, frame: 
 
 
 def _excess(dataset: Dataset, frames: int) -> str:
-    """Remark on pixel data that hold more pictures than the header speaks of."""
+    """Remark on pixel data that hold more pictures than the header states."""
     stored, syntax = dataset.get("PixelData", None), dataset.file_meta.TransferSyntaxUID
     needed = _needed(dataset, frames)
     if stored is None or syntax.is_encapsulated or not needed or len(stored) < needed // frames * (frames + 1):
         return ""
-    return f"its pixels would fill {len(stored) * frames // needed} frames, its header speaks of {frames}"
+    return f"its pixels would fill {len(stored) * frames // needed} frames, its header states {frames}"
 
 
 def _cells(dataset: Dataset, frame: int) -> np.ndarray:
-    """Return decoded pixel data of a frame, (h, w) or (h, w, 3), with all bits that are there."""
+    """Return decoded pixel data of a frame, (h, w) or (h, w, 3), at full bit depth."""
     from pydicom.pixels.utils import pixel_array
 
     cells = pixel_array(dataset, index=frame, correct_unused_bits=False)
@@ -275,12 +275,12 @@ def _cells(dataset: Dataset, frame: int) -> np.ndarray:
 
 
 def _guarded(decode: Callable[[], Any], what: str) -> Any:
-    """Run a decoder; whatever it does not like becomes one line."""
+    """Run a decoder; any of its errors becomes one line."""
     try:
         return decode()
     except (DicomError, MemoryError, KeyboardInterrupt, SystemExit):
         raise
-    except BaseException as error:  # noqa: BLE001 - decoders raise what they please; one in Rust panics, which is not an Exception
+    except BaseException as error:  # noqa: BLE001 - decoders raise anything; one in Rust panics, which is not an Exception
         words = " ".join(str(error).split())
         if "missing dependencies" in words:
             raise DicomError("needs a decoder that is not installed: pip install 'xraybench[dicom]'") from None

@@ -1,7 +1,7 @@
-"""Files that are there whole or not at all, errors that name their file, and what a killed process leaves behind.
+"""Files that are written whole or not at all, errors that name their file, and removal of what a killed process leaves behind.
 
-Everything is written beside its place under a name that says which process writes it, brought to the disk, and renamed. So a process that
-is killed leaves nothing half-written in its place, and the next one knows what may be removed.
+Everything is written beside its place under a name that identifies the writing process, synced to disk, and renamed. So a process that
+is killed leaves nothing half-written in place, and the next one knows what to remove.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ import psutil
 _MARK = ".tmp"
 _SUMS = "SHA256SUMS"
 _LINE = re.compile(r"(?P<digest>[0-9a-fA-F]{64}) [ *](?:\./)?(?P<name>.+)")  # as sha256sum writes it
-_FORGOTTEN = 24 * 3600  # seconds after which what another host left is taken for dead
+_FORGOTTEN = 24 * 3600  # seconds after which another host's remains are presumed dead
 
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Name the file in errors of the system that do not: a full disk says nothing of where."""
+    """Name the file in system errors that do not: those of a full disk name none."""
     try:
         yield
     except OSError as error:
@@ -38,7 +38,7 @@ def naming(path: Path) -> Iterator[None]:
 
 @contextmanager
 def fresh_folder(place: Path, *, durable: bool = False, private: bool = False) -> Iterator[Path]:
-    """Give a folder to fill, which takes its place when it is whole and is gone when it is not; what stood there is replaced.
+    """Yield a folder to fill, which takes its place when it is complete and is removed otherwise; an existing one is replaced.
 
     `durable` folders are on the disk before they get their name; others must have checksums, as those of a cache do. What is `private` only
     its owner can read, whatever the umask.
@@ -65,12 +65,12 @@ def fresh_folder(place: Path, *, durable: bool = False, private: bool = False) -
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
-    """Write a file, or leave the one that is there as it is; its folder is made."""
+    """Write a file, or keep the existing one; its folder is made."""
     write_file(path, lambda fresh: fresh.write_bytes(content.encode() if isinstance(content, str) else content))
 
 
 def write_file(path: Path, write: Callable[[Path], object]) -> None:
-    """As `write_whole`, by a function that is given a path to write to."""
+    """As `write_whole`, by a function that takes the path to write to."""
     with naming(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         fresh = beside(path)
@@ -83,19 +83,19 @@ def write_file(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def reserve(path: Path) -> None:
-    """Take the space of a file that has its length but not yet its content, so that a full disk is an error now and not a crash later."""
+    """Reserve the disk space of a file that has its length but not yet its content, so that a full disk is an error now rather than a crash later."""
     if hasattr(os, "posix_fallocate"):
         with naming(path), path.open("r+b") as stream:
             os.posix_fallocate(stream.fileno(), 0, path.stat().st_size)
 
 
 def beside(place: Path) -> Path:
-    """Path beside a place for what is to take it; the name says whose it is."""
+    """Temporary path beside a place; the name identifies the process."""
     return place.with_name(f"{_MARK}-{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}")
 
 
 def remove_leftovers(folder: Path, *, all_: bool = False) -> None:
-    """Remove from a folder what processes that are gone had begun; with `all_` whatever was begun there."""
+    """Remove unfinished files of dead processes from a folder; with `all_` those of any process."""
     for path in folder.glob(f"{_MARK}-*-*-*"):
         if all_ or _is_dead(path):
             shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
@@ -113,9 +113,9 @@ def write_checksums(folder: Path) -> None:
 
 
 def damage(folder: Path) -> str | None:
-    """Say which file of a folder is not as SHA256SUMS says, and why; None if every file is named there, once, and is as it was.
+    """Return which file of a folder contradicts SHA256SUMS, and why; None if every file is listed there once and matches.
 
-    What file managers leave (hidden files and the like) is passed over. A link to a folder is damage: nobody looked at what it leads to.
+    Files left by file managers (hidden files and the like) are ignored. A link to a folder counts as damage: its target was not checked.
     """
     known = _named(folder / _SUMS)
     if not known:
@@ -126,11 +126,11 @@ def damage(folder: Path) -> str | None:
         return None
     if name not in known:
         return f"{name}: is not named in {_SUMS}"
-    return f"{name}: is not as it was written" if name in found else f"{name}: is not there"
+    return f"{name}: was changed or damaged" if name in found else f"{name}: is missing"
 
 
 def _named(sums: Path) -> dict[str, str]:
-    """Checksums by the names of their files; none where a single line says something else, or names a file again."""
+    """Checksums by file name; none if any line is invalid or repeats a name."""
     try:
         lines = sums.read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError):
@@ -141,7 +141,7 @@ def _named(sums: Path) -> dict[str, str]:
 
 
 def _digests(folder: Path) -> dict[str, str]:
-    """SHA-256 of every file by its name; nothing for a link that leads to no file."""
+    """SHA-256 of every file by its name; empty for a broken link."""
     files = (path for path in folder.rglob("*") if path.is_file() or path.is_symlink())
     found = {path.relative_to(folder): sha256(path) if path.is_file() else "" for path in sorted(files)}
     return {name.as_posix(): digest for name, digest in found.items() if name != Path(_SUMS) and not _is_litter(name)}
@@ -162,7 +162,7 @@ def _is_dead(path: Path) -> bool:
 
 
 def _sync(folder: Path) -> None:
-    """Bring every file of a folder to the disk before the folder gets its name."""
+    """Sync every file of a folder to disk before the folder gets its name."""
     for path in folder.rglob("*"):
         if path.is_file():
             _sync_file(path)

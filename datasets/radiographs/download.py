@@ -1,4 +1,4 @@
-"""Fetch a data set whose licence lets a program do so: resumed where it stopped, checked, unpacked so that nothing lands elsewhere."""
+"""Download a data set whose licence allows it: resumed, verified, and unpacked without writing outside the folder."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from pathlib import Path
 from radiographs.disk import beside
 from radiographs.listing import SourceError
 
-FEWEST_DIGITS = 8  # of a checksum: PyTorch's names of files carry no more
+FEWEST_DIGITS = 8  # of a checksum: PyTorch's file names carry no more
 CHUNK = 1 << 20
 TIMEOUT = 60  # seconds without a byte
-PARTIAL = 206  # HTTP: the rest of a file, as asked for
+PARTIAL = 206  # HTTP: the rest of a file, as requested
 
 
 def fetch(url: str, target: Path, checksum: str, progress: Callable[[int, int], object] = max) -> Path:
-    """Download a file; what an interrupted download left is gone on with.
+    """Download a file; an interrupted download is resumed.
 
     Parameters
     ----------
     url : str
     target : Path
-        Where it goes when it is whole and its hash is right; until then it stands beside it with the ending ".part".
+        Final path, used once the file is complete and its hash is right; until then it has the suffix ".part".
     checksum : str
         Such as "sha256:9f86..." or "md5:0bc7..."; the first eight digits or more will do.
     progress : callable
-        Called with the bytes that are there and the bytes in all (0 where the server does not say).
+        Called with the bytes received and the total (0 if the server does not state it).
 
     Raises
     ------
     SourceError
-        If the server cannot be reached or the content is not what it must be.
+        If the server cannot be reached or the content does not match.
     """
     kind, _, wanted = checksum.partition(":")
     if len(wanted) < FEWEST_DIGITS:
@@ -67,12 +67,12 @@ def fetch(url: str, target: Path, checksum: str, progress: Callable[[int, int], 
 
 
 def unpack(archive: Path, folder: Path) -> Path:
-    """Unpack a .zip or .tar.* file into a folder that appears when it is whole.
+    """Unpack a .zip or .tar.* file into a folder that appears when it is complete.
 
     Raises
     ------
     SourceError
-        If it is not an archive, is damaged, or holds a path that leads out of the folder.
+        If it is not an archive, is damaged, or holds a path that leads outside the folder.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
     fresh = beside(folder)
@@ -83,12 +83,12 @@ def unpack(archive: Path, folder: Path) -> Path:
                 for member in file.infolist():
                     if not (fresh / member.filename).resolve().is_relative_to(fresh.resolve()):
                         raise SourceError(
-                            f"{archive}: holds {member.filename!r}, which leads out of the folder; nothing was unpacked"
+                            f"{archive}: holds {member.filename!r}, which leads outside the folder; nothing was unpacked"
                         )
-                file.extractall(fresh)  # noqa: S202 - every name was looked at
+                file.extractall(fresh)  # noqa: S202 - every name was checked
         else:
             with tarfile.open(archive) as file:
-                file.extractall(fresh, filter="data")  # refuses what leads out, links and devices included
+                file.extractall(fresh, filter="data")  # refuses paths that lead outside, links and devices
         inner = [path for path in fresh.iterdir() if not path.name.startswith(".")]
         if not inner:
             raise SourceError(f"{archive}: holds no file")
@@ -96,11 +96,11 @@ def unpack(archive: Path, folder: Path) -> Path:
         whole.rename(folder)
     except tarfile.FilterError as error:
         raise SourceError(
-            f"{archive}: {type(error).__name__}: a path leads out of the folder; nothing was unpacked"
+            f"{archive}: {type(error).__name__}: a path leads outside the folder; nothing was unpacked"
         ) from None
     except SourceError:
         raise
-    except Exception as error:  # noqa: BLE001 - of passwords, methods and damage the archives' modules raise what they please
+    except Exception as error:  # noqa: BLE001 - the archive modules raise anything on passwords, methods and damage
         said = " ".join(str(error).split())[:150] or type(error).__name__
         raise SourceError(
             f"{archive}: cannot be unpacked ({said}): unpack it by other means into {folder}, or remove it to fetch it again"

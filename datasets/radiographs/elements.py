@@ -1,4 +1,4 @@
-"""Where the elements of a DICOM file lie, without reading what they hold (PS3.5, chapter 7).
+"""Positions of the elements of a DICOM file, without reading their values (PS3.5, chapter 7).
 
 This is for changing a few bytes of a file and no others; pictures and headers are read by ``radiographs.dicom``.
 """
@@ -66,7 +66,7 @@ def outline(data: bytes) -> tuple[list[Element], list[Element], TransferSyntax]:
     Raises
     ------
     DicomError
-        If the file is none, is truncated or damaged, or is written in a way that cannot be walked over.
+        If it is not a DICOM file, is truncated or damaged, or is written in a way that cannot be traversed.
     """
     if not has_preamble(data):
         raise DicomError("is not a DICOM file with a preamble")
@@ -85,11 +85,11 @@ def outline(data: bytes) -> tuple[list[Element], list[Element], TransferSyntax]:
 
 def _encoding(syntax: str) -> TransferSyntax:
     if syntax in _DEFLATED:
-        raise DicomError("is deflated: its bytes cannot stay as they are")
+        raise DicomError("is deflated: its bytes cannot be kept")
     if syntax == _IMPLICIT:
         return TransferSyntax(implicit=True, order="little")
     if not syntax.startswith(_STANDARD):
-        raise DicomError("has a transfer syntax that the standard does not know")
+        raise DicomError("has a transfer syntax that is not in the standard")
     return TransferSyntax(implicit=False, order="big" if syntax == _BIG_ENDIAN else "little")
 
 
@@ -124,7 +124,7 @@ def _header(data: bytes, start: int, encoding: TransferSyntax) -> tuple[Tag, byt
         return tag, b"", start + 8, _int(data, start + 4, 4, encoding)
     vr = data[start + 4 : start + 6]
     if not (vr.isalpha() and vr.isupper()):
-        raise DicomError("has elements without VR where its transfer syntax asks for one")
+        raise DicomError("has elements without VR although its transfer syntax requires one")
     if vr in LONG:
         return tag, vr, start + 12, _int(data, start + 8, 4, encoding)
     return tag, vr, start + 8, _int(data, start + 6, 2, encoding)
@@ -156,7 +156,7 @@ def _after_elements(data: bytes, place: int, encoding: TransferSyntax) -> int:
 
 
 def only(elements: list[Element], tag: Tag) -> Element:
-    """Return the element of a tag that must be there, once."""
+    """Return the element of a tag that must occur exactly once."""
     found = [element for element in elements if element.tag == tag]
     if len(found) != 1:
         raise DicomError(f"has no element ({tag[0]:04X},{tag[1]:04X}), or several")

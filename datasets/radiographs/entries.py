@@ -1,4 +1,4 @@
-"""Entries of a parsed DICOM header as text and numbers; one that cannot be read is as good as none."""
+"""Entries of a parsed DICOM header as text and numbers; one that cannot be read counts as missing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def text(dataset: Dataset, keyword: str) -> str:
     """Put an entry into one line of printable characters."""
     try:
         value = dataset.get(keyword, "")
-    except Exception:  # noqa: BLE001 - a value that cannot be read is as good as none
+    except Exception:  # noqa: BLE001 - a value that cannot be read counts as missing
         return ""
     return " ".join("".join(c for c in str(value or "") if c.isprintable()).split())
 

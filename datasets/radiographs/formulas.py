@@ -1,4 +1,4 @@
-"""Texts in CSV files that a spreadsheet would run as formulas: written with an apostrophe before them, and read back without."""
+"""Strings in CSV files that a spreadsheet would execute as formulas: written with a leading apostrophe, and read back without."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ _BEGINNINGS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
 def neutral(text: object) -> object:
-    """Return what is written for a value: a text that begins as a formula does, after any apostrophes, gets one more.
+    """Return the written form of a value: a string that begins like a formula, after any apostrophes, gets one more.
 
     >>> neutral("=1+1.dcm"), neutral("'=1"), neutral("hand.dcm"), neutral(-1.5)
     ("'=1+1.dcm", "''=1", 'hand.dcm', -1.5)

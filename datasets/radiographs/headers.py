@@ -1,4 +1,4 @@
-"""What the headers of a source's DICOM files say: patients, body parts, frames, and whether folders are sorted by class."""
+"""Facts from the headers of a source's DICOM files: patients, body parts, frames, and whether folders are sorted by class."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _PER_CLASS = 5  # images in a class, on average, where there are more folders
 
 @dataclass(frozen=True)
 class Header:
-    """Of one file.
+    """Header of one file.
 
     Attributes
     ----------
     is_dicom : bool
         By its content.
     tags : dict of str
-        See `radiographs.dicom.TAGS`; empty where the header cannot be read, or where there is none.
+        See `radiographs.dicom.TAGS`; empty if the header cannot be read, or there is none.
     frames : int
         0 in a DICOM file that is not a picture, such as a presentation state.
     """
@@ -38,7 +38,7 @@ class Header:
 
     @property
     def patient(self) -> str:
-        """PatientID, or nothing."""
+        """PatientID, or empty."""
         return self.tags.get("patient", "")
 
 
@@ -57,7 +57,7 @@ def read_header(path: Path) -> Header:
 
 
 def read_headers(root: Path, files: Iterable[object]) -> list[Header]:
-    """Headers of files relative to a folder; an empty one where there is no such file."""
+    """Headers of files relative to a folder; an empty one for a missing file."""
     return [
         read_header(root / file) if isinstance(file, str) and (root / file).is_file() else Header() for file in files
     ]

@@ -1,4 +1,4 @@
-"""The layouts of data sets whose labels stand in a table or in paths: Kaggle's UNIFESP, a table, a manifest, a pattern."""
+"""The layouts of data sets with labels in a table or in paths: Kaggle's UNIFESP, a table, a manifest, a pattern."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MANIFEST_COLUMNS = ("image_id", "file", "labels", "group")
 
 
 def kaggle(root: Path, card: Card, hints: Hints) -> Listing:
-    """Kaggle's layout: train.csv, images anywhere below as <SOPInstanceUID>-c.png or -c.dcm, metadata.csv if it is there."""
+    """Kaggle's layout: train.csv, images anywhere below as <SOPInstanceUID>-c.png or -c.dcm, metadata.csv if present."""
     table_path = root / "train.csv"
     table = read_table(table_path)
     require(table, list(KAGGLE_COLUMNS), table_path)
@@ -42,7 +42,7 @@ def kaggle(root: Path, card: Card, hints: Hints) -> Listing:
     absent = items["file"].isna()
     if absent.all():
         raise SourceError(
-            f"{root}: none of the {len(items)} images of train.csv is there as <SOPInstanceUID>-c.png or -c.dcm"
+            f"{root}: none of the {len(items)} images of train.csv exists as <SOPInstanceUID>-c.png or -c.dcm"
         )
     patients = _patients(root / "metadata.csv")
     if not patients.empty:
@@ -65,7 +65,7 @@ def _uid(file: Path) -> str:
 
 
 def _one_each(files: dict[str, list[Path]]) -> tuple[dict[str, tuple[Path, str]], list[str]]:
-    """Return the file of each image, with why it must not be used if another file could be meant too; and what a person must know."""
+    """Return the file of each image, with why it must not be used if another file could be meant too; and notes for the user."""
     kinds = Counter(each.suffix.lower() in SUFFIXES for several in files.values() for each in several)
     plain, chosen, twice, copies = kinds[True] > kinds[False], {}, 0, 0
     for uid, several in files.items():
@@ -73,18 +73,16 @@ def _one_each(files: dict[str, list[Path]]) -> tuple[dict[str, tuple[Path, str]]
         twice += len(several) > len(same_kind)
         other = len(same_kind) > 1 and len({sha256(each) for each in same_kind}) > 1
         copies += len(same_kind) > 1 and not other
-        refused = f"{len(same_kind)} files of this name hold different pictures: take all but one away" if other else ""
+        refused = f"{len(same_kind)} files of this name hold different pictures: remove all but one" if other else ""
         chosen[uid] = (same_kind[0], refused)
     notes = (
-        [f"D002: {twice} images are there as DICOM and in another format, of which the commoner is used"]
-        if twice
-        else []
+        [f"D002: {twice} images exist as DICOM and in another format; the more frequent one is used"] if twice else []
     )
-    return chosen, notes + ([f"D002: {copies} images are there several times, as the same file"] if copies else [])
+    return chosen, notes + ([f"D002: {copies} images occur several times, as the same file"] if copies else [])
 
 
 def paths(root: Path, card: Card, hints: Hints) -> Listing:
-    """Label and group stand in each file's path, where `card.pattern` finds them as (?P<label>) and (?P<group>)."""
+    """Label and group are in each file's path, where `card.pattern` finds them as (?P<label>) and (?P<group>)."""
     pattern = re.compile(card.pattern)
     found = find_pictures(root, allow_outside=hints.allow_outside)
     matches = {f: pattern.search(f.relative_to(root).as_posix()) for f in found.files}
@@ -125,15 +123,15 @@ def table(root: Path, path: Path, card: Card, hints: Hints) -> Listing:
 
 
 def manifest(path: Path, card: Card, hints: Hints) -> Listing:
-    """List a manifest.parquet as a run writes it, beside the files it names; their SHA-256 is compared."""
+    """List a manifest.parquet as written by a run, beside the files it names; their SHA-256 is compared."""
     try:
         rows = pd.read_parquet(path)
-    except Exception as error:  # noqa: BLE001 - pyarrow raises what it pleases on damaged files
+    except Exception as error:  # noqa: BLE001 - pyarrow raises anything on damaged files
         raise SourceError(f"{path}: cannot be read as a manifest ({' '.join(str(error).split())[:150]})") from None
     require(rows, list(MANIFEST_COLUMNS), path)
     used = rows[rows["status"] == "ok"] if "status" in rows else rows
     if used.empty:
-        raise SourceError(f"{path}: names no image that can be used")
+        raise SourceError(f"{path}: names no usable image")
     used = used.reset_index(drop=True)
     if not hints.allow_outside:
         refuse_outside(used["file"].astype(str), path, path.parent)
@@ -152,7 +150,7 @@ def manifest(path: Path, card: Card, hints: Hints) -> Listing:
 
 
 def _patients(path: Path) -> pd.DataFrame:
-    """Group and, where the table has it, study of each image, by SOPInstanceUID; empty without a table."""
+    """Group and, if the table has it, study of each image, by SOPInstanceUID; empty without a table."""
     if not path.is_file():
         return pd.DataFrame()
     rows = read_table(path)
@@ -170,14 +168,14 @@ def _patients(path: Path) -> pd.DataFrame:
 def with_headers(
     root: Path, items: pd.DataFrame, hints: Hints, headers: Sequence[Header] | None = None
 ) -> pd.DataFrame:
-    """Fill in what only headers say: the patients, where no table names them, and the frames, where each is to be an image.
+    """Fill in what only headers state: the patients, if no table names them, and the frames, if each is to be an image.
 
     Parameters
     ----------
     items : DataFrame
         image_id, file, and group where a table names the patients.
     headers : sequence of Header, optional
-        Of each item's file, where they were read already.
+        Of each item's file, if already read.
     """
     each = hints.frames == "each"
     if "group" in items and not each:
@@ -204,5 +202,5 @@ def _with_frames(items: pd.DataFrame, frames: np.ndarray) -> pd.DataFrame:
 
 
 def passed_over(notes: Sequence[str]) -> list[str]:
-    """Return what a walk passed over, as findings."""
+    """Return the files skipped by a walk, as findings."""
     return [f"D002: {note}" for note in notes]

@@ -1,4 +1,4 @@
-"""What libraries warn of while a file is read: a remark on that file, and not a line on the terminal that names none."""
+"""Warnings of libraries while a file is read: collected as remarks on that file instead of anonymous lines on the terminal."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _MODULES = r"(PIL|tifffile|numpy|radiographs)(\.|$)"
 _LOGGERS = ("PIL", "tifffile")
 _LONGEST = 160
 _here = threading.local()  # `collected`: the list of the file that this thread reads
-_before: Any = None  # what showed warnings
+_before: Any = None  # the previous handler
 
 
 @contextmanager
 def captured_warnings() -> Iterator[list[str]]:
-    """Collect what is warned of in this thread; other threads' warnings go where they went."""
+    """Collect the warnings of this thread; those of other threads are not affected."""
     _install()
     _here.collected = []
     try:
@@ -34,7 +34,7 @@ def captured_warnings() -> Iterator[list[str]]:
 
 
 def _install() -> None:
-    """Put a hook before what shows warnings; anybody's `warnings.catch_warnings` takes it away again."""
+    """Intercept the display of warnings; any `warnings.catch_warnings` removes the hook again."""
     global _before
     _quiet_c_libraries()
     if warnings.showwarning is not _show:
@@ -51,7 +51,7 @@ def _install() -> None:
 
 @cache
 def _quiet_c_libraries() -> None:
-    """Keep libtiff and OpenCV from writing to the terminal; what they fail at, their callers raise."""
+    """Keep libtiff and OpenCV from writing to the terminal; their callers raise errors."""
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     with contextlib.suppress(
         OSError, AttributeError
@@ -69,11 +69,11 @@ def _show(message: Warning | str, category: type[Warning], *rest: Any, **more: A
 
 
 class _WarningHandler(logging.Handler):
-    """Collects what a library logs; of messages that hold values of the file (tifffile's do) the name of the logger alone."""
+    """Collects what a library logs; of messages that hold values of the file (as tifffile's do) only the logger's name."""
 
     def emit(self, record: logging.LogRecord) -> None:
         if getattr(_here, "collected", None) is not None:
-            _collect(f"{record.name.partition('.')[0]} finds damage in its structure")
+            _collect(f"{record.name.partition('.')[0]} reports damage in its structure")
 
 
 def _collect(words: str) -> None:

@@ -14,14 +14,14 @@ from radiographs.cards import Card, Columns
 from radiographs.patients import identify, join_studies
 from radiographs.read import MAX_PIXELS
 
-PSEUDONYM = r"x[0-9a-f]{20}"  # what an image is called whose file's name may identify somebody
+PSEUDONYM = r"x[0-9a-f]{20}"  # name of an image whose file name may identify somebody
 _DEFAULTS = {"frame": 0, "expected": "", "part": "", "refused": ""}
 COLUMNS = ("image_id", "file", "labels", "group", "frame", "expected", "known", "part", "refused")
 SOURCE_ONLY = ("expected", "known", "part", "refused")  # of no use to results
 
 
 class SourceError(ValueError):
-    """Data that cannot be used as asked; one line that names the path or key and the way out."""
+    """Data that cannot be used as requested; one line that names the path or key and the way out."""
 
 
 @dataclass(frozen=True)
@@ -36,15 +36,15 @@ class Listing:
     layout : str
     items : DataFrame
         image_id; file (relative to root); labels (list of str, as shown); group (a pseudonym); frame (of a DICOM file, from 0);
-        expected (the file's SHA-256 where the source states one, else empty); known (whether the group is a patient that the source
+        expected (the file's SHA-256 if the source states one, else empty); known (whether the group is a patient that the source
         names); part ("train", "valid" or "test" of a split that the folders are, else empty); refused (why the image must not be used
         though it may be readable, else empty).
     grouped : bool
-        Whether the groups are known, or each image had to be its own.
+        Whether the groups are known, or each image is its own.
     notes : tuple of str
-        What a person must know; findings of `radiographs.audit` begin with their code.
+        Notes for the user; findings of `radiographs.audit` begin with their code.
     allow_outside : bool
-        Whether files may lie outside of root.
+        Whether files may be outside root.
     max_pixels : int
         Of one file, above which it is not decoded.
     private : bool
@@ -64,18 +64,18 @@ class Listing:
 
 @dataclass(frozen=True)
 class Hints:
-    """What the user said about a source; None where nothing was said.
+    """The user's hints on a source; None where not given.
 
     Attributes
     ----------
     file, label, group, separator : str, optional
-        Columns of a table, and what stands between several labels.
+        Columns of a table, and the separator between several labels.
     layout : {"folders", "dicom"} or None
-        Where pictures without a table get their labels: from the folders they lie in, or from their DICOM headers.
+        Where pictures without a table get their labels: from their folders, or from their DICOM headers.
     frames : {"first", "each"}
         Of DICOM files with several frames: the first one, or an image for each.
     allow_outside : bool
-        Whether files may lie outside of the data folder.
+        Whether files may be outside the data folder.
     max_pixels : int
         Of one file, above which it is not decoded.
     keep_identifiers : bool
@@ -96,7 +96,7 @@ class Hints:
     layout: str | None = None
 
     def columns(self, default: Columns) -> Columns:
-        """Return the columns of a card with the user's words put over them."""
+        """Return the columns of a card, overridden by the user's hints."""
         said = {
             name: value for name, value in asdict(self).items() if name in Columns.model_fields and value is not None
         }
@@ -104,12 +104,12 @@ class Hints:
 
 
 def finish(root: Path, card: Card, layout: str, items: pd.DataFrame, notes: Iterable[str], hints: Hints) -> Listing:
-    """Sort by id, or by its hash where names are private, and give every patient a number in that order, which says nothing of them.
+    """Sort by id, or by its hash where names are private, and number the patients in that order, which reveals nothing.
 
     Parameters
     ----------
     items : DataFrame
-        image_id, file, labels, group (a patient, or empty); study where a table names it; frame, expected, part and refused where they are known.
+        image_id, file, labels, group (a patient, or empty); study if a table names it; frame, expected, part and refused where they are known.
     """
     private = not (card.public or hints.keep_identifiers)
     items = items.sort_values("image_id", ignore_index=True, key=_hashes if private else None)
@@ -131,7 +131,7 @@ def finish(root: Path, card: Card, layout: str, items: pd.DataFrame, notes: Iter
     known, used = items["known"], items["refused"] == ""
     if known.any() and not known[used].all():
         notes.append(
-            f"D011: {int((~known & used).sum())} images have no {card.group}, each a group of their own or of their study"
+            f"D011: {int((~known & used).sum())} images have no {card.group}; each is a group of its own, or belongs to its study's"
         )
     return Listing(
         root,
@@ -147,12 +147,12 @@ def finish(root: Path, card: Card, layout: str, items: pd.DataFrame, notes: Iter
 
 
 def _renamed(items: pd.DataFrame, classes: Mapping[str, str], root: Path) -> tuple[pd.DataFrame, list[str]]:
-    """Give classes other names; images of which no label is left are left out. Also what a person must know."""
+    """Rename classes; images without remaining labels are left out. Also return notes for the user."""
     found = {label for labels in items["labels"] for label in labels}
     unknown = sorted(set(classes) - found)
     if unknown:
         raise SourceError(
-            f"{root}: classes: no image has the class {unknown[0]!r}; there are {', '.join(sorted(found)[:30])}"
+            f"{root}: classes: no image has the class {unknown[0]!r}; available: {', '.join(sorted(found)[:30])}"
         )
     renamed = pd.Series(
         [list(dict.fromkeys(n for each in labels if (n := classes.get(each, each)))) for labels in items["labels"]],
@@ -167,7 +167,7 @@ def _renamed(items: pd.DataFrame, classes: Mapping[str, str], root: Path) -> tup
 
 
 def _hashes(names: pd.Series) -> pd.Series:
-    """Something to sort by that is the same everywhere and not the alphabet, in which names could be looked up."""
+    """Return a sort key that is the same everywhere but not alphabetical, which would reveal names."""
     return names.map(lambda name: hashlib.sha256(str(name).encode()).hexdigest())
 
 

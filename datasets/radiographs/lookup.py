@@ -1,4 +1,4 @@
-"""Why a file that a table names is not there, where another file tells: its ending, its case, its folder, its slashes."""
+"""Why a file that a table names is missing, judged by similar files: its ending, its case, its folder, its slashes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 class Lookup:
-    """Files below a folder, looked at when the first name is asked for.
+    """Files below a folder, listed on first use.
 
     Parameters
     ----------
@@ -22,23 +22,23 @@ class Lookup:
         self.root = root
 
     def why_missing(self, name: str) -> str:
-        """Say how the file on the disk is called otherwise than `name`; empty where there is none like it.
+        """Describe how the file on disk is named differently from `name`; empty if there is none like it.
 
-        No name of a file is given away: the reason stands in results.
+        No file name is revealed, since results contain the reason.
         """
         plain = name.replace("\\", "/")
         base = plain.rpartition("/")[2]
         if "\\" in name and plain in self._files:
-            return "it is there with / instead of \\"
+            return "it exists with / instead of \\"
         if plain.lower() in self._by_path:
-            return "it is there in other upper and lower case"
+            return "it exists in different upper and lower case"
         same_stem = [file for file in self._by_stem.get(plain.lower(), []) if "." in _base(file)]
         if same_stem:
-            return f"it is there with the ending .{same_stem[0].rpartition('.')[2]}"
+            return f"it exists with the ending .{same_stem[0].rpartition('.')[2]}"
         if base.lower() in self._by_base:
-            return "it is there in another folder"
+            return "it exists in another folder"
         if base.lower() in self._by_base_stem:
-            return "it is there in another folder, with an ending"
+            return "it exists in another folder, with an ending"
         return ""
 
     @cached_property
@@ -67,7 +67,7 @@ class Lookup:
         return self._grouped(lambda file: _base(_stem(file)))
 
     def _grouped(self, key: Callable[[str], str]) -> dict[str, list[str]]:
-        """Files by what `key` makes of their names."""
+        """Files by `key` of their names."""
         found = defaultdict(list)
         for file in sorted(self._files):
             found[key(file)].append(file)

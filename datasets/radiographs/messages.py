@@ -1,7 +1,7 @@
 """Messages between two processes as plain bytes: JSON, and the bytes of arrays behind it. What is received cannot run code.
 
 A message is ``XRB1``, the length of the JSON (8 bytes, big endian), the JSON, and its buffers one after another. A value is decoded as the
-type that the receiver expects and as nothing else: whoever sends cannot choose a class.
+type that the receiver expects and nothing else: the sender cannot choose a class.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def receive(stream: BinaryIO, limit: int | None = None) -> Message:
     stream : file object
         Opened for reading.
     limit : int, optional
-        Bytes that arrays and texts of bytes may have together.
+        Maximum bytes of arrays and byte strings together.
 
     Returns
     -------
@@ -96,7 +96,7 @@ def receive(stream: BinaryIO, limit: int | None = None) -> Message:
 
 
 class Message:
-    """A message that was read, and is not believed yet."""
+    """A message that was read but is not yet trusted."""
 
     def __init__(self, value: Any, buffers: _Buffers) -> None:
         self._value, self._buffers = value, buffers
@@ -239,13 +239,13 @@ def _size(description: Any) -> tuple[np.dtype | None, tuple[int, ...], int]:
 
 def _buffer(stream: BinaryIO, dtype: np.dtype | None, shape: tuple[int, ...], size: int) -> bytes | np.ndarray:
     data = _exactly(stream, size)
-    return data if dtype is None else np.frombuffer(bytearray(data), dtype).reshape(shape)  # can be written to
+    return data if dtype is None else np.frombuffer(bytearray(data), dtype).reshape(shape)  # writable
 
 
 def _exactly(stream: BinaryIO, size: int) -> bytes:
     data = stream.read(size)
     if len(data) != size:
-        raise MessageError("a message that was cut short")
+        raise MessageError("a truncated message")
     return data
 
 

@@ -100,14 +100,14 @@ def _inflated(stream: BinaryIO, max_pixels: int | None, *, header_only: bool) ->
             more = _needed(content, max_pixels) + _HEADER
             content += unpacker.decompress(unpacker.unconsumed_tail, more)
             if unpacker.unconsumed_tail and not unpacker.eof:
-                raise DicomError(f"inflates to more than the {more + _HEADER:,} bytes that its header can need")
+                raise DicomError(f"inflates to more than the {more + _HEADER:,} bytes that its header needs")
     except zlib.error:
         raise DicomError("damaged: its deflated part cannot be inflated") from None
     return io.BytesIO(_envelope() + content)
 
 
 def _needed(content: bytes, max_pixels: int | None) -> int:
-    """Bytes of pixels that a header speaks of, by its first bytes."""
+    """Bytes of pixels according to a header's first bytes."""
     keywords = ("Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "BitsAllocated")
     try:
         header = quiet_pydicom().dcmread(

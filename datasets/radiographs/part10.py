@@ -1,4 +1,4 @@
-"""What makes a file DICOM: the letters DICM after a preamble (PS3.10, 7.1) or, in exports older than that, elements from its first byte on."""
+"""Detection of DICOM files: the letters DICM after a preamble (PS3.10, 7.1) or, in exports older than that, elements from its first byte on."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ _LENGTH_OF_32_BITS = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split()
 
 
 class DicomError(ValueError):
-    """A DICOM file that must not be used; the message says why, in words that hold nothing of its header."""
+    """A DICOM file that must not be used; the message says why without quoting its header."""
 
 
 def is_dicom(data: bytes) -> bool:
-    """Whether a file's first bytes are those of a DICOM file, whatever stands in its preamble (some hold a TIFF header there)."""
+    """Whether a file's first bytes are those of a DICOM file, whatever its preamble holds (some have a TIFF header there)."""
     return has_preamble(data) or begins_with_elements(data)
 
 
 def has_preamble(data: bytes) -> bool:
-    """Whether a file has the letters DICM where PS3.10 wants them."""
+    """Whether a file has the letters DICM where PS3.10 requires them."""
     return data[PREAMBLE : PREAMBLE + 4] == b"DICM"
 
 

@@ -1,4 +1,4 @@
-"""Whose an image is: which values name a patient and which name none, one patient in several spellings, and studies."""
+"""Patients of images: which values name a patient and which do not, several spellings of one patient, and studies."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pandas as pd
 
 from radiographs.audit.duplicates import Pair, merge_groups
 
-MOST_PATIENTS = 5  # of one StudyInstanceUID; with more it is what an anonymiser wrote, and no study
+MOST_PATIENTS = 5  # of one StudyInstanceUID; with more it was written by an anonymiser and is not a study
 _NOBODY = re.compile(
     r"n/?a|n\.a\.?|#n/a|nan|none|null|nil|undefined|missing|unk(nown)?|unbekannt|inconnu|desconhecido|desconocido"
     r"|not?[ _-]?(available|known|given|applicable|stated|id|name|patient|patient[ _-]?id)"
@@ -33,9 +33,9 @@ class Patients:
     Attributes
     ----------
     keys : Series of str
-        Equal for one patient however it is spelled; empty where none is known.
+        Equal for one patient in any spelling; empty if unknown.
     notes : tuple of str
-        What a person must know, with the code of the finding.
+        Notes for the user, with the code of the finding.
     """
 
     keys: pd.Series
@@ -43,12 +43,12 @@ class Patients:
 
 
 def identify(values: pd.Series, noun: str = "patient") -> Patients:
-    """Say which patient each value means.
+    """Determine which patient each value means.
 
     Parameters
     ----------
     values : Series of str
-        As a table or a header gives them; missing or empty where it gives none.
+        As in a table or a header; missing or empty if there is none.
     noun : str
         What a group is called.
     """
@@ -58,16 +58,16 @@ def identify(values: pd.Series, noun: str = "patient") -> Patients:
     notes = []
     if nobody.any():
         words = ", ".join(sorted({repr(text.strip()[:20]) for text in texts[nobody].unique()})[:5])
-        notes.append(f"D017: {int(nobody.sum())} images have a {noun} that names nobody: {words}")
+        notes.append(f"D017: {int(nobody.sum())} images have a {noun} that identifies nobody: {words}")
     keys = keys.mask(nobody, "")
     named = keys[keys != ""]
     if named.nunique() == 1 and len(named) > max(1, len(keys) / 2):
-        notes.append(f"D017: {len(named)} images have one and the same {noun}, and no other is named: it names nobody")
+        notes.append(f"D017: {len(named)} images have the same {noun}, and there is no other: it identifies nobody")
         keys = keys.mask(keys != "", "")
     spellings = texts[keys != ""].str.strip().groupby(keys[keys != ""]).nunique()
     if (spellings > 1).any():
         several = int((spellings > 1).sum())
-        notes.append(f"D018: {several} {noun}s are written in several ways, and count as one each")
+        notes.append(f"D018: {several} {noun}s are spelled in several ways, and count as one each")
     return Patients(keys, tuple(notes))
 
 
@@ -77,7 +77,7 @@ def identify_all(values: Sequence[str]) -> list[str]:
 
 
 def _nobodies(keys: pd.Series) -> set[str]:
-    """Return the values that name nobody, by their words, or because no patient can have so many images."""
+    """Return the values that identify nobody, by their wording, or because no patient can have so many images."""
     sizes = keys[keys != ""].value_counts()
     words = {key for key in sizes.index if _NOBODY.fullmatch(key)}
     doubtful = {key for key in sizes.index if _DOUBTFUL.fullmatch(key)}
@@ -87,7 +87,7 @@ def _nobodies(keys: pd.Series) -> set[str]:
 
 
 def one_spelling(text: str) -> str:
-    """Return what is the same in all spellings of a value.
+    """Return the normal form of a value, which all its spellings share.
 
     >>> one_spelling(" P 7") == one_spelling("p  7"), one_spelling("007.0")
     (True, '7')
@@ -100,7 +100,7 @@ def one_spelling(text: str) -> str:
 
 @dataclass(frozen=True)
 class Studies:
-    """Groups of images with the studies joined, and what is odd about the studies.
+    """Groups of images with the studies joined, and oddities of the studies.
 
     Attributes
     ----------
@@ -108,7 +108,7 @@ class Studies:
     joined : tuple of str
         Studies that hold images of several known patients, whose groups are joined.
     unbelievable : tuple of str
-        Studies that are taken for none: one for everything, or one of more than `MOST_PATIENTS` patients.
+        Studies that are ignored: one for everything, or one of more than `MOST_PATIENTS` patients.
     """
 
     groups: pd.Series
@@ -117,12 +117,12 @@ class Studies:
 
     @property
     def notes(self) -> list[str]:
-        """What a person must know, with the code of the finding."""
+        """Notes for the user, with the code of the finding."""
         joined, not_believed = len(self.joined), len(self.unbelievable)
         notes = [f"D026: {joined} {_studies(joined)} images of several patients, who share a group"] if joined else []
         if not_believed:
             notes.append(
-                f"D026: {not_believed} {_studies(not_believed)} images of everybody, or of more than {MOST_PATIENTS} patients, and joins nobody"
+                f"D026: {not_believed} {_studies(not_believed)} images of everybody, or of more than {MOST_PATIENTS} patients, and is ignored"
             )
         return notes
 
@@ -132,7 +132,7 @@ def _studies(n: int) -> str:
 
 
 def join_studies(groups: pd.Series, studies: pd.Series, known: pd.Series) -> Studies:
-    """Put the images of a study into one group.
+    """Join the images of a study into one group.
 
     Parameters
     ----------
@@ -140,7 +140,7 @@ def join_studies(groups: pd.Series, studies: pd.Series, known: pd.Series) -> Stu
     studies : Series of str
         Empty where none is known.
     known : Series of bool
-        Whether the group of an image is a known patient's, or its own.
+        Whether the group of an image is a known patient, or its own.
     """
     patients = groups[known].groupby(studies[known]).nunique().drop("", errors="ignore")  # of each study
     named = studies[studies != ""]

@@ -1,7 +1,7 @@
 """Every image of a listing, decoded and preprocessed once, then mapped from disk.
 
 The cache holds the pixels, the manifest and a checksum under a key made of the files' names, sizes and times and of the
-preprocessing. A folder in the cache is whole or not there: it is written beside its place and renamed.
+preprocessing. A folder in the cache is complete or absent: it is written beside its place and renamed.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ from radiographs.readers import in_order
 
 _FORMAT = 8
 _log = logging.getLogger(__name__)
-_READ = ("file", "frame", "expected", "refused")  # of an item of a listing, what decides what is read
-_KEPT = ("body_part", "view", "laterality", "modality", "photometric")  # of a DICOM header, as they stand there
-_CODED = {"study": "s", "series": "r", "accession": "a"}  # identifiers, of which only which are equal is kept
+_READ = ("file", "frame", "expected", "refused")  # columns of a listing that decide what is read
+_KEPT = ("body_part", "view", "laterality", "modality", "photometric")  # of a DICOM header, unchanged
+_CODED = {"study": "s", "series": "r", "accession": "a"}  # identifiers, of which only equality is kept
 
 
 @dataclass(frozen=True)
@@ -44,14 +44,14 @@ class Pixels:
     `images` is (n, side, side) uint8, mapped from disk; row i belongs to row i of `manifest` where status is "ok".
     `manifest` has every image that was listed: image_id, file, frame, labels, group (of a patient with all studies), sha256, pixels_sha256, width, height, mode; of
     DICOM files body_part, view, laterality, modality, photometric, and study, series, accession as pseudonyms; frames; coloured (share of the
-    pixels); remark (what a person should know of a file that is used); status, reason.
+    pixels); remark (notes on a file that is used); status, reason.
     """
 
     images: np.ndarray
     manifest: pd.DataFrame
     files: np.ndarray  # (n,) str, where each of these images is, relative to the data folder; of private data only here
-    digest: str  # SHA-256 of the pixels: what encodings are kept under
-    seconds: float  # what decoding and preprocessing took when it was done, without the facts for the manifest
+    digest: str  # SHA-256 of the pixels, the key of encodings
+    seconds: float  # time of decoding and preprocessing, without the facts for the manifest
     cached: bool
 
     @property
@@ -68,12 +68,12 @@ def load_pixels(
     workers: int,
     progress: Callable[[int], object] = int,
 ) -> Pixels:
-    """Preprocessed images of a listing, from the cache if they are there.
+    """Preprocessed images of a listing, from the cache if available.
 
     Parameters
     ----------
     cache : Path
-        Folder of the cache; made if it is not there.
+        Folder of the cache; made if missing.
     workers : int
         Threads that decode (Pillow and OpenCV release the interpreter while they work).
     progress : callable, default int
@@ -82,7 +82,7 @@ def load_pixels(
     Raises
     ------
     SourceError
-        If not one image can be read.
+        If no image can be read.
     """
     folder = cache / "pixels" / _key(listing, settings)
     found = _read_cache(folder, listing)
@@ -141,7 +141,7 @@ def _decode(
         try:
             path = listing.root / file
             if inside is not None and not _within(path, inside):
-                raise UnreadableImageError(f"{file}: leads out of the data folder (--allow-outside)")
+                raise UnreadableImageError(f"{file}: leads outside the data folder (--allow-outside)")
             picture = read_picture(path, file, frame=frame, max_pixels=listing.max_pixels)
             if refused:
                 raise UnreadableImageError(f"{file}: {refused}")
@@ -180,7 +180,7 @@ def _decode(
 
 
 def _with_hints(listing: Listing, manifest: pd.DataFrame) -> list[str]:
-    """Reasons, with how the file is called where one that is named otherwise is there."""
+    """Reasons, with a hint if the file exists under a similar name."""
     lookup, reasons = Lookup(listing.root), []
     for file, status, reason in zip(listing.items["file"], manifest["status"], manifest["reason"], strict=True):
         absent = status != "ok" and not (listing.root / file).exists()
@@ -190,7 +190,7 @@ def _with_hints(listing: Listing, manifest: pd.DataFrame) -> list[str]:
 
 
 def _within(path: Path, folder: Path) -> bool:
-    """Whether a file lies in a folder (resolved) when links are followed; a folder is followed once for all its files."""
+    """Whether a file is in a folder (resolved) after following links; each folder is resolved once for all its files."""
     parent = _resolved(path.parent)
     return (path.resolve() if path.is_symlink() else parent).is_relative_to(folder)
 
@@ -210,7 +210,7 @@ _NOTHING = {
 
 
 def _facts(picture: Picture) -> dict[str, object]:
-    """Return what the manifest says of a readable file beyond its labels."""
+    """Return the manifest's facts on a readable file besides its labels."""
     grey = np.ascontiguousarray(picture.grey)
     height, width = grey.shape
     pixels = hashlib.sha256(f"{grey.dtype} {height} {width}".encode())
@@ -231,13 +231,13 @@ def _facts(picture: Picture) -> dict[str, object]:
 
 
 def _coded(values: pd.Series, letter: str) -> list[str]:
-    """Give equal values equal names that do not give them away; nothing stays nothing."""
+    """Replace equal values by equal pseudonyms; empty stays empty."""
     codes, _ = pd.factorize(values.where(values != "", None))
     return [f"{letter}{code + 1:06d}" if code >= 0 else "" for code in codes]
 
 
 def _read_cache(folder: Path, listing: Listing) -> Pixels | None:
-    """Return what the cache holds, or None if it is not there or not as it was written."""
+    """Return the cache entry, or None if it is missing or damaged."""
     try:
         digest, _, text = (folder / "pixels.json").read_text(encoding="utf-8").partition("\n")
         facts = json.loads(text)
@@ -254,7 +254,7 @@ def _read_cache(folder: Path, listing: Listing) -> Pixels | None:
         images = np.memmap(folder / "pixels.u8", np.uint8, "r", shape=(n, side, side))
     except (OSError, ValueError, KeyError, TypeError):
         if folder.exists():
-            _log.warning("cache: pixels %s are damaged: they are made again", folder.name[:16])
+            _log.warning("cache: pixels %s are damaged: rebuilding them", folder.name[:16])
         return None
     files = manifest.loc[manifest["status"] == "ok", "file"].to_numpy(str)
     manifest = _pseudonymised(manifest) if listing.private else manifest
@@ -262,9 +262,9 @@ def _read_cache(folder: Path, listing: Listing) -> Pixels | None:
 
 
 def _pseudonymised(manifest: pd.DataFrame) -> pd.DataFrame:
-    """Call each image by the beginning of its file's SHA-256, and a file that could not be read by its number.
+    """Name each image by the beginning of its file's SHA-256, and an unreadable file by its number.
 
-    Such a name is the same wherever the same file is, and says nothing to who has not the file.
+    Such a name is the same wherever the same file is, and meaningless without the file.
     """
     unread = manifest["sha256"] == ""
     numbered = unread.cumsum().map(lambda k: f"unread-{k:06d}")
@@ -276,7 +276,7 @@ def _pseudonymised(manifest: pd.DataFrame) -> pd.DataFrame:
 
 
 def cached_images(digest: str, cache: Path) -> np.ndarray | None:
-    """Preprocessed images (n, side, side) uint8 whose bytes have this SHA-256, mapped from the cache; None if they are not there."""
+    """Preprocessed images (n, side, side) uint8 whose bytes have this SHA-256, mapped from the cache; None if they are not cached."""
     for path in sorted((cache / "pixels").glob("*/pixels.json")):
         try:
             facts = json.loads(path.read_text(encoding="utf-8").partition("\n")[2])
@@ -290,7 +290,7 @@ def cached_images(digest: str, cache: Path) -> np.ndarray | None:
 
 
 def merge_duplicates(manifest: pd.DataFrame, near: Sequence[Pair] = ()) -> tuple[pd.DataFrame, int]:
-    """Put images with identical pixels, and near-duplicates, into one group, so that no picture is trained on and tested.
+    """Join images with identical pixels, and near-duplicates, into one group, so that no picture is both trained on and tested.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """Plain grey PNG files, twice as fast as Pillow and OpenCV read them, which is most of what reading a data set takes.
 
 ISA-L unpacks, and the filters of the PNG specification (third edition, section 9) are undone without a branch per pixel. Only what has
-one channel of 8 bits, no interlacing and no transparency is read here, and only if every byte is as it should be; the rest is Pillow's.
+one channel of 8 bits, no interlacing and no transparency is read here, and only if every byte is valid; the rest is left to Pillow.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _LEFT_TO_PILLOW = (b"tRNS", b"eXIf", b"acTL")  # transparency, a rotation, an an
 
 
 def plain_grey(data: bytes, max_pixels: int) -> np.ndarray | None:
-    """Grey levels (h, w) uint8 of a PNG file; None where it is not plain, not whole, or larger than `max_pixels`."""
+    """Grey levels (h, w) uint8 of a PNG file; None if it is not plain, not whole, or larger than `max_pixels`."""
     chunks = _chunks(data)
     if chunks is None or chunks[0][0] != b"IHDR" or len(chunks[0][1]) != 13 or chunks[-1][0] != b"IEND":
         return None
@@ -43,7 +43,7 @@ def plain_grey(data: bytes, max_pixels: int) -> np.ndarray | None:
 
 
 def critical_chunks(data: bytes) -> bytes:
-    """Return the same picture without profiles, texts and whatever else decoders have their own opinion of; the signature alone where the file is not whole."""
+    """Return the same picture without profiles, texts and whatever else decoders treat differently; only the signature if the file is not whole."""
     parts = [_SIGNATURE]
     for name, body in _chunks(data) or ():
         if name[:1].isupper():
@@ -52,7 +52,7 @@ def critical_chunks(data: bytes) -> bytes:
 
 
 def _chunks(data: bytes) -> list[tuple[bytes, memoryview]] | None:
-    """Name and body of each chunk; None where one is cut or does not fit its checksum."""
+    """Name and body of each chunk; None if one is truncated or does not match its checksum."""
     if not data.startswith(_SIGNATURE):
         return None
     view, place, found = memoryview(data), len(_SIGNATURE), []
@@ -70,7 +70,7 @@ def _chunks(data: bytes) -> list[tuple[bytes, memoryview]] | None:
 
 @njit(cache=True, nogil=True)
 def _unfilter(rows, grey):  # pragma: no cover - compiled
-    """Undo the filters of `rows` (h, 1 + w), the filter's number first in each; False if there is none of that number."""
+    """Undo the filters of `rows` (h, 1 + w), the filter's number first in each; False if a number is unknown."""
     above = np.zeros(grey.shape[1], np.uint8)
     for r in range(len(grey)):
         source, here = rows[r, 1:], grey[r]

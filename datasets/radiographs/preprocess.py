@@ -11,11 +11,11 @@ import cv2
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-VERSION = 3  # goes into the cache key: raise it when the same settings give other pixels
+VERSION = 3  # part of the cache key: raise it when the same settings give different pixels
 
 
 class Preprocessing(BaseModel):
-    """Settings of the shared preprocessing, as they stand in a suite file under ``[preprocessing]``."""
+    """Settings of the shared preprocessing, the table ``[preprocessing]`` of a suite file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -53,7 +53,7 @@ def to_uint8(grey: np.ndarray, padding: np.ndarray | None = None, low: float = 0
     """Grey levels stretched so that the `low` and `high` percentiles become 0 and 255.
 
     Percentiles of the full picture rather than its extremes: one dead pixel or a lead marker must not set the window.
-    A picture with one value only becomes black. Pixels of `padding` do not count.
+    A picture with a single value becomes black. Pixels of `padding` do not count.
     """
     every = slice(None, None, max(1, grey.shape[0] // 512)), slice(None, None, max(1, grey.shape[1] // 512))
     thinned = grey[every]
@@ -89,11 +89,11 @@ def _stretched(grey: np.ndarray, floor: float, ceiling: float) -> np.ndarray:
 
 
 def exposed_field(image: np.ndarray, tolerance: float = 10, share: float = 0.03) -> tuple[int, int, int, int]:
-    """Return the box left when uniform lines are peeled off the four sides.
+    """Return the box that remains when uniform lines are removed from the four sides.
 
     Collimated radiographs carry wide borders of one grey level. A row or column belongs to the border while the grey levels
     of its pixels, the brightest and darkest `share` left aside for side markers, lie within `tolerance` levels.
-    Rows are judged inside the columns that are left and the reverse, until nothing changes. A crop that would leave less than
+    Rows are judged within the remaining columns and vice versa, until nothing changes. A crop that would leave less than
     a tenth of the width or height is not made.
 
     Parameters
@@ -171,7 +171,7 @@ def _square(image: np.ndarray, side: int, shape: str) -> np.ndarray:
 
 
 def shrunk(image: np.ndarray, longest: int) -> np.ndarray:
-    """Return the image with at most so many pixels along its longer side, and at least one along the other, however long and thin it is."""
+    """Return the image with at most this many pixels along its longer side, and at least one along the other."""
     height, width = image.shape[:2]
     scale = min(1.0, longest / max(height, width))
     if scale == 1:

@@ -1,6 +1,6 @@
-"""Reading one image file into a grey-level array, or saying in one line why it must not be used.
+"""Read one image file into a grey-level array, or state in one line why it must not be used.
 
-What a file is, its content says, not its name: "DICM" at byte 128 comes first, for some such files have a TIFF header too. Pillow reads
+The content of a file decides its format, not its name: "DICM" at byte 128 comes first, for some such files have a TIFF header too. Pillow reads
 the rest in strict mode: only the formats named here, truncated files refused, decompression bombs refused before a pixel is decoded.
 Plain grey PNG files, whole ones only, are read by `radiographs.png` in half the time.
 TIFF files of kinds that Pillow does not know, or would cut to 8 bits, are read by `radiographs.tiff`, colours of 16 bits in PNG files by OpenCV.
@@ -34,7 +34,7 @@ DICOM_SUFFIXES = (".dcm", ".dicom", ".dic", ".ima", "")  # in hospital trees oft
 MAX_PIXELS = 100_000_000
 
 _GREY_16 = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")
-_BYTES_PER_PIXEL, _BYTES_BESIDE = 8, 1 << 26  # that a file may have: four samples of 16 bits, and what is not a pixel
+_BYTES_PER_PIXEL, _BYTES_BESIDE = 8, 1 << 26  # bytes of a file: four samples of 16 bits, and non-pixel data
 _PNG_DEPTH, _PNG_COLOURS = 24, 25  # bytes of a PNG file
 _ORIENTATION = 274  # EXIF
 _JPEG = b"\xff\xd8\xff"
@@ -55,8 +55,8 @@ class Picture:
     tags: dict[str, str] = field(default_factory=dict)  # of a DICOM file: see radiographs.dicom.TAGS
     frames: int = 1
     coloured: float = 0.0  # share of the pixels that have a colour
-    padding: np.ndarray | None = None  # (h, w) bool, pixels that the grey levels must not be judged by
-    remarks: tuple[str, ...] = ()  # where the file contradicts itself, and what libraries warned of
+    padding: np.ndarray | None = None  # (h, w) bool, pixels that must not influence the grey levels
+    remarks: tuple[str, ...] = ()  # contradictions in the file, and warnings of libraries
 
 
 def looks_like_picture(head: bytes) -> bool:
@@ -72,7 +72,7 @@ def read_picture(path: Path, name: str | None = None, *, frame: int = 0, max_pix
     path : Path
         The file to open. Anything but a regular file (or a link to one) is refused unopened.
     name : str, optional
-        What to call the file in errors; by default `path`.
+        Name of the file in errors; by default `path`.
     frame : int, default 0
         Of a file with several frames or pages, from 0.
     max_pixels : int, default MAX_PIXELS
@@ -87,15 +87,15 @@ def read_picture(path: Path, name: str | None = None, *, frame: int = 0, max_pix
     try:
         return read_bytes(_bytes_of(path, name, max_pixels), name, frame=frame, max_pixels=max_pixels)
     except MemoryError:
-        raise UnreadableImageError(f"{name}: needs more memory than there is") from None
+        raise UnreadableImageError(f"{name}: needs more memory than is available") from None
 
 
 def frames_of(path: Path) -> int:
-    """How many frames or pages `read_picture` can give of a file that is not a DICOM file, without decoding any; 1 where it cannot be told."""
+    """Return the number of frames or pages that `read_picture` can give of a file other than DICOM, without decoding any; 1 if unknown."""
     try:
         with captured_warnings(), Image.open(path, formats=FORMATS) as image:
             return len(_pages_of(image))
-    except Exception:  # noqa: BLE001 - reading it says what is wrong with it
+    except Exception:  # noqa: BLE001 - reading the file reports the error
         return 1
 
 
@@ -109,7 +109,7 @@ def read_bytes(data: bytes, name: str, *, frame: int = 0, max_pixels: int = MAX_
     """
     if not data:
         raise UnreadableImageError(f"{name}: empty file (0 bytes)")
-    with captured_warnings() as heard, np.errstate(all="ignore"):  # what is not finite in the end is refused
+    with captured_warnings() as heard, np.errstate(all="ignore"):  # the result must be finite
         read = _dicom_picture if is_dicom(data) else _other_picture
         picture = read(data, name, frame, max_pixels)
     return replace(picture, remarks=(*picture.remarks, *heard))
@@ -131,7 +131,7 @@ def _other_picture(data: bytes, name: str, frame: int, max_pixels: int) -> Pictu
         if data.startswith(_JPEG) and (size := size_of(data)):
             return _unknown_jpeg(data, name, size, max_pixels)
         raise UnreadableImageError(f"{name}: not a {', '.join(FORMATS)} or DICOM picture") from None
-    # Pillow's decoders raise these for damaged files; all of them mean that the picture is not whole.
+    # Pillow's decoders raise these for damaged files.
     except (OSError, ValueError, SyntaxError, EOFError, KeyError, IndexError, TypeError, struct.error) as error:
         raise UnreadableImageError(f"{name}: damaged or truncated ({_one_line(error)})") from None
 
@@ -172,7 +172,7 @@ def _unknown_jpeg(data: bytes, name: str, size: tuple[int, int], max_pixels: int
     except ModuleNotFoundError:
         reason = "is a JPEG of 12 bits or without loss, which needs: pip install 'xraybench[dicom]'"
         raise UnreadableImageError(f"{name}: {reason}") from None
-    except Exception as error:  # noqa: BLE001 - the library raises what it pleases on damaged data
+    except Exception as error:  # noqa: BLE001 - the library raises anything on damaged data
         raise UnreadableImageError(f"{name}: damaged or truncated ({type(error).__name__})") from None
     coloured = share_coloured(values) if values.ndim == 3 else 0.0
     mode = f"JPEG {values.dtype} {'RGB' if values.ndim == 3 else 'L'}"
@@ -197,7 +197,7 @@ def _bytes_of(path: Path, name: str, max_pixels: int) -> bytes:
 
 def _decode(data: bytes, name: str, frame: int, max_pixels: int) -> Picture:
     from radiographs.png import (
-        plain_grey,  # its compiler takes long to load, which a run from the cache need not wait for
+        plain_grey,  # its compiler is slow to load, and not needed for a run from the cache
     )
 
     plain = plain_grey(data, max_pixels) if frame == 0 else None
@@ -206,12 +206,12 @@ def _decode(data: bytes, name: str, frame: int, max_pixels: int) -> Picture:
     if scans := too_many_scans(data):
         raise UnreadableImageError(f"{name}: has {scans:,} scans, which no encoder of JPEG makes")
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-        image.verify()  # checks what decoding passes over, such as a PNG's checksums and its end
+        image.verify()  # checks what decoding ignores, such as a PNG's checksums and its end
     with Image.open(io.BytesIO(data), formats=FORMATS) as image:
         pages = _pages_of(image)
         if frame >= len(pages):
             raise UnreadableImageError(
-                f"{name}: has {len(pages)} {'frame' if len(pages) == 1 else 'frames'}, no frame {frame}"
+                f"{name}: has {len(pages)} {'frame' if len(pages) == 1 else 'frames'}, not frame {frame}"
             )
         image.seek(pages[frame])
         if image.width * image.height > max_pixels:

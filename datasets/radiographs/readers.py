@@ -1,10 +1,10 @@
-"""Work on files in processes of their own, which are ended when a file takes too long, and which it may take along.
+"""Work on files in separate processes, which are killed when a file takes too long, and which a file may crash.
 
-A decoder in C that does not return can be ended in no other way: a thread cannot. Processes are started when they are needed, one for each
-thread that asks, and wait for the next file afterwards; they end with the process that started them.
+A decoder in C that does not return cannot be stopped otherwise: a thread cannot be killed. Processes are started on demand, one for each
+calling thread, and wait for the next file afterwards; they end with the process that started them.
 
-Questions and answers are plain bytes (`radiographs.messages`), and an answer is decoded as the type that the function is annotated with: a
-decoder that a file has taken over can give a wrong answer, but none that runs code in the process that asked.
+Requests and results are plain bytes (`radiographs.messages`), and a result is decoded as the type that the function is annotated with: a
+decoder that a file has taken over can give a wrong result, but none that runs code in the calling process.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from typing import Any, BinaryIO, cast
 
 from radiographs.messages import Message, MessageError, receive, send
 
-SECONDS = 30.0  # that a file may take, unless told otherwise
-AHEAD = 64  # files begun and not yet used
+SECONDS = 30.0  # seconds that a file may take by default
+AHEAD = 64  # files read ahead
 _PATIENCE = 120.0  # seconds in which a process must have started and loaded its libraries
-_ANSWER_LIMIT = 1 << 28  # bytes of an answer's arrays
+_ANSWER_LIMIT = 1 << 28  # bytes of a result's arrays
 _PROGRAM = "from radiographs.readers import serve; serve()"
 
 
 class CutOffError(ValueError):
-    """A file that took too long, or took its process along; the message says which, in one line."""
+    """A file that took too long, or crashed its process; the message says which, in one line."""
 
 
 class Readers:
@@ -44,7 +44,7 @@ class Readers:
     Parameters
     ----------
     started : int, default 0
-        How many to start now, so that they load their libraries while something else is done.
+        Number of processes to start now, so that they load their libraries in the meantime.
     """
 
     def __init__(self, started: int = 0) -> None:
@@ -58,11 +58,11 @@ class Readers:
         Parameters
         ----------
         work : callable
-            Its annotations say as what arguments and answer are decoded; without them both are plain values.
+            Its annotations decide how arguments and result are decoded; without them both are plain values.
         *arguments : object
             What `radiographs.messages.send` can send.
         seconds : float
-            That it may take.
+            Time limit.
 
         Returns
         -------
@@ -72,9 +72,9 @@ class Readers:
         Raises
         ------
         CutOffError
-            If it takes longer, ends its process, or answers with anything but a value of its type.
+            If it takes longer, crashes its process, or returns anything but a value of its type.
         Exception
-            What the function raises, if it is a built-in error or one that the function's module knows by name; else RuntimeError.
+            What the function raises, if it is a built-in error or one that the function's module defines or imports; else RuntimeError.
         """
         with self._lock:
             process = self._idle.pop() if self._idle else _Process()
@@ -88,7 +88,7 @@ class Readers:
                     self._idle.append(process)
 
     def end(self) -> None:
-        """End every process, at work or not."""
+        """End every process, busy or not."""
         with self._lock:
             processes, self._idle = [*self._idle, *self._busy], []
         for process in processes:
@@ -99,7 +99,7 @@ _shared: dict[int, Readers] = {}  # by process, for a forked one must not use it
 
 
 def readers(started: int = 0) -> Readers:
-    """Return the processes that all of this process's work is given to; so many are started if there are none yet."""
+    """Return the processes that do all of this process's work; start this many if there are none yet."""
     pid = os.getpid()
     if pid not in _shared:
         _shared[pid] = Readers(started)
@@ -108,7 +108,7 @@ def readers(started: int = 0) -> Readers:
 
 
 def in_order(pool: ThreadPoolExecutor, one: Callable, items: Iterable, ahead: int = AHEAD) -> Iterator:
-    """Map in order with a bounded number begun, so that finished pictures do not pile up in memory behind a slow one."""
+    """Map in order with bounded read-ahead, so that finished pictures do not pile up in memory behind a slow one."""
     begun: deque[Future] = deque()
     for item in items:
         begun.append(pool.submit(one, item))
@@ -127,20 +127,20 @@ class _Process:
             [sys.executable, "-P", "-c", _PROGRAM],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,  # where C libraries complain without saying of what file
+            stderr=subprocess.DEVNULL,  # where C libraries write warnings without naming the file
             env={**os.environ, "PYTHONPATH": places},
         )
         self._in, self._out = cast(BinaryIO, self._process.stdin), cast(BinaryIO, self._process.stdout)
-        self._loaded: set[str] = set()  # modules, whose loading is no file's time
+        self._loaded: set[str] = set()  # modules, whose loading counts for no file
         self.alive = True
 
     def ask(self, work: Callable[..., Any], arguments: tuple, seconds: float) -> Any:
-        """Have the work done, and return its answer or raise its error."""
+        """Do the work in the process; return its result or raise its error."""
         if work.__module__ not in self._loaded:
             with contextlib.suppress(CutOffError):
                 self._exchange(work, None, _PATIENCE)
             if not self.alive:
-                raise RuntimeError(f"cannot start a process to read files in (exit code {self._process.returncode})")
+                raise RuntimeError(f"cannot start a process to read files (exit code {self._process.returncode})")
             self._loaded.add(work.__module__)
         return self._exchange(work, arguments, seconds)
 
@@ -178,7 +178,7 @@ class _Process:
     def _why(self, seconds: float, *, late: bool, wrong: bool) -> str:
         if late:
             return f"took longer than {seconds:g} seconds"
-        return "made what read it give no valid answer" if wrong else f"ended what read it ({self._ending()})"
+        return "made its reader return an invalid result" if wrong else f"crashed its reader ({self._ending()})"
 
     def _ending(self) -> str:
         code = self._process.returncode
@@ -196,10 +196,10 @@ class _Process:
 
 
 def serve() -> None:
-    """Life of a process: work, and answer, until the pipe is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent is told, and ends us
+    """Work and reply until the pipe is closed: the main loop of a process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles it, and ends us
     questions, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what libraries print is not an answer
+    os.dup2(2, 1)  # output of libraries is not a result
     _load()
     with contextlib.suppress(EOFError, OSError):
         while True:
@@ -221,7 +221,7 @@ def _answer(questions: BinaryIO, answers: BinaryIO) -> None:
 
 
 def _call(work: Callable[..., Any], arguments: Message) -> Any:
-    """Return what the function returns; nothing where it is only to be loaded."""
+    """Return the function's result; None if it only needs to be loaded."""
     values = arguments.as_type(list[Any] | None)
     if values is None:
         return None
@@ -231,13 +231,13 @@ def _call(work: Callable[..., Any], arguments: Message) -> Any:
 
 
 def _annotations(work: Callable[..., Any]) -> dict[str, Any]:
-    """Types of arguments and answer; none for a class, whose annotations are of its attributes."""
+    """Types of arguments and result; none for a class, whose annotations describe its attributes."""
     return {} if isinstance(work, type) else typing.get_type_hints(work)
 
 
 @dataclass(frozen=True)
 class _Failure:
-    """An error on its way: the name of its class, and what it was made with."""
+    """A serialised error: the name of its class, and its arguments."""
 
     name: str
     arguments: tuple[str | int | None, ...]
@@ -245,7 +245,7 @@ class _Failure:
 
     @classmethod
     def of(cls, error: Exception) -> _Failure:
-        """Return the error as what can be sent."""
+        """Serialise an error."""
         arguments: tuple = error.args
         if isinstance(error, OSError) and error.errno is not None:
             arguments = (error.errno, error.strerror, None if error.filename is None else str(error.filename))
@@ -254,7 +254,7 @@ class _Failure:
         return cls(type(error).__name__, arguments, str(error))
 
     def as_error(self, module: str) -> Exception:
-        """Return the error again: a built-in one, or one that the module knows by that name."""
+        """Restore the error: a built-in one, or one that the module has under that name."""
         kind = vars(sys.modules[module]).get(self.name) or getattr(builtins, self.name, None)
         if isinstance(kind, type) and issubclass(kind, Exception):
             with contextlib.suppress(TypeError):  # made with something else
@@ -263,7 +263,7 @@ class _Failure:
 
 
 def _answer_of(message: Message, module: str, expected: Any) -> tuple[Any, Exception | None]:
-    """Return what a function returned, of the type that is expected, or its error."""
+    """Return a function's result, of the expected type, or raise its error."""
     failure: _Failure | None = message.at("error").as_type(_Failure | None)
     if failure is not None:
         return None, failure.as_error(module)
@@ -271,13 +271,13 @@ def _answer_of(message: Message, module: str, expected: Any) -> tuple[Any, Excep
 
 
 def _end_after(seconds: float) -> None:
-    """Have the system end this process some time after its parent should have done so, which may be gone."""
+    """Have the system end this process some time after its parent should have, in case the parent is gone."""
     if hasattr(signal, "setitimer"):
         signal.setitimer(signal.ITIMER_REAL, seconds + 5 if seconds else 0)
 
 
 def _load() -> None:
-    """Load, and compile, what most files need, before the first one's time begins."""
+    """Load, and compile, what most files need, before the first one is timed."""
     import cv2
     import numpy as np
 

@@ -1,6 +1,6 @@
-"""What one DICOM file was registered as: the facts of its header that say what should be on the picture, and of which exam it is.
+"""Registration of a DICOM file: the facts of its header on what the picture should show, and on its exam.
 
-Only these facts are read, no further than the pixels. A value that cannot be read is as good as none; its keyword is kept.
+Only these facts are read, no further than the pixels. A value that cannot be read counts as missing; its keyword is kept.
 """
 
 from __future__ import annotations
@@ -66,12 +66,12 @@ class Registration:
 
     @property
     def exam(self) -> tuple[str, str]:
-        """What the files of an exam share: patient, and accession number or, without one, study; of a file with neither its own UID."""
+        """What the files of an exam share: patient, and accession number or, without one, study; or the file's own UID without either."""
         return self.patient, self.accession or self.study or self.instance
 
     @property
     def sources(self) -> dict[str, Parts]:
-        """Parts by the entry that names them, of those that name any. They can differ, and a picture has to fit each."""
+        """Parts by the header entry that names them. They can differ, and a picture has to match each."""
         found = {
             "BodyPartExamined": parts_of_body_part(self.body_part),
             "AnatomicRegionSequence": parts_of_codes(self.region_codes),
@@ -130,7 +130,7 @@ def _region_codes(dataset: Dataset, damaged: list[str]) -> tuple[str, ...]:
 
 
 def _snomed_ct(value: str) -> str:
-    """SNOMED CT's code for an older one, which is letters and figures; others as they are."""
+    """SNOMED CT code of an older one, which is letters and digits; others unchanged."""
     if value.isdigit():
         return value
     from pydicom.sr._snomed_dict import mapping
@@ -141,7 +141,7 @@ def _snomed_ct(value: str) -> str:
 def _items(dataset: Dataset, keyword: str, damaged: list[str]) -> Iterator[Any]:
     try:
         yield from dataset.get(keyword, None) or ()
-    except Exception:  # noqa: BLE001 - a sequence that cannot be read is as good as none
+    except Exception:  # noqa: BLE001 - a sequence that cannot be read counts as missing
         damaged.append(keyword)
 
 
@@ -151,7 +151,7 @@ def _text(dataset: Dataset, keyword: str, damaged: list[str]) -> str:
         value = dataset.get(keyword, None)
         several = value if isinstance(value, (list, tuple)) or type(value).__name__ == "MultiValue" else [value]
         text = " ".join(str(each) for each in several if each is not None)
-    except Exception:  # noqa: BLE001 - a value that cannot be read is as good as none
+    except Exception:  # noqa: BLE001 - a value that cannot be read counts as missing
         damaged.append(keyword)
         return ""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:_LONGEST]

@@ -1,7 +1,7 @@
 """A copy of a DICOM file with another BodyPartExamined and a new instance UID; every other byte of the data set is the same.
 
-The file is not parsed into a data set and written again, which would change what the writer's library writes differently: the few
-bytes that change are found by walking over the elements (PS3.5, 7.1) and replaced. An instance with another attribute is another instance,
+The file is not parsed and rewritten, which would change whatever the writer's library writes differently: the few
+bytes that change are found by traversing the elements (PS3.5, 7.1) and replaced. An instance with another attribute is another instance,
 so it gets another SOP Instance UID, made from a UUID after PS3.5, annex B.2 (2.25. and the UUID as a number). The UUID is name-based, of
 the old UID and the term, so that the same correction gives the same instance again.
 """
@@ -17,9 +17,9 @@ from radiographs.dicom import DicomError, quiet_pydicom
 from radiographs.elements import LONG, META, PIXELS, Element, TransferSyntax, only, outline, value_of
 
 SOP_INSTANCE, BODY_PART, META_INSTANCE = (0x0008, 0x0018), (0x0018, 0x0015), (0x0002, 0x0003)
-_BODY_PART = 0x00180015  # as pydicom has it
+_BODY_PART = 0x00180015  # as in pydicom
 _FRAGILE = {
-    (0x0008, 0x0001): "has a length to end, as before DICOM",
+    (0x0008, 0x0001): "has a length-to-end element, from before DICOM",
     (0x4FFE, 0x0001): "is digitally signed, which a change would break",
     (0xFFFA, 0xFFFA): "is digitally signed, which a change would break",
 }
@@ -65,7 +65,7 @@ def new_instance_uid(old: str, term: str) -> str:
 def _refuse_fragile(tags: list[tuple[int, int]]) -> None:
     """Refuse what a change would break."""
     if tags != sorted(set(tags)):
-        raise DicomError("its elements are not in order, or stand there twice: where a new one belongs is not clear")
+        raise DicomError("its elements are not in order, or repeated: the place of a new one is unclear")
     for tag, reason in _FRAGILE.items():
         if tag in tags:
             raise DicomError(reason)
@@ -73,7 +73,7 @@ def _refuse_fragile(tags: list[tuple[int, int]]) -> None:
 
 @dataclass(frozen=True)
 class _Change:
-    """Bytes of one group that are replaced, and by what."""
+    """A replacement of bytes in one group."""
 
     group: int
     start: int
@@ -82,7 +82,7 @@ class _Change:
 
 
 def _body_part(data: bytes, elements: list[Element], value: bytes, encoding: TransferSyntax) -> _Change:
-    """Replace BodyPartExamined, or put it where it belongs."""
+    """Replace BodyPartExamined, or insert it."""
     present = next((element for element in elements if element.tag == BODY_PART), None)
     if present is not None:
         if present.vr not in (b"", b"CS"):
@@ -124,12 +124,12 @@ def _applied(data: bytes, changes: list[_Change]) -> bytes:
 
 
 def _check(data: bytes, copy: bytes, term: str, uid: str) -> None:
-    """Read both with pydicom, which is not this file's reader: the copy says what it should, and the pixels are the same."""
+    """Verify both with pydicom, an independent reader: the copy has the right values and the same pixels."""
     try:
         before, after = (quiet_pydicom().dcmread(io.BytesIO(each)) for each in (data, copy))
         said = (str(after.BodyPartExamined), str(after.SOPInstanceUID), str(after.file_meta.MediaStorageSOPInstanceUID))
         same = {*before.keys(), _BODY_PART} == {*after.keys()} and _pixels(before) == _pixels(after)
-    except Exception as error:  # noqa: BLE001 - whatever the parser says, such a copy is not given out
+    except Exception as error:  # noqa: BLE001 - whatever the error, such a copy is not released
         raise DicomError(f"cannot be read back ({type(error).__name__})") from None
     if said != (term, uid, uid) or not same:
         raise DicomError("cannot be read back as it was written")

@@ -1,6 +1,6 @@
 """From stored values to grey levels as a viewer shows them (PS3.4, annex N.2): modality LUT or rescale, VOI LUT or window, inversion.
 
-Padding takes no part in any of this (PS3.3, C.7.5.1.1.2): it is as dark as the darkest pixel that is none.
+Padding takes no part in any of this (PS3.3, C.7.5.1.1.2): it is as dark as the darkest other pixel.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Shown:
     padding : array (h, w) of bool, or None
         Pixels that the grey levels of a picture without a window must not be judged by.
     remark : str
-        Where the header does not fit the pixels.
+        Where the header contradicts the pixels.
     """
 
     grey: np.ndarray
@@ -71,7 +71,7 @@ def _inverted(grey: np.ndarray, low: float, high: float) -> np.ndarray:
 def _luma(colours: np.ndarray) -> np.ndarray:
     """Brightness (h, w), with 16 bits where the colours (h, w, 3) have more than 8."""
     colours = colours[..., :3]
-    if colours.dtype == np.uint16 and colours.size and colours.max() < 256:  # a palette that says 16 bits and holds 8
+    if colours.dtype == np.uint16 and colours.size and colours.max() < 256:  # a palette that states 16 bits and holds 8
         colours = colours.astype(np.uint8)
     grey = luma(colours)
     return grey if grey.dtype in (np.uint8, np.uint16) else np.rint(grey * (255 / peak_of(colours))).astype(np.uint8)
@@ -109,7 +109,7 @@ def _through_luts(
         shown = _windowed(values, *window, ends)
         if np.ptp(_native(shown, padding)) > 0 or np.ptp(_native(values, padding)) == 0:
             return shown, (float(ends[0]), float(ends[1])), True
-    return values, (float(ends[0]), float(ends[1])), False  # a window beside the values would leave nothing to see
+    return values, (float(ends[0]), float(ends[1])), False  # a window outside the values would show nothing
 
 
 def _native(values: np.ndarray, padding: np.ndarray | None) -> np.ndarray:
@@ -117,7 +117,7 @@ def _native(values: np.ndarray, padding: np.ndarray | None) -> np.ndarray:
 
 
 def _window(dataset: Dataset) -> tuple[float, float, str] | None:
-    """Centre, width and function of the first window; None where there is none that means anything."""
+    """Centre, width and function of the first window; None if there is no valid one."""
     function = text(dataset, "VOILUTFunction").upper() or "LINEAR"
     center, width = decimal(dataset, "WindowCenter", np.nan), decimal(dataset, "WindowWidth", np.nan)
     sound = np.isfinite([center, width]).all() and (width >= 1 if function == "LINEAR" else width > 0)
@@ -162,7 +162,7 @@ class Table:
         Raises
         ------
         DicomError
-            If it holds fewer entries than it says.
+            If it holds fewer entries than stated.
         """
         n, first, bits = int(descriptor[0]) % (1 << 16) or 1 << 16, int(descriptor[1]), int(descriptor[2])
         if first > 0x7FFF and values.min() < 0:  # signed, and written as unsigned
@@ -179,7 +179,7 @@ class Table:
         return cls(entries.astype(kind), first, max((1 << min(bits, 16)) - 1, int(entries.max())))
 
     def look_up(self, values: np.ndarray) -> np.ndarray:
-        """Entries of values; what lies outside gets the first or the last one."""
+        """Entries of values; those outside get the first or the last one."""
         wide = values.astype(np.int64 if values.dtype.itemsize > 2 else np.int32)
         return self.entries[(wide - self.first).clip(0, len(self.entries) - 1)]
 

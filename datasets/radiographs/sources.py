@@ -1,7 +1,7 @@
 """From a folder, a table, a manifest or a card to a listing: which images there are, what they show, and whose they are.
 
-Layouts are recognised by themselves; a card.toml in the folder, or `Hints.layout`, decides where it is there. Nothing outside of the data folder is
-opened unless `Hints.allow_outside` says so.
+Layouts are detected; a card.toml in the folder, or `Hints.layout`, overrides the detection. Nothing outside the data folder is
+opened unless `Hints.allow_outside` is true.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["Hints", "Listing", "SourceError", "limited", "open_source"]
 _ANSWERS = frozenset(
     {"file", "frame", "status", "verdict", "labels", "confidence"}
 )  # columns of what bench predict writes
-SYNTHETIC_MARK = "SYNTHETIC.txt"  # stands in folders that the phantom wrote
+SYNTHETIC_MARK = "SYNTHETIC.txt"  # marks folders written by the phantom
 
 
 def open_source(path: Path, hints: Hints | None = None) -> Listing:
@@ -32,7 +32,7 @@ def open_source(path: Path, hints: Hints | None = None) -> Listing:
     Raises
     ------
     SourceError
-        If nothing is there, nothing is recognised, a column is missing or a row is wrong.
+        If the path is missing or not recognised, a column is missing or a row is wrong.
     """
     hints = hints or Hints()
     if not path.exists():
@@ -72,23 +72,23 @@ def _is_kaggle(path: Path) -> bool:
 
 
 def _tables(entries: Sequence[Path]) -> list[Path]:
-    """Tables among the entries of a folder, without those that this program wrote there."""
+    """Tables among the entries of a folder, except those that this program wrote."""
     tables = [e for e in entries if e.suffix.lower() in (".csv", ".tsv") and e.is_file() and not e.name.startswith(".")]
     return [table for table in tables if not _is_output(table)]
 
 
 def _is_output(table: Path) -> bool:
-    """Whether a table holds splits, or answers of a model, which must not become labels."""
+    """Whether a table holds splits, or predictions of a model, which must not become labels."""
     try:
         with table.open("rb") as stream:
             header = stream.readline(10_000).decode("utf-8-sig", "replace").replace('"', "").strip().split(",")
-    except OSError:  # reading it will say why
+    except OSError:  # reading it reports why
         return False
     return set(header) >= set(splits.COLUMNS) or set(header) >= _ANSWERS
 
 
 def _open_tables(path: Path, tables: Sequence[Path], card: Card, hints: Hints) -> Listing:
-    """List the folder by its one table of images, or by its class folders where no table speaks of an image."""
+    """List the folder by its one table of images, or by its class folders if no table names an image."""
     plain = _plain_card(path)
     wanted = {hints.columns(plain.columns).file, hints.columns(plain.columns).label}
     described = [table for table in tables if set(read_table(table).columns) >= wanted]
@@ -110,7 +110,7 @@ def _open_tables(path: Path, tables: Sequence[Path], card: Card, hints: Hints) -
 
 
 def _beside_tables(path: Path, tables: Sequence[Path], card: Card, hints: Hints) -> Listing | None:
-    """List the class folders, or the DICOM tree, beside tables in which no picture is named; None where one is, or there are no classes."""
+    """List the class folders, or the DICOM tree, beside tables that name no picture; None if one does, or there are no classes."""
     files = find_pictures(path).files
     names, stems = {file.name for file in files}, {file.stem for file in files}
     for table in tables:
@@ -129,7 +129,7 @@ def _beside_tables(path: Path, tables: Sequence[Path], card: Card, hints: Hints)
 
 
 def _described_below(entries: Sequence[Path]) -> Path | None:
-    """Return the folder with a card or a table that folders with nothing else in them wrap; None where there is no such folder."""
+    """Return the folder with a card or a table inside folders that hold nothing else; None if there is none."""
     while True:
         real = [e for e in entries if not is_side_folder(e.name) and e.name.lower() not in ("desktop.ini", "thumbs.db")]
         if len(real) != 1 or not real[0].is_dir() or real[0].is_symlink():

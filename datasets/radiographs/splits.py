@@ -1,6 +1,6 @@
 """Leak-free cross-validation: folds grouped by patient and stratified over several labels at once.
 
-scikit-learn has splitters that are grouped, or stratified, or (in other packages) multi-label; none is all three.
+scikit-learn and related packages have splitters that are grouped, stratified or multi-label, but none that is all three.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from radiographs.tables import read_table
 
 PARTS = ("train", "valid", "test")
 COLUMNS = ("image_id", "repeat", "fold", "part")
-_MOVES = 100_000  # about so many are tried in all
+_MOVES = 100_000  # approximate number of trials in total
 
 
 class SplitsError(ValueError):
-    """Splits that cannot be made, or a splits file that does not fit the data; one line."""
+    """Splits that cannot be made, or a splits file that does not match the data; one line."""
 
 
 class GroupedMultilabelKFold:
-    """K folds of whole groups in which every label has as even a share as can be found.
+    """K folds of whole groups with the share of every label as even as possible.
 
     Iterative stratification (Sechidis, Tsoumakas and Vlahavas 2011) carried over from images to groups: the groups that hold
     the rarest labels are placed first, each where it lowers the chi-squared distance to even shares most; then groups are
@@ -39,7 +39,7 @@ class GroupedMultilabelKFold:
     n_splits : int, default 5
         Number of folds, at least 2.
     seed : int, default 0
-        Decides between placements that are equally good.
+        Decides between equally good placements.
 
     Raises
     ------
@@ -59,7 +59,7 @@ class GroupedMultilabelKFold:
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Yield (train, test) positions for each fold.
 
-        `X` is not looked at; `y` is (n, n_classes) of 0 and 1, or (n,) labels of any kind; `groups` (n,), without them each image is its own.
+        `X` is ignored; `y` is (n, n_classes) of 0 and 1, or (n,) labels of any kind; `groups` is (n,); without it each image is its own group.
         """
         y = np.asarray(y)
         if y.ndim == 1:
@@ -83,7 +83,7 @@ class GroupedMultilabelKFold:
         member, names = pd.factorize(np.asarray(groups).astype(str), sort=True)
         if len(names) < 2:
             raise SplitsError(
-                "all images are of one group, so that none can be held out for a test: name the patients (--group-column), or give images of more"
+                "all images belong to one group, so none can be held out for a test: name the patients (--group-column), or give images of more"
             )
         if len(names) < self.n_splits:
             raise SplitsError(f"{len(names)} groups cannot fill {self.n_splits} folds: give at most {len(names)} folds")
@@ -93,7 +93,7 @@ class GroupedMultilabelKFold:
 
 
 def _group_counts(y: np.ndarray, member: np.ndarray, n_groups: int, n_splits: int) -> np.ndarray:
-    """How many images of each label, of each frequent label set, and in all, every group holds."""
+    """Count the images of each label, of each frequent label set, and in total, in every group."""
     which, label_sets, sizes = _label_sets(y)
     frequent = np.flatnonzero((sizes >= n_splits) & (label_sets.sum(axis=1) > 1))
     columns = [*y.T, *(which == number for number in frequent), np.ones(len(y))]
@@ -134,7 +134,7 @@ def _refine(
 ) -> np.ndarray:
     """Move single groups between folds while that lowers the chi-squared distance; no fold is emptied.
 
-    Every group is tried ten times at most; of many, which are even after the first placement already, less often.
+    Every group is tried ten times at most; fewer if there are many, which are already even after the first placement.
     """
     sizes = np.bincount(fold, minlength=len(have))
     for _ in range(min(10, max(1, _MOVES // len(order)))):
@@ -211,9 +211,9 @@ def make_splits(
 def published_parts(
     image_ids: list[str], y: np.ndarray, groups: np.ndarray, parts: np.ndarray, *, seed: int
 ) -> pd.DataFrame:
-    """Return the splits that folders called train, val and test are, as one fold.
+    """Return the splits defined by folders called train, val and test, as one fold.
 
-    Without a test part the validation part is the test part; a validation part that is missing is cut from the training part by group.
+    Without a test part the validation part is the test part; a missing validation part is cut from the training part by group.
 
     Parameters
     ----------
@@ -235,7 +235,7 @@ def published_parts(
     if not (part != "").any():
         raise SplitsError("--splits folders: the data have no folders called train, val and test")
     if (part == "").any():
-        raise SplitsError(f"--splits folders: {int((part == '').sum())} images lie outside of train, val and test")
+        raise SplitsError(f"--splits folders: {int((part == '').sum())} images are outside train, val and test")
     if not (part == "test").any():
         part[part == "valid"] = "test"
     if not (part == "valid").any() and (part == "train").any():
@@ -246,7 +246,7 @@ def published_parts(
 
 
 def held_out(y: np.ndarray, groups: np.ndarray, share: float, seed: int) -> np.ndarray:
-    """Which images are held out of everything for a last test: a share of the groups, stratified, as folds are.
+    """Which images are held out for a final test: a share of the groups, stratified like folds.
 
     Parameters
     ----------
@@ -271,7 +271,7 @@ def held_out(y: np.ndarray, groups: np.ndarray, share: float, seed: int) -> np.n
     exact = round(1 / share)
     parts, taken = (exact, 1) if abs(exact * share - 1) < 0.02 else (20, max(1, round(20 * share)))
     if len(np.unique(groups)) < parts:
-        raise SplitsError(f"--holdout {share:g}: needs {parts} groups or more; there are {len(np.unique(groups))}")
+        raise SplitsError(f"--holdout {share:g}: needs {parts} groups or more; found {len(np.unique(groups))}")
     return GroupedMultilabelKFold(parts, seed=seed).assign(y, groups) < taken
 
 
@@ -307,7 +307,7 @@ def read_splits(path: Path) -> pd.DataFrame:
         table = _READERS[path.suffix.lower()](path)
     except KeyError:
         raise SplitsError(f"{path}: splits are read from .parquet, .csv or .json files") from None
-    except Exception as error:  # noqa: BLE001 - pyarrow raises what it pleases on damaged files
+    except Exception as error:  # noqa: BLE001 - pyarrow raises anything on damaged files
         raise SplitsError(f"{path}: cannot be read as splits ({' '.join(str(error).split())[:150]})") from None
     missing = [c for c in COLUMNS if c not in table.columns]
     if missing:
@@ -352,14 +352,12 @@ def write_splits(splits: pd.DataFrame, path: Path) -> None:
 
 
 def _other_names(strange: list[str], absent: list[str]) -> str:
-    """Return what to do where one side calls images by their files' names and the other by their SHA-256."""
+    """Return advice if one side names images by file name and the other by SHA-256."""
     theirs, ours = ({bool(re.fullmatch(PSEUDONYM, image)) for image in each} for each in (strange, absent))
     if (theirs, ours) == ({False}, {True}):
-        return (
-            "; images here are called by their SHA-256: if the file calls them by their names, give --keep-identifiers"
-        )
+        return "; images here are named by SHA-256: if the file uses file names, give --keep-identifiers"
     if (theirs, ours) == ({True}, {False}):
-        return "; the file calls images by their SHA-256: leave out --keep-identifiers"
+        return "; the file names images by SHA-256: leave out --keep-identifiers"
     return ""
 
 
@@ -379,7 +377,7 @@ def check_splits(splits: pd.DataFrame, image_ids: list[str], groups: np.ndarray,
     if strange or absent:
         example = (strange or absent)[0]
         raise SplitsError(
-            f"{name}: made for another data set: {len(strange)} of its images are not here and {len(absent)} images here are not in it (such as {example!r})"
+            f"{name}: made for another data set: {len(strange)} of its images are missing here and {len(absent)} images here are missing in it (such as {example!r})"
             f"{_other_names(strange, absent)}"
         )
     wrong = sorted(set(splits["part"]) - set(PARTS))
@@ -397,7 +395,9 @@ def check_splits(splits: pd.DataFrame, image_ids: list[str], groups: np.ndarray,
 
 def _check_fold(rows: pd.DataFrame, group_of: dict[str, str], where: str, n_images: int) -> None:
     if len(rows) != n_images or rows["image_id"].duplicated().any():
-        raise SplitsError(f"{where}: has {len(rows)} rows for {n_images} images; each image stands once in each fold")
+        raise SplitsError(
+            f"{where}: has {len(rows)} rows for {n_images} images; each image must occur once in each fold"
+        )
     empty = [part for part in PARTS if not (rows["part"] == part).any()]
     if empty:
         raise SplitsError(f"{where}: the {empty[0]} part is empty")

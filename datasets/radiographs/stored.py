@@ -1,7 +1,7 @@
-"""From the cells of pixel data to stored values (PS3.5, 8.1.1): which bits count, and which pixels are padding.
+"""From the cells of pixel data to stored values (PS3.5, 8.1.1): the significant bits, and padding.
 
-Headers are wrong here more often than elsewhere, so what they say is held against the cells. Where bits that should not count are set, the
-values are read whole, unless these bits look like the letters of an overlay, and a remark says so.
+Headers are wrong here more often than elsewhere, so they are checked against the cells. If bits that should not count are set, the
+values are read in full, unless these bits look like the letters of an overlay, and a remark says so.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ class Stored:
     values : array
         Of the cells' type.
     padding : array (h, w) of bool, or None
-        Pixels that only fill the rectangle (PS3.3, C.7.5.1.1.2); None where there are none, or nothing but them.
+        Pixels that only fill the rectangle (PS3.3, C.7.5.1.1.2); None if there is none, or nothing else.
     remark : str
-        Where the header does not fit the cells.
+        Where the header contradicts the cells.
     """
 
     values: np.ndarray
@@ -85,7 +85,7 @@ def _named_bits(cells: np.ndarray, padding: np.ndarray | None, dataset: Dataset)
     whole = _cut(bits, Layout(layout.low, layout.allocated - 1, layout.allocated), cells.dtype)
     what = f"values need more than the {layout.high - layout.low + 1} bits of its header"
     if _is_overlay(named, whole):
-        return named, f"{what}: the bits above are left out, which look like an overlay"
+        return named, f"{what}: the bits above look like an overlay and are left out"
     return whole, f"{what}: all bits are read"
 
 
@@ -116,7 +116,7 @@ def _layout(cells: np.ndarray, dataset: Dataset) -> tuple[Layout, str]:
     high = number(dataset, "HighBit", stored - 1)
     if stored - 1 <= high < allocated:
         return Layout(high - stored + 1, high, allocated), ""
-    return Layout(0, stored - 1, allocated), f"HighBit {high} does not fit BitsStored {stored}: taken for {stored - 1}"
+    return Layout(0, stored - 1, allocated), f"HighBit {high} contradicts BitsStored {stored}: assumed {stored - 1}"
 
 
 def _embedded_overlays(dataset: Dataset, layout: Layout) -> int:
@@ -142,13 +142,13 @@ def _nothing_above(bits: np.ndarray, layout: Layout, kind: np.dtype) -> bool:
         return not (above >> 1).any()
     full = (1 << layout.unused + 1) - 1
     repeated = above == full
-    if repeated.any():  # then the writer does repeat it, and a value without is one that needs more bits
+    if repeated.any():  # then the writer repeats the sign, and a value without it needs more bits
         return bool((repeated | (above == 0)).all())
     return not (above >> 1).any()
 
 
 def _is_overlay(named: np.ndarray, whole: np.ndarray) -> bool:
-    """Whether bits above are letters laid over a picture: where they begin and end they make steps as are nowhere else, and below them are none."""
+    """Whether the bits above are letters overlaid on a picture: they make steps at their edges that occur nowhere else, with none in the picture below."""
     marked = named != whole
     edges = marked[:, 1:] != marked[:, :-1]
     if not edges.any() or edges.all():

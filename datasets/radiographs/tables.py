@@ -1,4 +1,4 @@
-"""Tables of labels as text: nothing becomes a number, a date or NaN, and every error names the row and the value."""
+"""Tables of labels as strings: nothing becomes a number, a date or NaN, and every error names the row and the value."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _OUTSIDE = r"^(?:$|/|\\|[A-Za-z]:)|(?:^|[/\\])\.\.(?:[/\\]|$)|\x00"
 def read_table(path: Path) -> pd.DataFrame:
     """Read a CSV or TSV as text, in the encoding that `radiographs.text.encoding_of` finds.
 
-    The separator is the one of a first line ``sep=;``, as Excel knows it, else the commonest of the header. Where the encoding had to
+    The separator is that of a first line ``sep=;``, as in Excel, else the most frequent one of the header. If the encoding had to
     be guessed, ``attrs["note"]`` of the table says so.
     """
     encoding = "utf-8"
@@ -50,12 +50,12 @@ def read_table(path: Path) -> pd.DataFrame:
 
 
 def table_notes(table: pd.DataFrame) -> list[str]:
-    """Return what a user must know of how a table was read."""
+    """Return a note for the user on how a table was read."""
     return [table.attrs["note"]] if "note" in table.attrs else []
 
 
 def label_sets(values: pd.Series, separator: str, card: Card, path: Path) -> list[list[str]]:
-    """Label sets in the order of the card's classes, duplicates dropped; each distinct text is looked at once."""
+    """Label sets in the order of the card's classes, duplicates dropped; each distinct string is parsed once."""
     codes, texts = pd.factorize(values)
     order = {name: k for k, name in enumerate(card.classes.values())}
     sets = []
@@ -87,14 +87,14 @@ def require(table: pd.DataFrame, columns: list[str], path: Path) -> None:
 
 
 def refuse_repeats(names: pd.Series, path: Path) -> None:
-    """Refuse a table in which a name stands twice."""
+    """Refuse a table in which a name occurs twice."""
     repeated = names.duplicated()
     if repeated.any():
         raise SourceError(f"{path}: row {cast('int', repeated.idxmax()) + 2}: names the same image as an earlier row")
 
 
 def refuse_outside(names: pd.Series, path: Path, root: Path) -> None:
-    """Refuse names that lead out of the data folder; links are looked at when a file is opened."""
+    """Refuse names that lead outside the data folder; links are checked when a file is opened."""
     outside = names.str.contains(_OUTSIDE, regex=True)
     if outside.any():
         row = cast("int", outside.idxmax())

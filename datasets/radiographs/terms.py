@@ -30,14 +30,14 @@ _NO_WORDS = {
     "EYE",
     "IAC",
 }  # terms that mean other things in a text: de face, open mouth, come back
-_TOKEN = re.compile(r"[^\W\d_]+|\d+")  # letters and digits part: "Thorax2Ebenen"
+_TOKEN = re.compile(r"[^\W\d_]+|\d+")  # letters and digits are separated: "Thorax2Ebenen"
 _UMLAUTS = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue"})
 _Phrase = tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class _Table:
-    """What the words, codes and terms of ``terms.toml`` mean."""
+    """Meaning of the words, codes and terms of ``terms.toml``."""
 
     phrases: dict[_Phrase, Parts]  # without accents
     accented: dict[_Phrase, Parts]  # that count only as written
@@ -59,7 +59,7 @@ def parts_of(text: str, *, views: bool = False) -> Parts:
     text : str
         Such as "Hand re. 2 Ebenen" or "RX COLUNA LOMBAR AP/P".
     views : bool, default False
-        Whether names of projections count too. They are people's names (Waters, Harris), so only where a projection is told.
+        Whether names of projections count too. They are people's names (Waters, Harris), so only where a projection is expected.
     """
     return _parts_of(text, views)
 
@@ -71,25 +71,25 @@ def parts_of_body_part(value: str) -> Parts:
 
 
 def parts_of_codes(codes: Iterable[str]) -> Parts:
-    """Parts of SNOMED CT codes; codes that the table has not name none."""
+    """Parts of SNOMED CT codes; codes missing in the table name none."""
     return NOTHING.union(*(_table().codes.get(code, NOTHING) for code in codes))
 
 
 def fits(registered: Parts, name: str) -> bool:
-    """Whether a class may be what is seen where these parts are registered.
+    """Whether a class matches the registered parts.
 
     It may if it is one of them, lies within one (a spine may be any part of it), is the region around one (a calcaneus is a foot), or is
-    what a radiograph registered so rightly looks like too (the table's `like`: long bones are taken with their joints). Any of
-    several parts is enough. A class that no word of the table names fits everything: nothing can be said against it.
+    what a correctly registered radiograph may also look like (the table's `like`: long bones are taken with their joints). Any of
+    several parts is enough. A class without a term matches everything: nothing speaks against it.
     """
     seen = parts_of(name)
     return not seen or any(_fit(one, other) for one in registered for other in seen)
 
 
 def fitting(registered: Parts, names: Iterable[str]) -> Parts:
-    """Classes of a model that fit a registration.
+    """Classes of a model that match a registration.
 
-    A class for the rest, such as "Others" (`REST`), fits where a registered part has no class of its own.
+    A class for the rest, such as "Others" (`REST`), matches if a registered part has no class of its own.
     """
     names = tuple(names)
     own = {part for part in registered for name in names if any(_within(seen, part) for seen in parts_of(name))}
@@ -98,12 +98,12 @@ def fitting(registered: Parts, names: Iterable[str]) -> Parts:
 
 
 def is_rest(name: str) -> bool:
-    """Whether a class stands for all that the others do not name."""
+    """Whether a class covers everything that the others do not name."""
     return name.strip().casefold() in REST
 
 
 def unknown_classes(names: Iterable[str]) -> tuple[str, ...]:
-    """Classes that the table has no words for."""
+    """Classes for which the table has no terms."""
     return tuple(name for name in names if not is_rest(name) and not parts_of(name))
 
 
@@ -134,7 +134,7 @@ def _parts_of(text: str, views: bool) -> Parts:
 
 
 def _longest(written: _Phrase, plain: _Phrase, place: int, *, views: bool) -> tuple[int, Parts]:
-    """Length and parts of the longest phrase that begins at a token; one token and no part where none does."""
+    """Length and parts of the longest phrase that begins at a token; one token and no part if there is none."""
     table = _table()
     for length in range(min(_longest_phrase(), len(plain) - place), 0, -1):
         phrase = plain[place : place + length]
@@ -148,7 +148,7 @@ def _longest(written: _Phrase, plain: _Phrase, place: int, *, views: bool) -> tu
 
 
 def _is_department(plain: _Phrase, place: int) -> bool:
-    """Whether what follows a part makes it the name of a department: chest pain clinic."""
+    """Whether the words after a part make it the name of a department: chest pain clinic."""
     table = _table()
     while place < len(plain) and plain[place] in table.between:
         place += 1

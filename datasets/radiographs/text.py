@@ -1,4 +1,4 @@
-"""Text files that people make: in UTF-8, in UTF-16 as Excel writes it, or in the code page of an older program."""
+"""Text files in UTF-8, in UTF-16 as Excel writes it, or in the code page of an older program."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 
 _MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 _NAMES = {"cp1252": "Windows-1252", "mac_roman": "Mac Roman", "latin-1": "Latin-1"}
-_WITHIN_WORDS = frozenset("’‘'-–")  # signs that do stand between letters
+_WITHIN_WORDS = frozenset("’‘'-–")  # characters that do occur between letters
 
 
 def encoding_of(content: bytes) -> str:
-    """Name the encoding of a text: by its mark, else UTF-8 where it is that, else the code page in which its words look like words.
+    """Name the encoding of a text: by its byte-order mark, else UTF-8 if valid, else the code page in which its words look like words.
 
     >>> encoding_of("Fêmur".encode("mac_roman")), encoding_of("Fêmur".encode("cp1252")), encoding_of("Fêmur".encode())
     ('mac_roman', 'cp1252', 'utf-8')
@@ -47,7 +47,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def _oddness(content: bytes, encoding: str) -> int:
-    """Count the letters beyond ASCII that do not fit the word they stand in; many where the bytes are not text in this encoding."""
+    """Count the letters beyond ASCII that do not fit their word; many if the bytes are not text in this encoding."""
     try:
         text = content.decode(encoding)
     except UnicodeDecodeError:
@@ -57,7 +57,7 @@ def _oddness(content: bytes, encoding: str) -> int:
 
 
 def _is_odd(before: str, sign: str, after: str) -> bool:
-    """Whether a sign is a control, is not a letter inside a word, or is of another case than the letters around it."""
+    """Whether a character is a control, is not a letter inside a word, or differs in case from the letters around it."""
     if not sign.isprintable():
         return True
     beside = [letter for letter in (before, after) if letter.isalpha()]

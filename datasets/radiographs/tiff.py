@@ -1,4 +1,4 @@
-"""Pages of TIFF files, and those kinds of them that Pillow cuts to 8 bits, reads wrongly or does not know (TIFF 6.0).
+"""Pages of TIFF files, and the kinds that Pillow truncates to 8 bits, misreads or does not support (TIFF 6.0).
 
 Colours, and grey with transparency, of 16 bits or in floating point are read by tifffile; what needs a decompressor that it lacks, by OpenCV.
 """
@@ -43,7 +43,7 @@ class Page:
 
 
 def pages_of(image: Image.Image) -> list[int]:
-    """Numbers of the pages that are pictures of their own: no smaller copies of others (pyramids), and no masks."""
+    """Numbers of the pages that are separate pictures, neither smaller copies of others (pyramids) nor masks."""
     kinds = []
     for number in range(_MOST_PAGES):
         try:
@@ -51,7 +51,7 @@ def pages_of(image: Image.Image) -> list[int]:
             kinds.append(int(_tags(image).get(_SUBFILE, 0) or 0))
         except EOFError:
             break
-        except Exception:  # noqa: BLE001 - Pillow raises what it pleases on damaged pages
+        except Exception:  # noqa: BLE001 - Pillow raises anything on damaged pages
             warnings.warn(f"what follows page {number} is damaged", stacklevel=2)
             break
     whole = [number for number, kind in enumerate(kinds) if not kind & (_REDUCED | _MASK)]
@@ -114,8 +114,8 @@ def deep_page(data: bytes, number: int, max_pixels: int) -> Page:
             if not pages:
                 raise TiffError("damaged: it has no page")
             if number >= pages:
-                raise TiffError(f"has {pages} {'frame' if pages == 1 else 'frames'}, no frame {number}")
-            page = cast(tifffile.TiffPage, file.pages[number])  # a frame is one that says less, which is damage here
+                raise TiffError(f"has {pages} {'frame' if pages == 1 else 'frames'}, not frame {number}")
+            page = cast(tifffile.TiffPage, file.pages[number])  # a frame with fewer tags, which is damage here
             values = _colours(_values(data, page, number, max_pixels), page)
             mode = f"TIFF {cast(Enum, page.photometric).name} {page.dtype}"
             coloured = share_coloured(values[..., :3]) if values.ndim == 3 and values.shape[2] >= 3 else 0.0
@@ -123,7 +123,7 @@ def deep_page(data: bytes, number: int, max_pixels: int) -> Page:
             return Page(upright(_as_grey(values, page), int(tag.value) if tag else 1), mode, pages, coloured)
     except (TiffError, MemoryError):
         raise
-    except Exception as error:  # noqa: BLE001 - tifffile raises what it pleases on damaged data
+    except Exception as error:  # noqa: BLE001 - tifffile raises anything on damaged data
         raise TiffError(f"damaged or of an unknown kind ({type(error).__name__})") from None
 
 
@@ -165,7 +165,7 @@ def _check_inflation(data: bytes, page: Any) -> None:
         unpacker = zlib.decompressobj()
         unpacker.decompress(data[start : start + length], whole + 1)
         if unpacker.unconsumed_tail:
-            raise TiffError("inflates to more than the picture that its header speaks of")
+            raise TiffError("inflates to more than the picture that its header states")
 
 
 def _colours(values: np.ndarray, page: Any) -> np.ndarray:

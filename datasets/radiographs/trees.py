@@ -1,4 +1,4 @@
-"""Folders of pictures without a table: labelled by the folders they lie in, or by their DICOM headers."""
+"""Folders of pictures without a table: labelled by their folders, or by their DICOM headers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from radiographs.listing import Hints, Listing, SourceError, finish
 from radiographs.read import DICOM_SUFFIXES, SUFFIXES
 from radiographs.walk import find_pictures, is_side_folder, output_of
 
-_PER_CLASS = 5  # images in a folder, on average, below which folders called like patients are not classes
+_PER_CLASS = 5  # images per folder, on average, below which folders with names like patients are not classes
 _WAY_OUT = "give a .csv as --data, or sort the images into one folder per class"
 _SHOWN = 12  # names in a note
 
@@ -35,7 +35,7 @@ class Tree:
 
 
 def open_tree(root: Path, card: Card, hints: Hints, layout: str | None = None) -> Listing:
-    """List a folder of pictures in the layout that is asked for, or else in the one that fits.
+    """List a folder of pictures in the requested layout, or else in the one that fits.
 
     Where most files are DICOM and their folders can be classes, the folders decide, and a note says so.
 
@@ -63,7 +63,7 @@ def _look(root: Path, hints: Hints) -> Tree:
     notes = passed_over(found.notes)
     if len(kept) < len(every):
         notes.append(
-            f"D002: {len(every) - len(kept)} DICOM files passed over: no pictures (presentation states, reports, key objects)"
+            f"D002: {len(every) - len(kept)} DICOM files skipped: not pictures (presentation states, reports, key objects)"
         )
     names, headers = [every[k] for k in kept], [headers[k] for k in kept]
     folders = find_class_folders([tuple(name.split("/")) for name in names])
@@ -107,7 +107,7 @@ def _strays(tree: Tree) -> list[str]:
 
 
 def _no_classes(tree: Tree, loose: int) -> SourceError:
-    """Say that no picture lies in a class folder."""
+    """Report that no picture is in a class folder."""
     what = f"holds no image ({', '.join(SUFFIXES)}, DICOM)"
     if loose:
         below = " below train, val and test" if any(tree.folders.parts) else ""
@@ -116,16 +116,16 @@ def _no_classes(tree: Tree, loose: int) -> SourceError:
 
 
 def _refuse_patients(tree: Tree) -> None:
-    """Refuse folders that are called like patients and hold few images each; their names are not said."""
+    """Refuse folders with names like patients that hold few images each; the names are not quoted."""
     names, n = tree.folders.names, sum(label is not None for label in tree.folders.labels)
     if are_identifiers(names) and n < _PER_CLASS * len(names):
         raise SourceError(
-            f"{tree.root}: its {len(names)} folders with {n} images are called like patients or exams, not like classes: {_WAY_OUT}; if they are classes: --layout folders"
+            f"{tree.root}: its {len(names)} folders with {n} images have names like patients or exams, not like classes: {_WAY_OUT}; if they are classes: --layout folders"
         )
 
 
 def _empty_folders(tree: Tree) -> list[str]:
-    """Say which folders stand beside the class folders without a picture that can be used."""
+    """Report folders beside the class folders without a usable picture."""
     empty: dict[str, None] = {}
     for base in sorted(tree.folders.bases):
         with os.scandir(tree.root.joinpath(*base)) as entries:
@@ -148,7 +148,7 @@ def _is_aside(entry: os.DirEntry[str]) -> bool:
 
 
 def _by_headers(tree: Tree, card: Card, hints: Hints) -> Listing:
-    """DICOM files anywhere below, labelled by BodyPartExamined, grouped by patient; what has no body part is counted and left out."""
+    """DICOM files anywhere below, labelled by BodyPartExamined, grouped by patient; files without body part are counted and left out."""
     card = card.model_copy(update={"at_least_one": True})
     rows, kept, others, unlabelled = [], [], 0, 0
     for name, header, split in zip(tree.names, tree.headers, tree.folders.parts, strict=True):
@@ -161,7 +161,7 @@ def _by_headers(tree: Tree, card: Card, hints: Hints) -> Listing:
             if header.tags.get("instance"):
                 unlabelled += 1
                 continue
-            refused = "no header says what it shows (BodyPartExamined)"
+            refused = "no header states what it shows (BodyPartExamined)"
         rows.append((name, name, [part] if part else [], split, refused))
         kept.append(header)
     if all(refused for *_, refused in rows):

@@ -1,4 +1,4 @@
-"""Which files of a folder are pictures, and which were passed over and why."""
+"""Which files of a folder are pictures, and which were skipped and why."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SIDE_FILES = frozenset({".csv", ".tsv", ".toml", ".json", ".txt", ".md", ".parq
 _SYSTEM_FOLDERS = frozenset(
     {"__macosx", "@eadir", "#recycle", "$recycle.bin", "system volume information", "lost+found", "__pycache__"}
 )
-_OUTPUTS = {  # files by which a folder of results is known, and what it is then; none of these is ever input
+_OUTPUTS = {  # files that identify a folder of results, and its kind; these are never input
     ("run.json", "splits.parquet"): "a run of bench",
     ("splits.parquet", "cells"): "a run of bench",
     ("model.json", "SHA256SUMS"): "a model that bench exported",
@@ -24,7 +24,7 @@ _OUTPUTS = {  # files by which a folder of results is known, and what it is then
     ("trials.journal",): "what bench tune wrote",
     ("explanations.json", "explanations.html"): "what bench explain wrote",
     ("worklist.csv", "audit.html"): "what bench audit wrote",
-    ("_plan.json",): "answers of bench predict",
+    ("_plan.json",): "predictions of bench predict",
     ("report.html", "figures"): "a report of bench",
     ("tables", "figures"): "a report of bench",
     ("CACHEDIR.TAG",): "a cache",
@@ -41,7 +41,7 @@ class Found:
     Attributes
     ----------
     files : tuple of Path
-        Pictures by name or, where their ending says nothing of the kind, by content, in the order of their names.
+        Pictures by name or, if the ending is inconclusive, by content, in the order of their names.
     passed_over : Counter
         How many others there are, by reason.
     """
@@ -51,23 +51,23 @@ class Found:
 
     @property
     def notes(self) -> list[str]:
-        """A line for each kind of file that was passed over."""
+        """A line for each kind of skipped file."""
         counts = sorted(self.passed_over.items())
-        return [f"{n} {'file' if n == 1 else 'files'} passed over: {reason}" for reason, n in counts]
+        return [f"{n} {'file' if n == 1 else 'files'} skipped: {reason}" for reason, n in counts]
 
 
 def find_pictures(root: Path, *, allow_outside: bool = False) -> Found:
-    """List the pictures below a folder; nothing but a regular file inside of it is opened.
+    """List the pictures below a folder; only regular files inside it are opened.
 
-    Links are followed where they lead inside, or where `allow_outside` says so; not to folders that are listed at their own place.
-    Results of this program, caches and folders of operating systems are passed over.
+    Links are followed if they lead inside, or with `allow_outside`; not to folders that are listed at their own place.
+    Results of this program, caches and folders of operating systems are skipped.
     """
     passed_over: Counter[str] = Counter()
     return Found(tuple(each_picture(root, passed_over, allow_outside=allow_outside)), passed_over)
 
 
 def each_picture(root: Path, passed_over: Counter[str], *, allow_outside: bool = False) -> Iterator[Path]:
-    """Give the pictures below a folder one after another, as `find_pictures` lists them; others are counted in `passed_over`."""
+    """Yield the pictures below a folder, as `find_pictures` lists them; others are counted in `passed_over`."""
     inside = root.resolve()
     for path in _walk(root, passed_over, allow_outside=allow_outside):
         reason = _refusal(path, inside, allow_outside=allow_outside)
@@ -78,7 +78,7 @@ def each_picture(root: Path, passed_over: Counter[str], *, allow_outside: bool =
 
 
 def output_of(names: Iterable[str]) -> str:
-    """Return what a folder with these entries is where it holds results and no data, in words; empty for any other folder."""
+    """Describe a folder with these entries if it holds results rather than data; empty for any other folder."""
     there = set(names)
     return next((what for marks, what in _OUTPUTS.items() if there.issuperset(marks)), "")
 
@@ -89,7 +89,7 @@ def is_side_folder(name: str) -> bool:
 
 
 def _walk(root: Path, passed_over: Counter[str], *, allow_outside: bool) -> Iterator[Path]:
-    """Every file, folder by folder; what lies in a folder comes before what lies below it."""
+    """Every file, folder by folder; a folder's own files come before those of its sub-folders."""
     inside = root.resolve()
     todo: list[tuple[Path, tuple[Path, ...]]] = [(root, ())]  # a folder, and where links led to on the way to it
     while todo:
@@ -137,7 +137,7 @@ def _folder_refusal(folder: Path, inside: Path, through: tuple[Path, ...], *, al
 
 
 def _refusal(path: Path, inside: Path, *, allow_outside: bool) -> str | None:
-    """Why a file is passed over; None if it is a picture, empty for a table or a text, which nobody misses."""
+    """Why a file is skipped; None if it is a picture, empty for a table or a text, which needs no report."""
     if path.name.startswith("."):
         return "hidden, or a resource fork (._x)"
     if path.name.upper() == "DICOMDIR":
@@ -146,10 +146,10 @@ def _refusal(path: Path, inside: Path, *, allow_outside: bool) -> str | None:
     if path.name in _CHECKSUMS:
         return ""
     if suffix in _LEFTOVERS or suffix.endswith("~"):
-        return "backups, and halves of files"
+        return "backups, and partial files"
     try:
         if path.is_symlink() and not (allow_outside or path.resolve().is_relative_to(inside)):
-            return "a link that leads out of the folder (--allow-outside)"
+            return "a link that leads outside the folder (--allow-outside)"
         if not stat.S_ISREG(path.stat().st_mode):
             return "not a regular file"
         if suffix not in SUFFIXES and suffix not in DICOM_SUFFIXES[:-1]:
@@ -159,7 +159,7 @@ def _refusal(path: Path, inside: Path, *, allow_outside: bool) -> str | None:
             named = suffix not in DICOM_SUFFIXES and not suffix[1:].isdigit()  # 1.2.840.113 has the suffix .113
             if suffix in _SIDE_FILES:
                 return ""
-            return "no picture by their ending and content" if named else "no ending, and no picture"
+            return "not pictures, by ending and content" if named else "no ending, and not a picture"
     except OSError as error:
         return f"cannot be opened ({error.strerror})"
     return None

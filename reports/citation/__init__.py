@@ -1,1 +1,1 @@
-"""What a paper about a run must say: BibTeX of everything used, a methods paragraph, and reporting checklists."""
+"""What a paper about a run must state: BibTeX of everything used, a methods paragraph, and reporting checklists."""

@@ -56,7 +56,7 @@ def bibtex(results: Results | None) -> str:
 
 
 def software(version: str) -> str:
-    """BibTeX of xraybench; with no version, of the one that is installed."""
+    """BibTeX of xraybench; by default of the installed version."""
     if not version:
         from importlib.metadata import version as installed
 
@@ -117,7 +117,7 @@ def _model_keys(model: dict[str, Any]) -> Iterator[str]:
 
 
 def _bare(backbone: str) -> str:
-    """Name of an architecture without timm's word for whose weights or version it is."""
+    """Name of an architecture without timm's prefix or suffix for its weights or version."""
     return backbone.removeprefix("tf_").removeprefix("legacy_")
 
 
@@ -126,6 +126,6 @@ def _parts(model: dict[str, Any]) -> Iterable[dict[str, Any]]:
 
 
 def _laid_out(entry: str) -> str:
-    """One field a line."""
+    """One field per line."""
     head, fields = entry[:-1].split(", ", 1)
     return head + ",\n  " + re.sub(r"\}, (?=\w+ = \{)", "},\n  ", fields) + "\n}"

@@ -60,13 +60,13 @@ def answers(results: Results, settings: TestSettings) -> dict[str, str]:
         "excluded": f"All readable, labelled images; {counted(n_excluded, 'file')} excluded, each with its reason in excluded.csv",
         "preprocessing": "The same for all models, without learned parameters; settings in methods.md",
         "subsets": "None: all usable images",
-        "missing": "Images without a label or that cannot be read are excluded and listed; no value is imputed",
+        "missing": "Unlabelled or unreadable images are excluded and listed; no value is imputed",
         "reference": f"The labels of the data set ({'several' if data['task'] == 'multilabel' else 'one'} per image), as registered",
         "partitions": f"One fixed test set, seed {run['seed']}, {digests}"
         if has_one_test_set(results)
         else f"{splits['folds']}-fold cross-validation x {splits['repeats']}, stratified over labels, seed {run['seed']}, {digests}",
         "disjoint": f"{noun.capitalize()}: no {noun} is in two parts of a fold; identical images share a {noun}",
-        "size": f"{size}; not determined beforehand by the run",
+        "size": f"{size}; not determined in advance by the run",
         "models": f"{counted(len(results.models), 'model')}; classes and parameters in run.json and methods.md",
         "software": f"xraybench {run.get('xraybench', '')}; versions in methods.md, BibTeX in citations.bib",
         "starts": f"Backbones start from: {', '.join(starts)}{sources}" if starts else "No network was trained",

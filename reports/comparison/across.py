@@ -1,6 +1,6 @@
 """Ranks of models over several independent data sets, with the tests of Demšar (2006).
 
-Folds of one data set share images and may not be used so; data sets that are independent of each other may (Demšar 2006). Each data
+Folds of one data set share images and must not be used for this; independent data sets may (Demšar 2006). Each data
 set counts once, with the mean over its folds.
 """
 
@@ -20,8 +20,8 @@ from reports.runs.status import state
 from reports.scores.evaluation import Evaluation
 from reports.scores.ranking import COMPARED, primary_metric
 
-MOST_NAMED = 5  # models that a headline names one by one
-FEW = 10  # data sets below which Demšar (2006) expects little of ranks
+MOST_NAMED = 5  # models that a headline lists individually
+FEW = 10  # number of data sets below which rank tests have little power (Demšar 2006)
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ def summarise_ranks(found: Across) -> list[str]:
 
 
 def _unanswered(found: Across) -> str:
-    """Name the families to be compared that have no finished model, though one was planned."""
+    """Name the families to be compared that have no finished model although one was planned."""
     planned = {description["family"] for run in found.runs for description in run.models.values()}
     absent = [family for family in COMPARED if family in planned - set(found.families.values())]
     return f"Not answered, no {' or '.join(absent)} model finished on every data set: " if absent else ""

@@ -1,6 +1,6 @@
 """Bootstrap over groups (patients) of the metrics of pooled test predictions.
 
-The models stay as they were trained; the decision rule stays that of each cell. Every model is scored on the same draws, so that
+Models are not retrained, and each cell keeps its decision rule. Every model is scored on the same draws, so that
 the difference of two models in one draw is a paired one.
 """
 
@@ -21,7 +21,7 @@ Draws = Mapping[str, Mapping[str, FloatArray]]  # model -> metric -> (n_resample
 def bootstrap(evaluation: Evaluation, n_resamples: int = N_RESAMPLES) -> Draws:
     """Score every finished model on the same draws of groups; with several repeats the mean over them.
 
-    A model whose folds are not all done is left out: it has not tested every image.
+    A model with missing folds is left out: it was not tested on every image.
     """
     results = evaluation.results
     groups, seed, task = results.groups, int(results.run["seed"]), results.data["task"]
@@ -48,7 +48,7 @@ def weighted_scores(part: Decided, weights: np.ndarray, task: str) -> dict[str, 
     Returns
     -------
     dict
-        (n_resamples,) of each metric, equal to `reports.scores.metrics.score` on the rows repeated so many times.
+        (n_resamples,) of each metric, equal to `reports.scores.metrics.score` on the repeated rows.
     """
     truth, decided = part.truth, part.decided
     weights = np.asarray(weights, dtype=np.float64)
@@ -74,7 +74,7 @@ def weighted_scores(part: Decided, weights: np.ndarray, task: str) -> dict[str, 
 def _areas(truth: np.ndarray, scores: np.ndarray, counts: np.ndarray) -> tuple[FloatArray, FloatArray]:
     """ROC AUC and average precision of one class, (n_resamples,) each, from counts (n, n_resamples); NaN without a positive or negative.
 
-    Counts above and level with each positive suffice, so that only the rows of positives are computed.
+    Counts above and level with each positive suffice, so only the rows of positives are computed.
     """
     order = np.argsort(-scores, kind="stable")
     positive = np.flatnonzero(truth[order])

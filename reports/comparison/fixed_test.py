@@ -1,7 +1,7 @@
-"""One fixed test set, such as a published one: no folds to compare over, so that images and patients must say how sure a result is.
+"""One fixed test set, such as a published one: no folds to compare over, so images and patients must quantify the uncertainty.
 
-McNemar's exact test counts the images that only one of two models gets all right. It takes images as independent; beside it stands
-the interval of the difference over draws of whole groups (`reports.comparison.pairwise`), which does not.
+McNemar's exact test counts the images that only one of two models gets all right. It treats images as independent, unlike
+the interval of the difference over draws of whole groups (`reports.comparison.pairwise`) beside it.
 """
 
 from itertools import combinations

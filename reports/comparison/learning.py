@@ -38,7 +38,7 @@ class LearningCurve:
     score : ndarray of shape (n_sizes,)
         Mean over the cells.
     draws : ndarray of shape (n_resamples, n_sizes)
-        The same when cells, and patients within each, are drawn again. Draw b is the same for every curve of a run.
+        The same with cells, and patients within each, resampled. Draw b is the same for every curve of a run.
     """
 
     model: str
@@ -144,7 +144,7 @@ def crossing(found: Sequence[LearningCurve], alpha: float = 0.05) -> Crossing | 
     drawn = np.array([overtakes(classical.patients, row) for row in deep.draws - classical.draws])
     low, high = np.quantile(
         drawn, [alpha / 2, 1 - alpha / 2], method="inverted_cdf"
-    )  # there is no mean of inf and a number
+    )  # the mean of inf and a number is undefined
     at = overtakes(classical.patients, deep.score - classical.score)
     return Crossing(
         classical,
@@ -158,7 +158,7 @@ def crossing(found: Sequence[LearningCurve], alpha: float = 0.05) -> Crossing | 
 
 
 def overtakes(patients: FloatArray, lead: FloatArray) -> float:
-    """Find the number of patients from which on the lead stays above 0, between two sizes on a straight line over log n.
+    """Find the number of patients from which the lead stays above 0, by linear interpolation over log n.
 
     >>> overtakes(np.array([10., 100., 1000.]), np.array([-1., 1., 2.])).__round__(1)
     31.6
@@ -199,7 +199,7 @@ def _patients(results: Results, shares: FloatArray) -> FloatArray:
 
 
 def _drawn_scores(evaluation: Evaluation, n_resamples: int) -> dict[str, tuple[float, FloatArray]]:
-    """Mean score of each whole model, and the same with cells and their patients drawn again, (n_resamples,)."""
+    """Mean score of each whole model, and the same with cells and their patients resampled, (n_resamples,)."""
     results = evaluation.results
     value = f1_of_images if primary_metric(results) == "f1_samples" else all_right
     keys = sorted({key[1:] for key in evaluation.test_parts})

@@ -42,7 +42,7 @@ class TestSettings:
     Attributes
     ----------
     alpha : float
-        A difference is claimed where the adjusted p is below; intervals cover 1 - alpha.
+        A difference is claimed if the adjusted p is below; intervals cover 1 - alpha.
     rope : float
         Half the width of the region of practical equivalence, in units of the metric.
     reference : str or None
@@ -52,7 +52,7 @@ class TestSettings:
     alpha: float = 0.05
     rope: float = 0.01
     reference: str | None = None
-    __test__ = False  # not a test class, whatever pytest makes of its name
+    __test__ = False  # not a test class despite its name
 
     def __post_init__(self) -> None:
         """Check the values; ResultsError names the options."""
@@ -72,7 +72,7 @@ def pairwise(evaluation: Evaluation, draws: Draws, settings: TestSettings) -> pd
         p_holm: adjusted over all pairs of the metric; p_holm_best and p_holm_reference: over the pairs with the best model or with
         the reference alone, empty for other pairs. p_worse, p_equal, p_better: Bayesian correlated t-test, a against b, where
         better means higher but for losses. bootstrap_low, bootstrap_high: interval over draws of groups, where both models have
-        tested every image. NaN where there is nothing to compute.
+        tested every image. NaN if undefined.
     """
     results = evaluation.results
     sizes = results.cells[results.cells["status"] == "done"].set_index(["model", "repeat", "fold"])
@@ -115,7 +115,7 @@ def against(table: pd.DataFrame, model: str, metric: str) -> pd.DataFrame:
 
 
 def pairs_as_text(rows: pd.DataFrame) -> pd.DataFrame:
-    """Write comparisons as people read them: difference, interval, p, adjusted p, and the three probabilities."""
+    """Format comparisons for readers: difference, interval, p, adjusted p, and the three probabilities."""
 
     def number(value: float) -> str:
         return "undefined" if math.isnan(value) else f"{value:.3f}"

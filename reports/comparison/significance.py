@@ -1,4 +1,4 @@
-"""Is one model better than another? Tests and intervals that respect how the numbers came about.
+"""Is one model better than another? Tests and intervals that account for dependent samples.
 
 Folds share training images and a patient's images resemble each other, so neither folds nor images are independent. Over folds the
 variance is corrected for the shared training images; over images whole groups (patients) are drawn, never single images. What
@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import scipy  # whose parts load themselves when they are used, and take their time
+import scipy  # its submodules load lazily, since they are slow to load
 from numpy.typing import ArrayLike, NDArray
 
 FloatArray = NDArray[np.float64]
@@ -103,7 +103,7 @@ def bayesian_t_test(differences: ArrayLike, rho: float, rope: float = 0.01) -> t
     rho : float
         Correlation of two folds, by the usual heuristic 1 / folds: the share of the data that is tested.
     rope : float
-        Half the width of the region in which a difference means nothing in practice, in units of the metric.
+        Half the width of the region of practical equivalence, in units of the metric.
     """
     values = _defined(differences)
     n = len(values)
@@ -121,7 +121,7 @@ def mcnemar(right_a: ArrayLike, right_b: ArrayLike) -> tuple[int, int, float]:
     """Exact McNemar test on one fixed test set: images that only a gets right, that only b does, and the two-sided p.
 
     The discordant images are a binomial sample with probability 1/2 (Dietterich 1998, "Approximate Statistical Tests for Comparing
-    Supervised Classification Learning Algorithms", Neural Computation 10: 1895-1923). It says nothing of other training sets.
+    Supervised Classification Learning Algorithms", Neural Computation 10: 1895-1923). It says nothing about other training sets.
 
     Parameters
     ----------
@@ -140,7 +140,7 @@ def mcnemar(right_a: ArrayLike, right_b: ArrayLike) -> tuple[int, int, float]:
 
 
 def resample_groups(groups: ArrayLike, n_resamples: int, seed: int) -> NDArray[np.float32]:
-    """Draw as many groups as there are, with replacement, again and again: how often each image counts.
+    """Resample the groups with replacement: how often each image counts.
 
     Returns
     -------

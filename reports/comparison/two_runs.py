@@ -1,4 +1,4 @@
-"""Two runs side by side: what differs between them, and what that did to the numbers."""
+"""Two runs side by side: the differences between them, and between their scores."""
 
 import math
 from collections.abc import Iterator
@@ -14,13 +14,13 @@ from reports.runs.results import Results
 from reports.scores.evaluation import Decided, Evaluation, sort_by_image
 from reports.scores.ranking import primary_metric
 
-_IDENTITY = ("run_id", "created", "command", "schema", "notes", "pixels")  # differ by nature, or follow from the rest
+_IDENTITY = ("run_id", "created", "command", "schema", "notes", "pixels")  # always differ, or follow from the rest
 _DERIVED = ("suite.digest", "suite.name", "suite.description")
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A setting that two runs do not share: where it stands in run.json, and what it is in each ("–": absent)."""
+    """A setting that differs between two runs: its key in run.json, and its value in each ("–": absent)."""
 
     key: str
     first: str
@@ -28,7 +28,7 @@ class Difference:
 
 
 def differences(first: Results, second: Results) -> list[Difference]:
-    """List what differs in data, splits, parameters, versions and hardware; models that only one run has are one line each."""
+    """List what differs in data, splits, parameters, versions and hardware; one line for each model that only one run has."""
     lone = set(first.models) ^ set(second.models)
     one, other = (dict(_flat(_described(results, lone))) for results in (first, second))
     keys = [key for key in dict.fromkeys([*one, *other]) if one.get(key, "–") != other.get(key, "–")]

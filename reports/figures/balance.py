@@ -1,4 +1,4 @@
-"""How the classes are spread over the folds."""
+"""Distribution of the classes over the folds."""
 
 import altair as alt
 

@@ -9,7 +9,7 @@ from reports.scores.ranking import ranked
 
 
 def timing(evaluation: Evaluation) -> alt.LayerChart:
-    """Draw the time per image of each stage on a log scale: median of the raw samples, and a line from end to end."""
+    """Draw the time per image of each stage on a log scale: median of the raw samples, and a line from minimum to maximum."""
     results = evaluation.results
     by_stage = stage_times(results).groupby(["model", "stage"])["ms_per_image"]
     table = by_stage.agg(["median", "min", "max", "count"]).reset_index()

@@ -14,7 +14,7 @@ class Figure:
     name : str
         Identifier in the page.
     title, text : str
-        What it is, and what its marks mean.
+        Title, and meaning of the marks.
     chart : alt.LayerChart
     min_width : int
         Width in pixels below which the page scrolls the figure sideways.

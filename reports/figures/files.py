@@ -1,6 +1,6 @@
 """Figures as files for a paper: the charts of the report with their first choices, at the width of one column or two.
 
-A chart is drawn in pixels as on the page and shrunk to its column, so that its letters come out at 7 points.
+A chart is drawn in pixels as on the page and scaled to its column, so that its letters are 7 points high.
 """
 
 import re
@@ -55,7 +55,7 @@ def parse_formats(text: str | None) -> tuple[str, ...]:
 
 
 def figure_files(figures: Iterable[Figure], formats: Iterable[str], provenance: str) -> Iterator[tuple[str, bytes]]:
-    """Draw every figure at each column width in which it can be read.
+    """Draw every figure at each column width at which it is legible.
 
     Yields
     ------
@@ -82,7 +82,7 @@ def _caption(figure: Figure) -> str:
 
 
 def _svg(figure: Figure, width: float) -> str:
-    """Draw a figure so many points wide; its size has no unit, which stands for points here."""
+    """Draw a figure this many points wide; its unitless size is in points."""
     spec = figure.chart.to_dict()
     spec |= {"width": round(width / SHRUNK), "autosize": {"type": "fit-x", "contains": "padding"}, "config": CONFIG}
     if figure.axis:

@@ -26,5 +26,5 @@ def score_over_patients(table: pd.DataFrame, y_title: str, noun: str) -> alt.Lay
 
 
 def with_last(table: pd.DataFrame) -> pd.DataFrame:
-    """Mark the largest size of each model, where its name stands."""
+    """Mark the largest size of each model, where its label is."""
     return table.assign(last=table["n_patients"] == table.groupby("model")["n_patients"].transform("max"))

@@ -26,7 +26,7 @@ def critical_differences(found: Across) -> alt.LayerChart:
         The diagram of Demšar (2006), figure 1.
     """
     k, spans, cd = found.scores.shape[1], cliques(found), found.test.critical_difference
-    left = (k + 1) // 2  # models whose names stand on the left
+    left = (k + 1) // 2  # models with labels on the left
     below = 1.2 + 0.45 * len(spans)  # where the names begin
     reach = (k - 1) * 0.42  # of the arms
     x_scale = alt.Scale(domain=[min(1, 1 - reach), max(k, k + reach, 1 + cd)], nice=False)

@@ -1,4 +1,4 @@
-"""Charts of a study: what variants change, and what models lose in external validation."""
+"""Charts of a study: what variants change, and the generalisation gap in external validation."""
 
 import altair as alt
 import pandas as pd

@@ -70,7 +70,7 @@ def points(evaluation: Evaluation) -> pd.DataFrame:
     -------
     DataFrame
         model, family, score, low, high (over the folds), cost (its title), value, front (whether no other is both as good and as
-        cheap), anchor (where its name stands beside the dot; empty where there is no room).
+        cheap), anchor (position of its label beside the dot; empty if there is no room).
     """
     results, metric = evaluation.results, primary_metric(evaluation.results)
     candidates = [model for model in ranked(evaluation) if results.models[model]["family"] != "dummy"]
@@ -93,7 +93,7 @@ def points(evaluation: Evaluation) -> pd.DataFrame:
 
 
 def _anchors(table: pd.DataFrame) -> list[str]:
-    """Put each name where it covers no dot and no name before it; those on the front choose first."""
+    """Place each label where it covers no dot and no earlier label; models on the front come first."""
     if table.empty:
         return []
     x = _scaled(np.log(table["value"].to_numpy(float)), WIDTH).tolist()

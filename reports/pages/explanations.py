@@ -1,4 +1,4 @@
-"""The page of ``bench explain``, and its section in the report of a run: heat maps beside what they are worth."""
+"""The page of ``bench explain``, and its section in the report of a run: heat maps beside their scores."""
 
 import base64
 import json

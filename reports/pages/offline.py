@@ -34,7 +34,7 @@ def render(template: str, figures: Iterable[Figure], gallery: dict[str, Any] = N
 
 
 def script_json(value: Any) -> str:
-    """Write JSON that cannot end the script element it stands in; NaN is refused."""
+    """Write JSON that cannot end the enclosing script element; NaN is refused."""
     text = json.dumps(value, allow_nan=False, ensure_ascii=True, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 

@@ -64,12 +64,12 @@ def gallery(evaluation: Evaluation, first: Iterable[str]) -> dict[str, Any]:
 
 
 def embedded(words: Mapping[str, str], pictures: Mapping[str, bytes], max_bytes: int) -> list[list[str]]:
-    """Choose the pictures that a page has room for, in the order of `words`; one that no longer fits is passed over.
+    """Choose the pictures that a page has room for, in the order of `words`; those that no longer fit are skipped.
 
     Parameters
     ----------
     words : mapping of str to str
-        Name of each picture that the page would show, and what to say of it.
+        Name of each picture that the page would show, and its caption.
     pictures : mapping of str to bytes
         Name -> WebP file; a name may be absent.
     max_bytes : int

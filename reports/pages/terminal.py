@@ -38,7 +38,7 @@ def summary_table(results: Results, width: int = 80) -> Table:
             Text(TITLES.get(column.key, column.title)),
             justify="left" if words else "right",
             no_wrap=not words,
-            overflow="fold" if words else "ellipsis",  # a name is never cut short
+            overflow="fold" if words else "ellipsis",  # a name is never truncated
         )
     for family, row in zip(numbers["family"], as_text(numbers, visible).itertuples(index=False), strict=True):
         table.add_row(*(Text(text) for text in row), style=FAMILY_STYLES.get(family))

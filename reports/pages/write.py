@@ -1,10 +1,10 @@
-"""Files that are there whole or not at all."""
+"""Files that are written whole or not at all."""
 
 from pathlib import Path
 
 
 def write_whole(path: Path, content: str | bytes) -> None:
-    """Write a file beside its place and rename it when it is whole; its folder is made. An error names the file."""
+    """Write a file beside its place and rename it when complete; its folder is made. An error names the file."""
     partial = path.with_name(f".{path.name}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What ``bench explain`` measured, read from its folder and checked."""
+"""Results of ``bench explain``, read from its folder and checked."""
 
 import hashlib
 import json
@@ -10,13 +10,13 @@ from reports.runs.format import is_sealed
 from reports.runs.results import ResultsError
 
 EXPLANATIONS, SCHEMA = "explanations.json", 1
-EXPLAIN_AGAIN = "give `bench explain` again"
+EXPLAIN_AGAIN = "repeat `bench explain`"
 _FIELDS = ("run", "seed", "steps", "random_maps", "fitted_to", "classes", "models", "images", "files")
 
 
 @dataclass(frozen=True)
 class Explanations:
-    """What explanations.json says, and the pictures by the names of their files."""
+    """Content of explanations.json, and the pictures by file name."""
 
     record: dict[str, Any]
     pictures: dict[str, bytes]
@@ -53,7 +53,7 @@ def _record(content: bytes, path: Path) -> dict[str, Any]:
     if schema > SCHEMA:
         raise ResultsError(f"{path} has schema {schema}; this xraybench reads up to {SCHEMA}: update it")
     if not is_sealed(record):
-        raise ResultsError(f"{path} does not fit its seal: it was changed or damaged; {EXPLAIN_AGAIN}")
+        raise ResultsError(f"{path} does not match its seal: it was changed or damaged; {EXPLAIN_AGAIN}")
     missing = [name for name in _FIELDS if name not in record]
     if missing:
         raise ResultsError(f"{path} lacks {missing[0]!r}; {EXPLAIN_AGAIN}")

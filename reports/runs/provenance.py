@@ -31,17 +31,17 @@ def pretrained(results: Results, models: Iterable[str] | None = None) -> list[di
 
 
 def describe_weights(weights: dict[str, Any]) -> str:
-    """Say where pretrained weights came from and under which licence: "tf_efficientnet_lite0 from package ... (licence Apache-2.0)"."""
+    """Describe the origin and licence of pretrained weights: "tf_efficientnet_lite0 from package ... (licence Apache-2.0)"."""
     digest = weights["sha256"][:DIGEST_LENGTH]
     return f"{weights['backbone']} from {weights['origin']} ({weights['file']}, SHA-256 {digest}, licence {weights['licence']})"
 
 
 def _held_out(results: Results) -> str:
-    """Say how many of these images no fold saw."""
+    """State how many of these images no fold used."""
     facts = results.run.get("holdout")
     if not facts or facts["kind"] != "share":
         return ""
-    return f", {facts['n_images']} of them held out for the last test"
+    return f", {facts['n_images']} of them held out for the final test"
 
 
 def count_groups(results: Results) -> str:

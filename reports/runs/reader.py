@@ -11,8 +11,8 @@ import pandas as pd
 
 from reports.runs.format import SCHEMAS, SEAL, is_sealed
 
-RECOMPUTE = "run the same `bench run` again: it recomputes the cell"
-_REMAKE = "run the same `bench run` again: it makes it again"
+RECOMPUTE = "repeat the same `bench run`, which recomputes the cell"
+_REMAKE = "repeat the same `bench run`, which recreates it"
 
 
 class ResultsError(Exception):
@@ -25,7 +25,7 @@ def read_json(root: Path, name: str, *, versioned: bool = True) -> Any:
     Raises
     ------
     ResultsError
-        If it is missing, no JSON, of a newer schema, or does not fit its seal.
+        If it is missing, not JSON, of a newer schema, or does not match its seal.
     """
     try:
         content = json.loads(read_bytes(root, name))
@@ -39,7 +39,7 @@ def read_json(root: Path, name: str, *, versioned: bool = True) -> Any:
                 "use the version of xraybench that made the run, or a later one"
             )
         if (content["schema"] > 1 or SEAL in content) and not is_sealed(content):
-            raise ResultsError(f"{name} does not fit its seal: it was changed or damaged; {RECOMPUTE}")
+            raise ResultsError(f"{name} does not match its seal: it was changed or damaged; {RECOMPUTE}")
     return content
 
 
@@ -81,7 +81,7 @@ def read_checked_table(root: Path, name: str, digest: str | None, columns: Itera
 
 
 def checked(content: bytes, name: str, known: dict[str, str] | None) -> bytes:
-    """Return the content of a file if it fits its checksum; a file that is not among those that are known fits none."""
+    """Return the content of a file if it matches its checksum; a file without a known checksum does not match."""
     if known is not None and hashlib.sha256(content).hexdigest() != known.get(name):
         raise ResultsError(f"{name} does not match its checksum; {_REMAKE}")
     return content
@@ -91,7 +91,7 @@ def parse_table(content: bytes, name: str, columns: Iterable[str]) -> pd.DataFra
     """Return the table in a Parquet file, which must have these columns."""
     try:
         frame = pd.read_parquet(io.BytesIO(content))
-    except Exception as error:  # noqa: BLE001 - pyarrow raises what it pleases on damaged files
+    except Exception as error:  # noqa: BLE001 - pyarrow raises anything on damaged files
         raise ResultsError(f"{name} cannot be read ({one_line(error)}); copy the run folder again") from None
     require(dict.fromkeys(frame.columns), columns, name)
     return frame

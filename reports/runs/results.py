@@ -1,7 +1,7 @@
 """Read a run folder: every file checked, nothing computed.
 
 A run folder may come from another machine or from another person. It is read as data only, no path in it leads outside,
-and a file that does not fit the rest is refused by name.
+and an inconsistent file is refused by name.
 """
 
 from collections.abc import Iterator
@@ -59,7 +59,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Results:
-    """All that a run folder holds.
+    """Content of a run folder.
 
     Attributes
     ----------
@@ -155,7 +155,7 @@ def load(run: Path) -> Results:
 
 
 def thumbnails(results: Results) -> dict[str, bytes]:
-    """Small pictures by image_id, WebP files; empty where the run keeps none. What is no WebP file is left out.
+    """Small pictures by image_id, WebP files; empty where the run keeps none. Other formats are left out.
 
     Raises
     ------
@@ -204,7 +204,7 @@ def _cells(root: Path, run: dict[str, Any], splits: pd.DataFrame) -> tuple[pd.Da
 
 
 def _held_out(root: Path, run: dict[str, Any]) -> Iterator[tuple[str, tuple[dict[str, Any], pd.DataFrame | None]]]:
-    """Results of the last test, of the images that the run held out."""
+    """Results of the final test, on the images that the run held out."""
     for model in run["suite"]["models"]:
         folder = layout.holdout_path(model)
         name = f"{folder}/{layout.HOLDOUT_RECORD}"
@@ -235,7 +235,7 @@ def _test_accesses(root: Path) -> tuple[dict[str, Any], ...]:
 
 
 def _check_provenance(cell: dict[str, Any], run: dict[str, Any], name: str) -> None:
-    """Refuse a cell that was made of other splits, pixels, parameters or another seed than the run; schema 1 does not say."""
+    """Refuse a cell with other splits, pixels, parameters or another seed than the run; schema 1 does not state them."""
     if cell["schema"] == 1:
         return
     require(cell, ("provenance",), name)
@@ -281,15 +281,15 @@ def _value_columns(classes: list[str]) -> list[str]:
 
 
 def _pictures(root: Path, schema: int) -> dict[str, str] | None:
-    """SHA-256 of each picture file; None where the first schema does not say."""
+    """SHA-256 of each picture file; None in the first schema, which does not state it."""
     if inside(root, PICTURES).is_file():
         content = read_json(root, PICTURES)
         require(content, ("files",), PICTURES)
         return content["files"]
     if schema > 1 and any(inside(root, name).exists() for name in (layout.SAMPLES, THUMBNAILS)):
         raise ResultsError(
-            f"{root / PICTURES}: is not there, so that nobody knows whose pictures these are; "
-            "run the same `bench run` again: it makes them again, or remove samples and thumbnails.parquet"
+            f"{root / PICTURES}: is missing, so the origin of the pictures is unknown; "
+            "repeat the same `bench run`, which recreates them, or remove samples and thumbnails.parquet"
         )
     return {} if schema > 1 else None
 

@@ -1,4 +1,4 @@
-"""What became of the cells of a model."""
+"""Status of a model over its cells."""
 
 from reports.runs.results import Results
 
@@ -11,7 +11,7 @@ def state(results: Results, model: str) -> tuple[str, str]:
     for status in ("failed", "skipped"):
         reasons += [(status, reason) for reason in dict.fromkeys(cells.loc[cells["status"] == status, "reason"])]
     if n_missing:
-        reasons.append(("missing", f"{n_missing} of {results.n_planned} cells are not run yet"))
+        reasons.append(("missing", f"{n_missing} of {results.n_planned} cells not run yet"))
     if not reasons:
         return "done", ""
     return reasons[0][0], "; ".join(str(reason) for _, reason in reasons)

@@ -1,4 +1,4 @@
-"""How the models of a run were tuned, in words."""
+"""How the models of a run were tuned, as text."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from reports.runs.results import Results
 
 
 def summarise_tuning(results: Results) -> str:
-    """Say with which budget the models were tuned, and which had another or none; nothing where no model was tuned."""
+    """State the tuning budget of the models, and which had another or none; empty if no model was tuned."""
     models = {name: model["tuned"] for name, model in results.models.items() if isinstance(model.get("tuned"), dict)}
     budgets = {name: _budget(tuned) for name, tuned in models.items()}
     if not budgets:

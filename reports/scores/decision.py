@@ -133,10 +133,10 @@ def class_thresholds(truth: ArrayLike, probability: ArrayLike) -> FloatArray:
 
 
 def _f1_by_number_of_labels(ranked_truth: BoolArray, at_least_one: bool) -> FloatArray:
-    """F1 of each image when its 0, 1, ..., n_classes most probable classes are named. Shape (n, n_classes + 1)."""
+    """F1 of each image when its 0, 1, ..., n_classes most probable classes are predicted. Shape (n, n_classes + 1)."""
     n, n_classes = ranked_truth.shape
     hits = np.hstack([np.zeros((n, 1), dtype=int), ranked_truth.cumsum(axis=1)])
-    size = np.arange(n_classes + 1) + hits[:, -1:]  # labels named + labels true
+    size = np.arange(n_classes + 1) + hits[:, -1:]  # labels predicted + labels true
     f1 = np.where(size > 0, 2 * hits / np.maximum(size, 1), 1.0)
     if at_least_one:
         f1[:, 0] = f1[:, 1]

@@ -1,4 +1,4 @@
-"""Names of metrics and quantities as people read them."""
+"""Names of metrics and quantities for readers."""
 
 import math
 

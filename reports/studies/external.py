@@ -1,4 +1,4 @@
-"""External validation: models on a data set that they never saw any part of."""
+"""External validation: models on a data set that they never saw."""
 
 from __future__ import annotations
 

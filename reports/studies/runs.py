@@ -113,7 +113,7 @@ def load_study(folder: Path) -> StudyResults:
         facts = [{key: each[key] for key in _FIELDS} for each in content["runs"]]
         name = str(content["name"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ResultsError(f"{path}: cannot be read as a study ({error}): give the same `bench study` again") from None
+        raise ResultsError(f"{path}: cannot be read as a study ({error}): repeat the same `bench study`") from None
     runs, absent = [], []
     for each in facts:
         if not _NAME.match(str(each["name"])):
@@ -126,13 +126,13 @@ def load_study(folder: Path) -> StudyResults:
             results = load(root)
             if results.run["seed"] != each["seed"] or results.run["suite"]["name"] != each["suite"]:
                 raise ResultsError(
-                    f"{root}: is of another suite or seed than {path} says: give the same `bench study` again"
+                    f"{root}: is of another suite or seed than {path} says: repeat the same `bench study`"
                 )
             runs.append(StudyRun(**each | {"data": tuple(each["data"]), "evaluation": evaluate(results)}))
         else:
             absent.append(each["name"])
     if not runs:
-        raise ResultsError(f"{folder}: no run of this study has begun: give the same `bench study` again")
+        raise ResultsError(f"{folder}: no run of this study has begun: repeat the same `bench study`")
     return StudyResults(folder, name, tuple(runs), tuple(absent))
 
 
@@ -160,7 +160,7 @@ def scores_table(study: StudyResults) -> pd.DataFrame:
 
 
 def ranks(study: StudyResults, alpha: float) -> tuple[list[Across], list[str]]:
-    """Ranks over the data sets for each suite, and why there are none where there are none."""
+    """Ranks over the data sets for each suite, or why there are none."""
     found, problems = [], []
     for suite in dict.fromkeys(run.suite for run in study.bases()):
         runs = [run for run in study.bases() if run.suite == suite]

@@ -9,7 +9,7 @@ from reports.runs.results import Results
 
 
 def data_card(results: Results) -> list[tuple[str, str]]:
-    """Describe the images that were used, as pairs of a name and a text; facts that the run does not have are left out."""
+    """Describe the images that were used, as pairs of a name and a text; unknown facts are left out."""
     used = results.manifest[results.manifest["status"] == "ok"]
     return list(_facts(used, results)) if len(used) else []
 

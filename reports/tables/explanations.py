@@ -8,7 +8,7 @@ import pandas as pd
 from reports.runs.rows import rows_of
 from reports.tables.export import csv_text
 
-ALIKE = 0.5  # rank correlation from which on a map of random weights is much the same map
+ALIKE = 0.5  # rank correlation from which a map of random weights is considered the same map
 
 
 def scores(record: dict[str, Any]) -> pd.DataFrame:
@@ -44,7 +44,7 @@ def by_model(record: dict[str, Any]) -> pd.DataFrame:
 
 
 def summarise_explanations(record: dict[str, Any]) -> list[str]:
-    """State for each model whether its maps are better than random ones and depend on what it learned."""
+    """State for each model whether its maps are better than random ones and depend on its weights."""
     return [_summary(row) for row in rows_of(by_model(record))]
 
 

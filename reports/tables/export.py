@@ -114,12 +114,12 @@ def latex_text(
 
 
 def latex_escaped(text: str) -> str:
-    """Write any text so that LaTeX sets it as it stands; a character that pdflatex has no letter for becomes [U+624B]."""
+    """Escape text for LaTeX; a character that pdflatex cannot set becomes [U+624B]."""
     return "".join(_latex_character(character) for character in CONTROL.sub(" ", text))
 
 
 def markdown_escaped(text: str) -> str:
-    """Write any text so that Markdown shows it as it stands."""
+    """Escape text for Markdown."""
     return CONTROL.sub(" ", text).translate(str.maketrans(MARKDOWN))
 
 
@@ -149,7 +149,7 @@ def _latex_character(character: str) -> str:
 
 
 def _latex_cells(values: Iterable[object]) -> list[str]:
-    """Cells of a row; no longer than a line, for TeX refuses what is wider than five metres."""
+    """Cells of a row, truncated to a line, since TeX refuses anything wider than five metres."""
     texts = (str(value) for value in values)
     return [latex_escaped(text if len(text) <= LONGEST_CELL else f"{text[: LONGEST_CELL - 3]}...") for text in texts]
 

@@ -33,7 +33,7 @@ class PaperTable:
     styles : dict
         (row, column) -> a style of `reports.tables.export`.
     wide : bool
-        Whether it stands over both columns of a page; otherwise it is a longtable.
+        Whether it spans both columns of a page; otherwise it is a longtable.
     """
 
     name: str

@@ -11,7 +11,7 @@ from pathlib import Path
 from reports.runs.results import ResultsError
 
 LABEL = re.compile(r"\\label\{tab:(\w+)\}")
-_ESCAPED = r"(?<!\\)((?:\\\\)*)"  # an even number of backslashes, so that what follows stands for itself
+_ESCAPED = r"(?<!\\)((?:\\\\)*)"  # an even number of backslashes, so that the next character is literal
 _REMARK = re.compile(_ESCAPED + r"%[^\n]*")
 _BAR = re.compile(_ESCAPED + r"\|")
 _CAPTION = r"\caption{"
@@ -47,7 +47,7 @@ class Grid:
     rows : list of list of str
         In their order, of any length, none left out.
     beside : tuple of str
-        What else a reader sees: the caption, and words around the table.
+        Other visible text: the caption, and text around the table.
     """
 
     columns: list[str]
@@ -71,7 +71,7 @@ def from_csv(text: str, path: Path) -> Grid:
 
 
 def from_markdown(text: str) -> Grid:
-    """Read a Markdown table; everything outside of its lines stands beside it."""
+    """Read a Markdown table; other text is kept beside it."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     rows = [[cell.strip() for cell in _cells(line)] for line in lines if line.startswith("|")]
     beside = tuple(_one_line(line) for line in lines if not line.startswith("|"))
@@ -82,7 +82,7 @@ def from_markdown(text: str) -> Grid:
 
 
 def from_latex(text: str, path: Path) -> Grid:
-    """Read the one tabular or longtable of a file, whatever its rows end in, with bold type and daggers.
+    """Read the one tabular or longtable of a file, with any row endings, bold type and daggers.
 
     Raises
     ------
@@ -126,7 +126,7 @@ def _rows(body: str) -> Iterator[list[str]]:
 
 
 def _without_captions(text: str) -> tuple[str, list[str]]:
-    """Text without its captions, and what these say."""
+    """Text without its captions, and the captions."""
     found = []
     while (begin := text.find(_CAPTION)) >= 0:
         inside = text[begin + len(_CAPTION) :]

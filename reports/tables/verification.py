@@ -67,7 +67,7 @@ class TableCheck:
 def check_table(evaluation: Evaluation, path: Path, settings: TestSettings) -> TableCheck:
     """Recompute a table of `bench report` and compare all that is in the file: rows, columns, bold type, caption.
 
-    Rows and columns may stand in another order; those left out are listed. Numbers in a CSV file may be rounded, to two digits or more.
+    Rows and columns may be in another order; those left out are listed. Numbers in a CSV file may be rounded, to two digits or more.
 
     Raises
     ------

@@ -119,7 +119,7 @@ DAMAGED = (
 def test_a_damaged_lock_is_said_to_be_damaged_and_replaced_later(tmp_path: Path, content: str) -> None:
     (tmp_path / "lock").write_text(content)
     with (
-        pytest.raises(StoreError, match="lock: is damaged, so that nobody knows whose it is: wait 5 minutes"),
+        pytest.raises(StoreError, match="lock: is damaged, so its owner is unknown: wait 5 minutes"),
         Lock(RunFolder(tmp_path)),
     ):
         pass

@@ -56,7 +56,7 @@ def test_one_value_for_everybody_is_none_but_one_patient_among_unknown_ones_stay
 def test_one_patient_in_several_spellings_is_one_and_is_said() -> None:
     found = identify(pd.Series(["p1", "P1 ", "P\u00a01", "007", "7", "7.0", "Zoe\u0301", "zo\u00e9", "p2"]))
     assert found.keys.nunique() == 5
-    assert found.notes == ("D018: 3 patients are written in several ways, and count as one each",)
+    assert found.notes == ("D018: 3 patients are spelled in several ways, and count as one each",)
 
 
 def grouped(patients: list[str], studies: list[str]) -> tuple[int, list[str]]:

@@ -84,11 +84,11 @@ def test_published_splits_may_be_in_utf_16(tmp_path: Path) -> None:
     ("name", "why"),
     [
         ("images/a", "it is there with the ending .PNG"),
-        ("images/a.png", "it is there in other upper and lower case"),
-        ("a.PNG", "it is there in another folder"),
-        ("a", "it is there in another folder, with an ending"),
-        ("images\\a.PNG", "it is there with / instead of \\"),
-        ("images\\a.png", "it is there in other upper and lower case"),
+        ("images/a.png", "it exists in different upper and lower case"),
+        ("a.PNG", "it exists in another folder"),
+        ("a", "it exists in another folder, with an ending"),
+        ("images\\a.PNG", "it exists with / instead of \\"),
+        ("images\\a.png", "it exists in different upper and lower case"),
         ("images/z.png", ""),
     ],
 )

@@ -59,7 +59,7 @@ def test_a_file_that_says_nothing_of_itself_is_refused_not_labelled(tmp_path: Pa
     manifest = load_pixels(listing, Preprocessing(side=64), tmp_path / "cache", workers=1).manifest.set_index("file")
     for name in ("a jpeg.dcm", "nothing.dcm"):
         assert manifest.loc[name, "status"] == "excluded"
-        assert manifest.loc[name, "reason"] == "no header says what it shows (BodyPartExamined)"
+        assert manifest.loc[name, "reason"] == "no header states what it shows (BodyPartExamined)"
         assert manifest.loc[name, "labels"] == []
 
 
@@ -266,8 +266,8 @@ def test_of_two_files_with_one_name_none_is_guessed(kaggle: Path) -> None:
     items = listing.items.set_index("image_id")
     assert items.index[items["refused"] != ""].tolist() == ["1.3"]
     assert items.loc["1.5", "file"] == "images/train/1.5-c.png"
-    assert "D002: 1 images are there several times, as the same file" in listing.notes
-    assert "D002: 1 images are there as DICOM and in another format, of which the commoner is used" in listing.notes
+    assert "D002: 1 images occur several times, as the same file" in listing.notes
+    assert "D002: 1 images exist as DICOM and in another format; the more frequent one is used" in listing.notes
 
 
 def test_a_file_without_ending_is_found_by_its_whole_uid(kaggle: Path) -> None:

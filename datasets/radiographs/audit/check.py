@@ -20,7 +20,7 @@ from radiographs.listing import Listing
 from radiographs.patients import Studies, join_studies
 
 _CODED = re.compile(r"(D\d{3}): (.*)", re.DOTALL)  # a note of a listing that is a finding
-MAX_PER_SET = 12  # identical files whose pairs are all looked at
+MAX_PER_SET = 12  # identical files of which all pairs are compared
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def check(
     splits: pd.DataFrame | None = None,
     refusal: str = "",
 ) -> Audit:
-    """Look for everything that codes.toml names.
+    """Check for everything that codes.toml names.
 
     Parameters
     ----------
@@ -88,9 +88,9 @@ def check(
     near : list of Pair
         Near-duplicates, by rows of the usable images.
     folds : int
-        That the classes should fill.
+        Number of folds that the classes should fill.
     splits : DataFrame, optional
-        Published splits, to be searched for duplicates in two parts.
+        Published splits, to be searched for duplicates across parts.
     refusal : str
         Why a run on these data would be refused; empty if it would not.
     """
@@ -178,7 +178,7 @@ def _pictures(
     labels = usable["labels"].map("; ".join)
     for name, (accuracy, base) in shortcut_accuracies(facts(usable), labels, usable["group"]).items():
         if accuracy > base + EXCESS:
-            yield "D030", Row((), f"{name}: accuracy {accuracy:.2f}, against {base:.2f} for always the commonest label")
+            yield "D030", Row((), f"{name}: accuracy {accuracy:.2f}, against {base:.2f} for the most frequent label")
 
 
 def _duplicates(usable: pd.DataFrame, near: list[Pair], splits: pd.DataFrame | None) -> Found:
@@ -192,7 +192,7 @@ def _duplicates(usable: pd.DataFrame, near: list[Pair], splits: pd.DataFrame | N
         yield from _pair(usable, a, b, "the same pixels", ("D020", "D021"), parts)
     for pair in near:
         if (pair.a, pair.b) not in same:
-            yield from _pair(usable, pair.a, pair.b, f"likeness {pair.likeness:.2f}", ("D022", "D024"), parts)
+            yield from _pair(usable, pair.a, pair.b, f"similarity {pair.likeness:.2f}", ("D022", "D024"), parts)
 
 
 def _pair(

@@ -1,9 +1,9 @@
-"""Pictures that repeat another one: re-encoded, resized, made brighter or darker, or cropped a little.
+"""Near-duplicates: pictures that were re-encoded, resized, made brighter or darker, or slightly cropped.
 
 A fingerprint of 128 bits (which of two neighbouring blocks is brighter, along rows and down columns; Krawetz's difference hash) finds
-candidates by bit sampling (Indyk and Motwani 1998): images that agree in a random set of bits, drawn again and again, are compared.
+candidates by bit sampling (Indyk and Motwani 1998): images that agree in a random set of bits, drawn repeatedly, are compared.
 The bits in a set grow with the logarithm of the number of images, so that the work does not grow with its square. Every candidate is
-then looked at: the middle of one picture is searched in the other at several sizes, and both must agree in fine detail.
+then compared: the middle of one picture is searched in the other at several sizes, and both must agree in fine detail.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import pandas as pd
 
 from radiographs.audit.cache import cached
 
-VERSION = 1  # of what follows: results are kept under it
+VERSION = 1  # of this algorithm: results are cached under it
 BLOCKS = 8
 TABLES = 24  # sets of bits
 MAX_DISTANCE = 30  # of 128 bits, for a candidate
@@ -28,11 +28,11 @@ NEAREST = 8  # candidates of each image, by distance
 MIDDLE = 0.7  # share of a side that is searched in the other picture
 SCALES = (1.0, 0.97, 1.03, 0.94, 1.06, 0.91, 1.10, 0.87, 1.15)
 KEPT = 4096  # images whose middles are kept at a time: 18 KB each at the coarse size
-PIECE = 256  # images or candidates that a thread looks at before it asks for more
+PIECE = 256  # images or candidates that a thread takes at a time
 KEPT_BYTES = 300_000_000  # of detail at each size: all images of a large data set at the coarse one
-COARSE, FINE = (32, 1.5), (96, 4.0)  # pixels of a side, and sigma of what counts as detail there
-PASSES = 0.7  # coarse likeness from which a pair is looked at finely
-THRESHOLD = 0.92  # fine likeness from which two pictures are the same; measured in docs/benchmarks.md
+COARSE, FINE = (32, 1.5), (96, 4.0)  # pixels per side, and sigma of the detail filter
+PASSES = 0.7  # coarse similarity from which a pair is compared finely
+THRESHOLD = 0.92  # fine similarity from which two pictures are the same; measured in docs/benchmarks.md
 
 
 @dataclass(frozen=True)
@@ -69,12 +69,12 @@ def near_duplicates(images: np.ndarray, *, seed: int = 0, workers: int = 1) -> l
     seed : int
         Draws the sets of bits.
     workers : int
-        Threads that look at candidates.
+        Threads that compare candidates.
 
     Returns
     -------
     list of Pair
-        With a < b, in order. Images of one grey level have no likeness and are left out.
+        With a < b, in order. Images of one grey level have no similarity and are left out.
     """
     if workers < 1:
         raise ValueError(f"workers {workers}: give 1 or more")
@@ -93,7 +93,7 @@ def near_duplicates(images: np.ndarray, *, seed: int = 0, workers: int = 1) -> l
 
 
 def known_near_duplicates(images: np.ndarray, digest: str, cache: Path, *, workers: int) -> list[Pair]:
-    """Near-duplicates of the pixels with this SHA-256, from the cache if they are there."""
+    """Near-duplicates of the pixels with this SHA-256, from the cache if available."""
     path = cache / "near" / f"v{VERSION}-{digest}.json"
     found = cached(path, lambda: [[p.a, p.b, p.likeness] for p in near_duplicates(images, workers=workers)])
     return [Pair(int(a), int(b), float(likeness)) for a, b, likeness in found]
@@ -136,7 +136,7 @@ def _nearest(found: np.ndarray) -> np.ndarray:
 
 
 def _together(keys: np.ndarray, order: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Rows that stand in one bucket, as two arrays: each with the next, with the next but one, ... up to `MAX_BUCKET` places on."""
+    """Rows in one bucket, as two arrays: each with the next, with the next but one, ... up to `MAX_BUCKET` places on."""
     for step in range(1, min(MAX_BUCKET, len(keys))):
         same = keys[step:] == keys[:-step]
         if not same.any():
@@ -145,7 +145,7 @@ def _together(keys: np.ndarray, order: np.ndarray) -> Iterator[tuple[np.ndarray,
 
 
 def merge_groups(groups: pd.Series, pairs: list[Pair]) -> pd.Series:
-    """Put both images of every pair into one group, and with them all that share their groups; the earlier name stays."""
+    """Join the groups of both images of every pair; the earlier name stays."""
     parent = {group: group for group in groups}
 
     def root(group: str) -> str:
@@ -162,7 +162,7 @@ def merge_groups(groups: pd.Series, pairs: list[Pair]) -> pd.Series:
 
 
 class _Details:
-    """Fine detail of images at one size, and their middles at several scales; worked out when first asked for, and kept for a while."""
+    """Fine detail of images at one size, and their middles at several scales; computed on first use and cached for a while."""
 
     def __init__(self, images: np.ndarray, side: int, sigma: float) -> None:
         self.images = images

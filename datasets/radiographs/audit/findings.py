@@ -1,4 +1,4 @@
-"""What a check of a data set found: codes that stay, what each means, and which images it is about."""
+"""What a check of a data set found: codes that stay, what each means, and which images it concerns."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LEVELS = ("error", "warning", "note")
 
 @dataclass(frozen=True)
 class Row:
-    """One case: the images that it is about, and what is to be said of them."""
+    """One case: the images that it concerns, and its description."""
 
     images: tuple[str, ...]
     text: str

@@ -1,4 +1,4 @@
-"""What is odd about the names of classes: twins in another spelling, lists that stand as one label, and what names no class."""
+"""What is odd about the names of classes: duplicates in another spelling, lists given as one label, and values that are not classes."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from radiographs.patients import one_spelling
 LONGEST = 200  # characters of a class name
 _SHOWN = 60
 _LIST = re.compile(r"\s*[\[({].*[\])}]\s*", re.DOTALL)
-_STRONG, _WEAK = ("|", ";"), (",", "/", "+", "&", " ")  # separators; the latter stand in names of classes too
+_STRONG, _WEAK = ("|", ";"), (",", "/", "+", "&", " ")  # separators; the latter occur in names of classes too
 _NUMBER = re.compile(r"[-+]?\d+([.,]\d+)?\s*(y|yrs?|years?|m|months?|d|days?|cm|mm|kg|%)?", re.IGNORECASE)
 _COUNTED, _MANY_NUMBERS = (
     10,
     30,
-)  # classes that numbers may well be; where they do not count from 0 or 1, and where they do
+)  # number of classes that numbers may plausibly be; not counting from 0 or 1, and counting
 _ALONE, _FEW = (
     2,
     5,
@@ -32,7 +32,7 @@ def shown(label: str) -> str:
 
 
 def odd_labels(sizes: Mapping[str, int]) -> Iterator[tuple[str, str]]:
-    """Give code and words for whatever is odd about classes.
+    """Yield code and text for whatever is odd about classes.
 
     Parameters
     ----------
@@ -50,14 +50,14 @@ def odd_labels(sizes: Mapping[str, int]) -> Iterator[tuple[str, str]]:
     if _are_measured(names):
         yield (
             "D016",
-            f"{len(names)} classes are all numbers ({', '.join(map(shown, names[:5]))}, ...): they seem to be measured",
+            f"{len(names)} classes are all numbers ({', '.join(map(shown, names[:5]))}, ...): they seem to be measurements",
         )
     elif len(names) > _COUNTED and sum(sizes.values()) < _ALONE * len(names):
         yield "D016", f"{len(names)} classes for {sum(sizes.values())} labels: they seem to name images or patients"
     elif len(names) > 1 and are_identifiers(names) and sum(sizes.values()) < _FEW * len(names):
         yield (
             "D016",
-            f"{len(names)} classes are called like patients, exams or dates ({', '.join(map(shown, names[:3]))}, ...)",
+            f"{len(names)} classes have names like patients, exams or dates ({', '.join(map(shown, names[:3]))}, ...)",
         )
 
 
@@ -76,13 +76,13 @@ def _twins(names: Sequence[str]) -> list[list[str]]:
 
 
 def _exactly(name: str, twins: Sequence[str]) -> str:
-    """Quote a name so that it can be told from its twins: other Unicode forms look alike."""
+    """Quote a name so that it is distinguishable from its duplicates: other Unicode forms look the same."""
     alike = len({one_spelling(twin) == twin.casefold() for twin in twins}) > 1 or not name.isprintable()
     return ascii(name[:_SHOWN]) if alike and not name.isascii() else repr(shown(name))
 
 
 def _holds_several(name: str, names: Mapping[str, int]) -> bool:
-    """Whether a label is a list as programs write it, or is made of other labels."""
+    """Whether a label is a list as programs write it, or consists of other labels."""
     if _LIST.fullmatch(name):
         return any(mark in name for mark in ",'\"")
     for separator in (*_STRONG, *_WEAK):
@@ -96,7 +96,7 @@ def _holds_several(name: str, names: Mapping[str, int]) -> bool:
 
 
 def _are_measured(names: Sequence[str]) -> bool:
-    """Whether classes are numbers as ages and sizes are, not numbers that were given to classes."""
+    """Whether classes are measurements, such as ages and sizes, rather than numbered classes."""
     if len(names) <= _COUNTED or not all(_NUMBER.fullmatch(name.strip()) for name in names):
         return False
     whole = sorted(int(name) for name in names if name.strip().isascii() and name.strip().isdigit())

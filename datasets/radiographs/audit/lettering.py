@@ -1,4 +1,4 @@
-"""Words burnt into pictures: shapes like letters that stand in a row, looked for in the files at their full size."""
+"""Words burnt into pictures: letter-like shapes in a row, searched in the files at full size."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from radiographs.pixels import Pixels
 from radiographs.preprocess import shrunk
 from radiographs.read import UnreadableImageError, read_picture
 
-VERSION = 1  # raise it when the same picture gives another number
-READ_AT, STROKE = 768, 21  # pixels of the longer side, and of what a stroke is thinner than
+VERSION = 1  # raise it when the same picture gives a different number
+READ_AT, STROKE = 768, 21  # pixels of the longer side, and the largest width of a stroke
 CONTRAST = 0.3  # share of the grey levels
 
 
 def known_letters(listing: Listing, pixels: Pixels, cache: Path, *, workers: int) -> list[int]:
-    """Letters in the fullest row of each usable image, from the cache if they are there."""
+    """Letters in the fullest row of each usable image, from the cache if available."""
     usable = pixels.usable
 
     def count(item: tuple[str, int]) -> int:
@@ -40,7 +40,7 @@ def known_letters(listing: Listing, pixels: Pixels, cache: Path, *, workers: int
 
 
 def letters(grey: np.ndarray) -> int:
-    """Count the shapes like letters in the row that has most of them.
+    """Count the letter-like shapes in the row with most of them.
 
     Letters are brighter than what is around them, of one height, on one line, and stand close together. Side markers have one or two.
 
@@ -60,7 +60,7 @@ def letters(grey: np.ndarray) -> int:
 
 
 def _longest_row(bright: np.ndarray) -> int:
-    """Most shapes like letters that stand in one row of a mask (h, w) of 0 and 1."""
+    """Largest number of letter-like shapes in one row of a mask (h, w) of 0 and 1."""
     n, _, stats, centers = cv2.connectedComponentsWithStats(bright, connectivity=8)
     if not 1 < n <= 20_000:
         return 0

@@ -1,4 +1,4 @@
-"""What single pictures look like: blank, inverted, tiny, long, divided, with text or colours. Each is a suspicion, not a proof."""
+"""Suspicious pictures: blank, inverted, tiny, long, divided, with text or colours. Each is a suspicion, not a proof."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ TINY, LONG = 64, 4.0  # pixels of the shorter side; longer over shorter side
 BLANK = 3.0  # standard deviation of grey levels
 INVERTED = 40  # grey levels of 255 by which the border is brighter than the middle
 LETTERS = 5  # in one row
-BLACK = 0.24  # share of the pixels inside of the border
+BLACK = 0.24  # share of the pixels inside the border
 COLOURED = 0.02  # share of pixels with colour
 RADIOGRAPHY = ("", "DX", "CR", "RG", "RF", "XA", "MG", "IO", "PX")
 
 
 def suspicious(manifest: pd.DataFrame, images: np.ndarray) -> Iterator[tuple[str, int, str]]:
-    """Give code, row and words for every suspicion.
+    """Yield code, row and text for every suspicion.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def _divided(image: np.ndarray) -> str | None:
 
 
 def _border_over_middle(image: np.ndarray) -> float:
-    """Grey level of the border minus that of the middle, medians, where the padding is left aside: air around a body is dark."""
+    """Median grey level of the border minus that of the middle, without padding: air around a body is dark."""
     rows, columns = np.flatnonzero(image.max(axis=1) > 8), np.flatnonzero(image.max(axis=0) > 8)
     if not len(rows):
         return 0.0

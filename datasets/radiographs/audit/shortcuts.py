@@ -1,4 +1,4 @@
-"""How well facts about a file predict its label, without a look at the picture."""
+"""How well facts about a file predict its label, without the picture."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from scipy.spatial import KDTree
 
 FOLDS = 5
 NEIGHBOURS = 15
-EXCESS = 0.05  # accuracy above always saying the commonest label from which a fact gives the label away
-_APART = 1e6  # between two values of a fact that is not a number: they are never neighbours before all of one value are
+EXCESS = 0.05  # accuracy above that of the most frequent label from which a fact reveals the label
+_APART = 1e6  # distance between two values of a fact that is not a number: larger than any within a value
 
 
 def facts(manifest: pd.DataFrame) -> dict[str, np.ndarray]:
-    """Return what is known of each file that has nothing to do with anatomy, as points (n, d); texts are numbered, far apart."""
+    """Return facts about each file that are unrelated to anatomy, as points (n, d); strings are numbered, far apart."""
     width, height = (manifest[name].to_numpy(float) for name in ("width", "height"))
     known = {
         "size": np.stack([width, height], axis=1),
@@ -33,7 +33,7 @@ def facts(manifest: pd.DataFrame) -> dict[str, np.ndarray]:
 def shortcut_accuracies(
     known: Mapping[str, np.ndarray], labels: pd.Series, groups: pd.Series, *, seed: int = 0
 ) -> dict[str, tuple[float, float]]:
-    """Predict each label set from one fact alone: the commonest among the nearest training images, over folds of whole groups.
+    """Predict each label set from one fact alone: the most frequent among the nearest training images, over folds of whole groups.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def shortcut_accuracies(
     Returns
     -------
     dict
-        Name -> (accuracy, accuracy of always saying the commonest label). Empty with fewer than two groups.
+        Name -> (accuracy, accuracy of the most frequent label). Empty with fewer than two groups.
     """
     names = groups.unique()
     if len(names) < 2:
@@ -67,7 +67,7 @@ def shortcut_accuracies(
 
 
 def _vote(points: np.ndarray, label: np.ndarray, wanted: np.ndarray, n_labels: int) -> np.ndarray:
-    """Commonest label among the `NEIGHBOURS` nearest points, (n_wanted,)."""
+    """Most frequent label among the `NEIGHBOURS` nearest points, (n_wanted,)."""
     k = min(NEIGHBOURS, len(points))
     _, near = KDTree(points).query(wanted, k=k)
     votes = label[np.reshape(near, (len(wanted), k))]  # (n_wanted, k)

@@ -89,7 +89,7 @@ class Recipe:
         """Refuse what cannot be made; ValueError names the setting and what it may be."""
         for name, known in (("difficulty", DIFFICULTIES), ("layout", LAYOUTS), ("frequencies", FREQUENCIES)):
             if getattr(self, name) not in known:
-                raise ValueError(f"{name} {getattr(self, name)!r} is unknown; there are {', '.join(known)}")
+                raise ValueError(f"{name} {getattr(self, name)!r} is unknown; available: {', '.join(known)}")
         for name in ("wrong_labels", "near_duplicates", "shortcut"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} {getattr(self, name):g}: give a share from 0 to 1")
@@ -97,7 +97,7 @@ class Recipe:
             raise ValueError(f"n {self.n}, side {self.side}: give at least 1 image of 32 to 8192 pixels")
         unknown = [part for part in self.parts if part not in PARTS]
         if unknown:
-            raise ValueError(f"part {unknown[0]!r} has no phantom; there are {', '.join(PARTS)}")
+            raise ValueError(f"part {unknown[0]!r} has no phantom; available: {', '.join(PARTS)}")
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ class _Slot:
 
 
 def write_folder(out: Path, recipe: Recipe, *, workers: int = 0, progress: Callable[[int], None] | None = None) -> None:
-    """Write images, labels, truth.csv, SYNTHETIC.txt and, if asked for, masks.
+    """Write images, labels, truth.csv, SYNTHETIC.txt and, if requested, masks.
 
     Parameters
     ----------
@@ -127,9 +127,9 @@ def write_folder(out: Path, recipe: Recipe, *, workers: int = 0, progress: Calla
     Raises
     ------
     FileExistsError
-        If `out` is there.
+        If `out` exists.
     ModuleNotFoundError
-        If DICOM is asked for and pydicom is not installed.
+        If DICOM is requested and pydicom is not installed.
     """
     if out.exists():
         raise FileExistsError(f"{out}: already exists")

@@ -72,7 +72,7 @@ class Simulated:
     grey : ndarray of shape (h, w), float32
         In [0, 1]; bone is bright, but for `inverted` pictures.
     bones : dict of str to Region
-        Where each bone is seen, by name; empty if it was not asked for.
+        Where each bone is seen, by name; empty if not requested.
     inverted : bool
         Whether black and white are swapped and nothing says so.
     """
@@ -119,7 +119,7 @@ def draw(
     side : int
         Longer side of the picture in pixels.
     bones : bool, default False
-        Whether the shadow of each bone is asked for.
+        Whether the shadow of each bone is requested.
     device : str, optional
         Name that the device burns into the upper left corner ("": none).
     """

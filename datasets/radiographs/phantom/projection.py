@@ -37,7 +37,7 @@ def project(
     wobble : float
         Factor on how far pose and centring deviate from the textbook.
     bones : bool, default False
-        Whether the shadow of each bone is asked for.
+        Whether the shadow of each bone is requested.
 
     Returns
     -------

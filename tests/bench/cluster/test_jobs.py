@@ -134,12 +134,12 @@ def test_a_queue_that_refuses_is_asked_again_and_says_why(
     cluster.refuses = "sbatch: error: Socket timed out"
     squeue.write_text("2|RUNNING|None\n")
     watched_jobs.check()
-    assert said[-1].endswith("the job was refused: sbatch: error: Socket timed out")
+    assert said[-1].endswith("the job was rejected: sbatch: error: Socket timed out")
     cluster.refuses = ""
     watched_jobs.check()
     assert said[-1] == "jobs were missing: submitted again as 3"
     cluster.refuses = "sbatch: error: invalid partition specified: nosuch"
-    with pytest.raises(UserError, match="the job was refused: sbatch: error: invalid partition specified: nosuch"):
+    with pytest.raises(UserError, match="the job was rejected: sbatch: error: invalid partition specified: nosuch"):
         submit(cluster, 1)
     assert len(cluster.worker_spec) == 2
 

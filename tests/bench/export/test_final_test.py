@@ -135,7 +135,7 @@ def test_the_log_of_test_set_accesses_is_sealed(classical: Made, tmp_path: Path)
     log = json.loads(path.read_text())
     log["accesses"] = []
     path.write_text(json.dumps(log))
-    with pytest.raises(ResultsError, match="does not fit its seal"):
+    with pytest.raises(ResultsError, match="does not match its seal"):
         load(run)
 
 

@@ -131,7 +131,7 @@ ENCODERS = {
         "encode": lambda images: Grey().encode(images) + np.random.default_rng().random((len(images), 1), np.float32)
     },
     "fails with ZeroDivisionError": {"encode": lambda images: 1 / 0},
-    "fingerprint is no text or changes": {"fingerprint": lambda: 3},
+    "fingerprint is not a string or changes": {"fingerprint": lambda: 3},
 }
 
 
@@ -261,16 +261,16 @@ HEADS = {
     Single: "predict_proba returns float32",
     Scores: "values outside of 0 .. 1",
     Unsure: "do not add up to 1",
-    Crowd: "predicts an image otherwise among fewer",
+    Crowd: "predicts an image differently in a smaller batch",
     Absent: "fit fails with IndexError (no such class)",
-    Forgets: "predicts otherwise after save and load",
+    Forgets: "predicts differently after save and load",
     Pickles: "save writes a pickle (model.bin)",
     Arrays: "chosen_ or history_ cannot be written as JSON",
     Epochless: "history_ has records without an epoch",
     Space: "search_space names 'widht'",
     Range: "search_space['width']: give a list of choices, or low and a larger high",
     Refits: "refit fails with KeyError",
-    Prunes: "predicts otherwise after prune_to_support",
+    Prunes: "predicts differently after prune_to_support",
     Randomises: "randomise_weights changes the head itself",
     Both: "is pairwise and rowwise",
     NoLoad: "has save(folder) and no load",

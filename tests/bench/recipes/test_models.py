@@ -129,17 +129,25 @@ class Mean:
 """
 
 
-def test_a_class_of_ones_own_says_its_family(bench_command: Command, phantom_folder: Path, tmp_path: Path) -> None:
+def test_the_family_of_an_own_class_is_declared_in_the_suite_or_in_the_class(
+    bench_command: Command, phantom_folder: Path, tmp_path: Path
+) -> None:
     (tmp_path / "own_mean.py").write_text(OWN)
     text = 'name = "own"\n[models.mine]\n{}encoders = [{{ class = "own_mean:Mean" }}]\nhead = {{ class = "baselines.svm:SVM" }}\n'
     (tmp_path / "own.toml").write_text(text.format(""))
-    run = ("run", "--all", "--suite", "own.toml", "--data", phantom_folder, "--folds", 2, "--out", "run")
-    done = bench_command(*run)
+    run = ("run", "--all", "--suite", "own.toml", "--data", phantom_folder, "--folds", 2, "--out")
+    done = bench_command(*run, "run")
     assert done.returncode == 2
-    assert "models.mine: own_mean:Mean is not one of the project's own classes" in done.stderr
+    assert "models.mine: own_mean:Mean declares no family" in done.stderr
     assert 'family = "deep"' in done.stderr
+    (tmp_path / "own_mean.py").write_text(OWN.replace("class Mean:\n", 'class Mean:\n    family = "shallow"\n\n'))
+    assert "own_mean:Mean declares the family 'shallow'" in bench_command(*run, "run").stderr
+    (tmp_path / "own_mean.py").write_text(OWN.replace("class Mean:\n", 'class Mean:\n    family = "classical"\n\n'))
+    done = bench_command(*run, "declared")
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "declared/cells/mine/r0-f0/cell.json").read_text())["family"] == "classical"
     (tmp_path / "own.toml").write_text(text.format('family = "deep"\n'))
-    done = bench_command(*run)
+    done = bench_command(*run, "run")
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "run/run.json").read_text())["suite"]["models"]["mine"]["family"] == "deep"
     assert json.loads((tmp_path / "run/cells/mine/r0-f0/cell.json").read_text())["family"] == "deep"
@@ -174,7 +182,7 @@ def test_export_refuses_what_would_be_another_model(
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert "no weights for squeezenet1_0" in done.stderr
-    assert "give the --weights-dir that the run was given" in done.stderr
+    assert "give the --weights-dir of the run" in done.stderr
     done = bench_command("export", "run", "--out", "model", "--weights-dir", "others")
     assert done.returncode == 2
     assert (

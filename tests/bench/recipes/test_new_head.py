@@ -88,6 +88,7 @@ def test_a_new_head_runs_is_reported_exported_explained_and_tuned(
         ("report", "run", "--csv"),
         ("export", "run", "--model", "knn", "--out", "model"),
         ("predict", "model", phantom_folder / "images", "--trust-code", "--out", "answers.csv"),
+        ("explain", "model", phantom_folder / "images", "--trust-code", "--out", "explained"),
         ("tune", "knn", *data, "--trials", 3, "--out", "tuned"),
         ("run", "knn", "--suite", "tuned/tuned.toml", "--data", phantom_folder, "--out", "run2"),
     ):
@@ -100,6 +101,7 @@ def test_a_new_head_runs_is_reported_exported_explained_and_tuned(
     assert '"head.k" = [1, 3, 5]' in (place / "tuned/tuned.toml").read_text()
     assert len(list(csv.DictReader((place / "tuned/trials.csv").open()))) == 2 * 3
 
+    assert (place / "explained/explanations.html").is_file()
     subject = Subject(place / "model", device="cpu", trusted=True)
     assert subject.method == OCCLUSION
     image = np.random.default_rng(0).integers(0, 255, (32, 32), np.uint8)

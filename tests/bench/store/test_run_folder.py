@@ -77,7 +77,7 @@ def test_a_newer_schema_is_refused_by_both_versions(folder: RunFolder) -> None:
     folder.run_file.write_text("{")
     assert folder.read_run() == (None, "damaged")
     folder.run_file.write_text(json.dumps({**sealed({"schema": SCHEMA, "seed": 0}), "seed": 1}))
-    assert folder.read_run() == (None, "does not fit its seal")
+    assert folder.read_run() == (None, "does not match its seal")
 
 
 def test_a_place_that_cannot_be_used_is_refused(tmp_path: Path) -> None:

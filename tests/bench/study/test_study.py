@@ -128,9 +128,9 @@ def test_a_study_is_one_plan_one_store_and_one_report(hospitals: Path, bench_com
         (("[variants.median]", "[variants.base]"), "variants.base"),
         (
             ('"preprocessing.denoise" = "median"', '"models.pixel.head.C" = [1]'),
-            "model 'pixel' is in none of the suites",
+            "model 'pixel' is not in any of the suites",
         ),
-        (('"pixels"', '"pixel"'), "'pixel' is in none of the suites"),
+        (('"pixels"', '"pixel"'), "'pixel' is not in any of the suites"),
         (("shares = [0.5]", "shares = [5]"), "learning_curve.shares.0"),
         (('name = "other"', 'name = "a"'), "'a' is there twice"),
         (("seeds = [0, 1]", "seed = 1"), "seed: extra inputs"),

@@ -57,7 +57,7 @@ def test_every_model_gets_the_same_budget_and_the_table_says_so(tuned: Path) -> 
     assert (table.groupby(["model", "fold"]).size() == TRIALS).all()
     assert set(table["model"]) == {"svm", "means"}
     assert f"Every tuned model got the same budget in each fold, {TRIALS} trials" in said
-    assert "Not tuned, for want of a search space: prior." in said
+    assert "Not tuned, without a search space: prior." in said
     assert all(not values for values in table.loc[table["trial"] == 0, "values"])
     assert (table["status"] == "pruned").any()  # `means` reports its losses, and those far from 5 are stopped
     assert set(table.loc[table["model"] == "svm", "status"]) == {"done"}
@@ -130,7 +130,7 @@ def test_other_splits_are_refused_in_one_line(tuned: Path, command: Command) -> 
 def test_patients_are_held_out_of_a_search_and_the_run_must_hold_out_the_same(command: Command) -> None:
     done = command("tune", "means", "--trials", 2, "--holdout", 0.2, "--out", "out")
     assert done.returncode == 0, done.stderr
-    assert "are held out for the last test" in done.stdout
+    assert "are held out for the final test" in done.stdout
     refused = command("run", "means", "--no-pictures", "--out", "all", suite=Path("out/tuned.toml"))
     assert "models.means.tuned: was tuned on other splits" in refused.stderr
     run = command("run", "means", "--no-pictures", "--holdout", 0.2, "--out", "run", suite=Path("out/tuned.toml"))

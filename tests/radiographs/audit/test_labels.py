@@ -111,7 +111,7 @@ def test_a_label_of_ten_megabytes_is_refused_in_one_short_line(
     folder = table(["x" * 10_000_000 if k == 0 else "ab"[k % 2] for k in range(20)])
     run = bench_command("run", "prior", "--data", folder)
     assert run.returncode == 2
-    assert "is no name of a class: give another --label-column" in run.stderr
+    assert "is not a class name: give another --label-column" in run.stderr
     assert len(run.stderr) < 1000
     check = bench_command("data", "check", folder, "--json", "check.json")
     assert check.returncode == 1

@@ -116,7 +116,7 @@ def test_a_model_that_is_not_finished_everywhere_is_left_out_by_name(several: Ca
     first, *_, last = summarise_ranks(found)
     assert first.startswith("Not answered, no classical model finished on every data set: ")
     assert first.endswith("left out: hog-svm")
-    assert last == "Left out: hog-svm: missing on set-1 (1 of 3 cells are not run yet)."
+    assert last == "Left out: hog-svm: missing on set-1 (1 of 3 cells not run yet)."
     for model in ("prior", "efficientnet-probe"):
         shutil.rmtree(other / "cells" / model / "r0-f1")
     with pytest.raises(ResultsError, match="1 model with all folds in every run"):

@@ -166,7 +166,7 @@ def be_of_another_run(folder: Path) -> None:
     [
         (damage_picture, "0-1.png does not match its checksum"),
         (remove_picture, "0-1.png: No such file"),
-        (change_number, "does not fit its seal"),
+        (change_number, "does not match its seal"),
         (lead_outside, "leads outside"),
         (link_outside, "leads outside"),
         (come_from_tomorrow, "reads up to 1"),

@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from reports.pages import worklist
-from reports.pages.worklist import COLUMNS, html, rank_exams, worklist_csv, worklist_json
+from reports.pages import audit
+from reports.pages.audit import html
+from reports.tables.worklist import COLUMNS, rank_exams, worklist_csv, worklist_json
 from tests.reports.conftest import HOSTILE
 from tests.reports.pages.test_browser import Browser, browser  # noqa: F401 - the fixture
 
@@ -163,15 +164,15 @@ def test_hostile_names_stay_text(images: pd.DataFrame) -> None:
 
 
 def test_pictures_end_where_there_is_no_room(images: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worklist, "MAX_BYTES", 2 * len(picture()) + 10)
+    monkeypatch.setattr(audit, "MAX_BYTES", 2 * len(picture()) + 10)
     page = html(rank_exams(images, 0.5), images, {file: picture() for file in images["file"]}, FACTS)
     gallery = json.loads(re.search(r"GALLERY = (\{.*?\});", page)[1])
     assert [entry[0] for entry in gallery["images"]] == ["b1", "a1"]
 
 
 def test_long_lists_end_and_say_how_many_are_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worklist, "MAX_EXAMS", 3)
-    monkeypatch.setattr(worklist, "MAX_ROWS", 2)
+    monkeypatch.setattr(audit, "MAX_EXAMS", 3)
+    monkeypatch.setattr(audit, "MAX_ROWS", 2)
     images = pd.DataFrame(
         [image(f"a{k}", f"A{k}", 0.9) for k in range(5)]
         + [image(f"s{k}", f"S{k}", status="out of distribution") for k in range(5)]

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.export.export import _chosen
+from bench.export.export import chosen_model
 from reports.comparison.pairwise import TestSettings
 from reports.figures.run_figures import all_figures
 from reports.pages.headline import headline
@@ -66,7 +66,7 @@ def test_a_better_model_that_lacks_a_fold_is_never_the_best(make_run: Callable[.
     assert means.idxmax() == "efficientnet-probe"
     best = best_model(evaluation)
     assert best != "efficientnet-probe"
-    named = {**dict(named_best(evaluation)), "export": _chosen(load(run), "best")}
+    named = {**dict(named_best(evaluation)), "export": chosen_model(load(run), "best")}
     assert named == dict.fromkeys(named, best)
     assert ranked(evaluation)[-1] == "efficientnet-probe"
     assert best_model(evaluation, family="deep") == "resnet-probe"
@@ -83,7 +83,7 @@ def test_of_equal_models_the_one_that_the_suite_lists_first_is_the_best(make_run
             )
     evaluation = evaluate(load(run))
     assert ranked(evaluation)[:2] == ["efficientnet-probe", "resnet-probe"]
-    assert set(dict(named_best(evaluation)).values()) == {"efficientnet-probe"} == {_chosen(load(run), "best")}
+    assert set(dict(named_best(evaluation)).values()) == {"efficientnet-probe"} == {chosen_model(load(run), "best")}
 
 
 def test_a_model_whose_score_is_undefined_is_never_the_best(make_run: Callable[..., Path]) -> None:
@@ -103,7 +103,7 @@ def test_where_no_model_has_all_folds_those_with_some_compete(make_run: Callable
         shutil.rmtree(run / f"cells/{model}/r0-f2")
     evaluation = evaluate(load(run))
     assert evaluation.complete == []
-    assert best_model(evaluation) == "efficientnet-probe" == _chosen(load(run), "best")
+    assert best_model(evaluation) == "efficientnet-probe" == chosen_model(load(run), "best")
     assert competing(evaluation) == ranked(evaluation)
     assert set(dict(named_best(evaluation)).values()) == {"efficientnet-probe"}
 

@@ -1,22 +1,20 @@
-"""Exams whose images do not fit their registration, ranked: as a table, as JSON, and as a page with the pictures.
+"""The worklist of an audit: exams whose images do not fit their registration, ranked, as a table, as CSV and as JSON.
 
 The frame of images has a row for each file: `file`, `exam`, `status` (of `STATUSES`), `reason` (why a file was not read), `registered` (the parts that
-its registration names), `contradicted` (the entries that it does not fit), `predicted`, `confidence`, `mismatch` (0 to 1, or NaN where nothing can
-be said), `ood_score`, `requested_parts` (parts that the exam's description asks for), and `visible_parts` (which of them may be on this image). Lists are joined by
-semicolons. A file whose header could not be read has no exam. The mismatch of an exam is the largest of its judged images: images of which the model is not sure, or which are not like those
-that it was trained on, accuse nobody and are listed apart.
+its registration names), `contradicted` (the entries that it does not fit), `predicted`, `confidence`, `mismatch` (0 to 1, or NaN if unknown),
+`ood_score`, `requested_parts` (parts that the exam's description asks for), and `visible_parts` (which of them may be on this image). Lists are
+joined by semicolons. A file whose header could not be read has no exam. The mismatch of an exam is the largest of its judged images: images of
+which the model is not sure, or which are unlike those that it was trained on, count against no exam and are listed apart.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
-from reports.pages.offline import render
-from reports.pages.pictures import embedded
 from reports.runs.rows import rows_of
 from reports.tables.export import csv_text
 
@@ -31,8 +29,6 @@ JUDGED, NOT_SURE, OUT_OF_DISTRIBUTION, UNREGISTERED, NO_CLASS, FAILED = (
 STATUSES = (JUDGED, NOT_SURE, OUT_OF_DISTRIBUTION, UNREGISTERED, NO_CLASS, FAILED)
 MISMATCH, NOT_SEEN, APART, FITS, NOT_JUDGED = "does not fit", "part not seen", "set apart", "fits", "not judged"
 SCHEMA = 2
-MAX_EXAMS, MAX_ROWS = 200, 300  # on the page; the tables have all
-MAX_BYTES = 8_000_000  # of all pictures together
 COLUMNS = (
     "rank", "exam", "status", "mismatch", "images", "mismatches", "registered", "contradicted", "looks_like", "confidence", "not_seen",
     "not_sure", "out_of_distribution", "unregistered", "failed", "summary",
@@ -40,20 +36,20 @@ COLUMNS = (
 
 
 def rank_exams(images: pd.DataFrame, threshold: float) -> pd.DataFrame:
-    """Build the worklist: a row for each exam, those that fit least first.
+    """Build the worklist: a row for each exam, the worst mismatch first.
 
     Parameters
     ----------
     images : DataFrame
         As in the module's description.
     threshold : float
-        Mismatch from which on an image does not fit, if it contradicts an entry.
+        Mismatch from which an image does not fit, if it contradicts an entry.
 
     Returns
     -------
     DataFrame
         `COLUMNS`: rank, from 1; exam; status; mismatch, the largest of its images that do not fit, else of those judged; images, how many were read; mismatches, how many do not fit; registered and
-        contradicted, as these say; looks_like, what is seen on them; confidence, the largest of theirs; not_seen, parts asked for that no image
+        contradicted, by them; looks_like, their predicted classes; confidence, the largest of theirs; not_seen, requested parts that no image
         shows; how many images are not_sure, out_of_distribution, unregistered or failed; summary.
     """
     rows = [_exam(str(name), group, threshold) for name, group in images.groupby("exam", sort=True) if name]
@@ -71,66 +67,22 @@ def rank_exams(images: pd.DataFrame, threshold: float) -> pd.DataFrame:
 
 
 def worklist_csv(exams: pd.DataFrame) -> str:
-    """Write the worklist as CSV: numbers with three digits, nothing that a spreadsheet would run."""
+    """Write the worklist as CSV: numbers with three digits, nothing that a spreadsheet would execute."""
     return csv_text(exams.assign(**{name: exams[name].map(_three_digits) for name in ("mismatch", "confidence")}))
 
 
 def worklist_json(exams: pd.DataFrame, images: pd.DataFrame, facts: Mapping[str, Any]) -> str:
-    """Write facts of the audit, and every exam with its images, as JSON; what is unknown is null."""
+    """Write facts of the audit, and every exam with its images, as JSON; unknown values are null."""
     of_exam = {name: group.drop(columns="exam") for name, group in images.groupby("exam")}
-    entries = [{**row, "images": _records(of_exam[row["exam"]])} for row in _records(exams)]
+    entries = [{**row, "images": plain_rows(of_exam[row["exam"]])} for row in plain_rows(exams)]
     return (
         json.dumps({"schema": SCHEMA, **facts, "exams": entries}, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     )
 
 
-def html(exams: pd.DataFrame, images: pd.DataFrame, pictures: Mapping[str, bytes], facts: Mapping[str, Any]) -> str:
-    """Write the page.
-
-    Parameters
-    ----------
-    exams : DataFrame
-        What `rank_exams` gives.
-    images : DataFrame
-        What it was made of.
-    pictures : mapping
-        file -> WebP file, of the images that are evidence.
-    facts : mapping
-        model, classes, threshold, pseudonyms, several_labels, unknown_classes, passed_over (lines).
-    """
-    shown = [
-        _with_images(row, images, facts["threshold"])
-        for row in _records(exams[exams["status"] == MISMATCH].head(MAX_EXAMS))
-    ]
-    apart = {
-        status: _records(images[images["status"] == status].head(MAX_ROWS))
-        for status in (NOT_SURE, OUT_OF_DISTRIBUTION)
-    }
-    files = [image["file"] for exam in shown for image in exam["shown"]] + [
-        image["file"] for rows in apart.values() for image in rows
-    ]
-    failed = images[images["status"] == FAILED]
-    return render(
-        "audit.html.j2",
-        [],
-        _gallery(files, images, pictures),
-        facts=facts,
-        n={status: int((images["status"] == status).sum()) for status in STATUSES}
-        | exams["status"].value_counts().to_dict(),
-        n_exams=len(exams),
-        n_images=len(images),
-        share=_share,
-        exams=shown,
-        apart=apart,
-        missing=_records(exams[exams["status"] == NOT_SEEN].head(MAX_ROWS)),
-        failed=failed[["file", "exam", "reason"]].head(MAX_ROWS).to_numpy().tolist(),
-        status={"mismatch": MISMATCH, "not_seen": NOT_SEEN, "fits": FITS, "not_judged": NOT_JUDGED},
-    )
-
-
 def _exam(name: str, images: pd.DataFrame, threshold: float) -> dict[str, Any]:
     judged = images[images["status"] == JUDGED]
-    against = _against(judged, threshold)
+    against = contradicting(judged, threshold)
     accused = against if len(against) else judged
     row = {
         "exam": name,
@@ -147,8 +99,8 @@ def _exam(name: str, images: pd.DataFrame, threshold: float) -> dict[str, Any]:
     return {**row, "status": _status(row, len(judged)), "summary": _summary(row)}
 
 
-def _against(judged: pd.DataFrame, threshold: float) -> pd.DataFrame:
-    """Images that do not fit: an answer that does is no mismatch, however improbable the others make it."""
+def contradicting(judged: pd.DataFrame, threshold: float) -> pd.DataFrame:
+    """Images that do not fit: a prediction that fits is no mismatch, however low its probability."""
     return judged[(judged["mismatch"] >= threshold) & (judged["contradicted"] != "")]
 
 
@@ -171,7 +123,7 @@ def _status(row: dict[str, Any], n_judged: int) -> str:
 
 
 def _not_seen(images: pd.DataFrame) -> str:
-    """Parts asked for that no image shows; empty unless every image was judged, for any other might show them."""
+    """Requested parts that no image shows; empty unless every image was judged, since any other might show them."""
     if not (images["status"] == JUDGED).all():
         return ""
     requested, seen = (_split(images[column]) for column in ("requested_parts", "visible_parts"))
@@ -179,30 +131,17 @@ def _not_seen(images: pd.DataFrame) -> str:
 
 
 def _summary(row: Mapping[str, Any]) -> str:
-    """Say what was found, such as: registered as knee (StudyDescription); 2 of 3 images look like Ankle (0.97)."""
+    """Describe the finding, such as: registered as knee (StudyDescription); 2 of 3 images look like Ankle (0.97)."""
     if not row["mismatches"]:
         return f"no image of: {row['not_seen']}" if row["not_seen"] else ""
     where = f" ({row['contradicted'].replace('; ', ', ')})" if row["contradicted"] else ""
     look = "looks" if row["mismatches"] == 1 else "look"
     said = f"registered as {row['registered'].replace('; ', ', ')}{where}; {row['mismatches']} of {row['images']} "
-    said += f"{'image' if row['images'] == 1 else 'images'} {look} like {row['looks_like'].replace('; ', ', ')} ({_share(row['confidence'])})"
+    said += f"{'image' if row['images'] == 1 else 'images'} {look} like {row['looks_like'].replace('; ', ', ')} ({confidence_text(row['confidence'])})"
     return f"{said}; no image of: {row['not_seen']}" if row["not_seen"] else said
 
 
-def _with_images(exam: dict[str, Any], images: pd.DataFrame, threshold: float) -> dict[str, Any]:
-    """Add to an exam of the page the images that do not fit, worst first."""
-    own = _against(images[(images["exam"] == exam["exam"]) & (images["status"] == JUDGED)], threshold)
-    return {**exam, "shown": _records(own.sort_values(["mismatch", "file"], ascending=[False, True]))}
-
-
-def _gallery(files: Iterable[str], images: pd.DataFrame, pictures: Mapping[str, bytes]) -> dict[str, Any]:
-    """Pictures of the page, as far as there is room."""
-    predicted = dict(zip(images["file"], images["predicted"], strict=True))
-    words = {file: f"looks like {predicted[file]}" for file in files}
-    return {"images": embedded(words, pictures, MAX_BYTES), "cells": {}}
-
-
-def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+def plain_rows(table: pd.DataFrame) -> list[dict[str, Any]]:
     """Rows as plain values; NaN becomes None."""
     return rows_of(table.astype(object).where(table.notna(), None))
 
@@ -212,7 +151,7 @@ def _joined(texts: pd.Series) -> str:
 
 
 def _split(texts: pd.Series) -> list[str]:
-    """Return every entry of joined lists once, in their order."""
+    """Return every entry of joined lists once, in order."""
     return list(dict.fromkeys(part for text in texts for part in str(text).split("; ") if part))
 
 
@@ -220,8 +159,8 @@ def _three_digits(value: float) -> str:
     return "" if pd.isna(value) else f"{value:.3f}"
 
 
-def _share(value: float | None) -> str:
-    """Two digits, and never a certainty."""
+def confidence_text(value: float | None) -> str:
+    """Format with two digits, never as a certainty."""
     if value is None:
         return ""
     return "over 0.99" if value >= 0.995 else f"{value:.2f}"
