@@ -49,7 +49,7 @@ class Sampling:
         Descriptors with less are left out: there is nothing to describe where a detector saw nothing.
     """
 
-    cells: Sequence[int] = (4, 6, 8)
+    cells: Sequence[int] = (5, 7, 9)
     step: int = 6
     blur: float = 1.0
     contrast: float = 0.5
