@@ -103,14 +103,23 @@ class FisherVector:
         Divisions of the image into rows x columns of regions; a vector is the regions' vectors one after another.
     step : int
         Distance of neighbouring descriptors in pixels.
+    weights : str, optional
+        A dictionary that an exported model brings with it; it takes the place of `dictionary`.
     """
 
+    family = "classical"
+
     def __init__(
-        self, dictionary: str = PHANTOM, pyramid: Sequence[str] = ("1x1", "2x2", "3x1"), step: int = 6
+        self,
+        dictionary: str = PHANTOM,
+        pyramid: Sequence[str] = ("1x1", "2x2", "3x1"),
+        step: int = 6,
+        weights: str | None = None,
     ) -> None:
         self.dictionary = dictionary
         self.pyramid = pyramid
         self.step = step
+        self.weights = weights
 
     def encode(self, images: np.ndarray) -> np.ndarray:
         """Describe images.
@@ -130,7 +139,7 @@ class FisherVector:
         ValueError
             If an image is too small to hold one descriptor, or the dictionary cannot be read.
         """
-        found = read_dictionary(self.dictionary)
+        found = read_dictionary(self.weights or self.dictionary)
         sampling = found.sampling
         where = grids(*images.shape[1:], sampling.cells, self.step)
         regions = _regions(where, images.shape[1:], [_division(text) for text in self.pyramid])
@@ -149,7 +158,11 @@ class FisherVector:
 
     def fingerprint(self) -> str:
         """Return the SHA-256 of the dictionary: encodings by another one are other encodings."""
-        return hashlib.sha256(_bytes(self.dictionary)).hexdigest()
+        return hashlib.sha256(_bytes(self.weights or self.dictionary)).hexdigest()
+
+    def save(self, file: Path) -> None:
+        """Write the dictionary, so that an exported model needs no file of this machine."""
+        file.write_bytes(_bytes(self.weights or self.dictionary))
 
 
 def _fisher(dictionary: Dictionary, descriptors: np.ndarray, kept: np.ndarray, regions: np.ndarray) -> np.ndarray:

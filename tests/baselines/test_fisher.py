@@ -133,6 +133,16 @@ def test_other_dictionaries_are_other_encodings(dictionary: Dictionary, tmp_path
     assert FisherVector(str(tmp_path / "mine.safetensors")).fingerprint() != FisherVector().fingerprint()
 
 
+def test_an_exported_model_brings_its_dictionary(dictionary: Dictionary, images: np.ndarray, tmp_path: Path) -> None:
+    mine, packaged = tmp_path / "mine.safetensors", tmp_path / "packaged.safetensors"
+    fisher.save_dictionary(dictionary, mine)
+    encoder = FisherVector(str(mine), step=5)
+    expected = encoder.encode(images)
+    encoder.save(packaged)
+    mine.unlink()
+    assert np.array_equal(FisherVector(str(mine), step=5, weights=str(packaged)).encode(images), expected)
+
+
 @pytest.mark.parametrize("content", [b"", b"no dictionary", (8).to_bytes(8, "little") + b"{}      "])
 def test_a_file_that_is_no_dictionary_is_refused_by_name(content: bytes, tmp_path: Path, images: np.ndarray) -> None:
     (tmp_path / "x.safetensors").write_bytes(content)

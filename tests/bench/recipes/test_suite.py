@@ -16,6 +16,7 @@ QUICK = {
     "hog-svm": "classical",
     "lbp-svm": "classical",
     "hog-lbp-svm": "classical",
+    "fisher-svm": "classical",
     "hog-xgboost": "classical",
     "lbp-xgboost": "classical",
     "hog-lbp-xgboost": "classical",
