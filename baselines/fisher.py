@@ -141,8 +141,9 @@ class FisherVector:
         """
         found = read_dictionary(self.weights or self.dictionary)
         sampling = found.sampling
-        where = grids(*images.shape[1:], sampling.cells, self.step)
-        regions = _regions(where, images.shape[1:], [_division(text) for text in self.pyramid])
+        height, width = images.shape[1:]
+        where = grids(height, width, sampling.cells, self.step)
+        regions = _regions(where, (height, width), [_division(text) for text in self.pyramid])
         out = np.empty((len(images), len(regions) * 2 * found.means.size), np.float32)
 
         def describe(index: int) -> None:
@@ -255,7 +256,9 @@ def sample_descriptors(
     -------
     ndarray of shape (m, 128), float32
     """
-    rng, where, found = np.random.default_rng(seed), grids(*images.shape[1:], sampling.cells, sampling.step), []
+    height, width = images.shape[1:]
+    where = grids(height, width, sampling.cells, sampling.step)
+    rng, found = np.random.default_rng(seed), []
     for index, image in enumerate(images):
         descriptors, contrast = root_sift(image, where, sampling.blur)
         seen = np.flatnonzero(contrast >= sampling.contrast)
@@ -297,13 +300,14 @@ def learn_dictionary(
     mean = descriptors.mean(0, dtype=np.float64)
     _, vectors = np.linalg.eigh(np.cov(descriptors, rowvar=False))
     components = vectors[:, ::-1][:, :d]
-    components *= np.sign(
-        components[np.abs(components).argmax(0), np.arange(d)]
-    )  # one of the two signs, always the same
+    largest = components[np.abs(components).argmax(0), np.arange(d)]
+    components *= np.sign(largest)  # one of the two signs, always the same
     mixture = GaussianMixture(k, covariance_type="diag", random_state=seed, reg_covar=1e-5)
     mixture.fit((descriptors - mean) @ components)
-    arrays = (mean, components, mixture.weights_, mixture.means_, np.sqrt(mixture.covariances_))
-    return Dictionary(*(np.ascontiguousarray(each, np.float32) for each in arrays), sampling, about)
+    deviations = np.sqrt(np.asarray(mixture.covariances_))
+    arrays = (mean, components, mixture.weights_, mixture.means_, deviations)
+    found = {name: np.ascontiguousarray(each, np.float32) for name, each in zip(_ARRAYS, arrays, strict=True)}
+    return Dictionary(**found, sampling=sampling, about=about)
 
 
 def save_dictionary(dictionary: Dictionary, path: Path) -> None:
@@ -335,7 +339,7 @@ def _parsed(name: str, content: bytes) -> Dictionary:
         if shapes != due or not all(np.isfinite(arrays[key]).all() for key in _ARRAYS):
             raise ValueError(f"arrays of the shapes {shapes}")
         sampling = Sampling(**json.loads(header["sampling"]))
-        return Dictionary(*(arrays[key] for key in _ARRAYS), sampling, json.loads(header["about"]))
+        return Dictionary(**{key: arrays[key] for key in _ARRAYS}, sampling=sampling, about=json.loads(header["about"]))
     except (SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
         reason = " ".join(str(error).split())[:120]
         raise ValueError(f"dictionary {name}: is not a file that `bench dictionary` wrote ({reason})") from None
