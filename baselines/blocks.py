@@ -1,7 +1,7 @@
 """Matrix products that are the same bits for any number of threads.
 
-A matrix library adds in an order that depends on its number of threads. So rows are taken in blocks of a fixed size, each by one
-thread; blocks stand side by side, and sums of them are taken in their order.
+A matrix library sums in an order that depends on its number of threads. So rows are processed in blocks of a fixed size, each by one
+thread; blocks are concatenated, and summed in order.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Blocks = Callable[[Callable[[slice], np.ndarray]], list[np.ndarray]]
 
 @contextmanager
 def blocks(n: int, rows: int = _ROWS) -> Iterator[Blocks]:
-    """Give a function that applies another to blocks of n rows, side by side, while the matrix library has one thread."""
+    """Yield a function that applies another to blocks of n rows in parallel, while the matrix library uses one thread."""
     places = [slice(begin, min(begin + rows, n)) for begin in range(0, n, rows)]
     if len(places) <= 1:
         with one_thread():
@@ -33,17 +33,17 @@ def blocks(n: int, rows: int = _ROWS) -> Iterator[Blocks]:
 
 
 def one_thread() -> AbstractContextManager:
-    """Return what leaves the matrix library one thread for as long as it is entered."""
+    """Return a context in which the matrix library uses one thread."""
     return _libraries(len(sys.modules)).limit(limits=1, user_api="blas")
 
 
 def threads() -> int:
-    """Threads that the matrix library has now: a cell may have a share of the cores."""
+    """Return the current number of threads of the matrix library: a cell may have a share of the cores."""
     found = _libraries(len(sys.modules)).select(user_api="blas").info()
     return max((each["num_threads"] for each in found), default=1)
 
 
 @lru_cache(1)
-def _libraries(loaded: int) -> ThreadpoolController:  # noqa: ARG001 - what was loaded since may have threads of its own
-    """Libraries with threads; looking for them takes longer than a small product."""
+def _libraries(loaded: int) -> ThreadpoolController:  # noqa: ARG001 - libraries loaded since may have their own threads
+    """Libraries with threads; finding them takes longer than a small product."""
     return ThreadpoolController()

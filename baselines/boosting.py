@@ -23,16 +23,16 @@ class XGBoost:
     Parameters
     ----------
     rounds : int
-        At most so many rounds, of one tree per class each.
+        Maximum number of rounds, of one tree per class each.
     stop_after : int
         Rounds without a lower validation loss after which fitting ends.
     learning_rate : float
     max_depth, max_bin : int
     min_child_weight, subsample, colsample_bynode : float
-        As in XGBoost. Few bins and few columns per node are what makes ten thousand HOG columns quick.
+        As in XGBoost. Few bins and few columns per node make ten thousand HOG columns fast.
     rows, rounds_per_chunk : int
-        More training rows than `rows` are dealt at random into parts of at most that many, which take turns of `rounds_per_chunk` rounds each:
-        stochastic gradient boosting (Friedman 2002), whose rounds do not cost more on a larger data set. What it chose says so.
+        More training rows than `rows` are split at random into chunks of at most that many, used in turn for `rounds_per_chunk` rounds each:
+        stochastic gradient boosting (Friedman 2002), whose rounds do not cost more on a larger data set. Recorded in `chosen_`.
     task : str
         "multilabel" or "multiclass".
     device : str
@@ -41,7 +41,7 @@ class XGBoost:
     """
 
     family = "classical"
-    order_: np.ndarray | None = None  # of the features, where they were shuffled
+    order_: np.ndarray | None = None  # of the features, if shuffled
     search_space = MappingProxyType(
         {
             "learning_rate": {"low": 0.05, "high": 0.4, "log": True},
@@ -114,7 +114,7 @@ class XGBoost:
         return self
 
     def _parts(self, X: np.ndarray, y: np.ndarray, seed: int) -> list[xgboost.QuantileDMatrix]:
-        """Training rows, dealt at random into as few parts as have `rows` each at most; all have the bins of the first."""
+        """Training rows, split at random into as few chunks of at most `rows` as possible; all have the bins of the first."""
         n_parts = -(-len(X) // self.rows)
         if n_parts == 1:
             return [self._matrix(X, y)]
@@ -138,7 +138,7 @@ class XGBoost:
         return np.asarray(self.booster_.inplace_predict(X), dtype=np.float64).reshape(len(X), -1)
 
     def randomise_weights(self, seed: int) -> XGBoost:
-        """Return a copy in which each split looks at another feature."""
+        """Return a copy in which each split uses another feature."""
         fresh = copy.copy(self)
         fresh.order_ = np.random.default_rng(seed).permutation(self.booster_.num_features())
         return fresh

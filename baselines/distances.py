@@ -15,7 +15,7 @@ def squared_distances(X: np.ndarray, mirrored: np.ndarray | None = None) -> np.n
 
     With `mirrored`, the distance between two images is the smaller of the distance between them and the distance between
     one and the other's mirror image: the jittered kernel of DeCoste and Schölkopf (2002, "Training invariant support vector
-    machines", section 4.2), for the left and right of a body, which look alike.
+    machines", section 4.2), since the left and right sides of a body look alike.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def squared_distances(X: np.ndarray, mirrored: np.ndarray | None = None) -> np.n
 def distances_to_landmarks(
     X: np.ndarray, landmarks: np.ndarray, mirrored: np.ndarray | None = None, *, out: np.ndarray | None = None
 ) -> np.ndarray:
-    """Squared distance of every image to some of them, a block of rows at a time: X may be mapped from disk.
+    """Squared distance of every image to some images, a block of rows at a time: X may be mapped from disk.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def distances_to_landmarks(
 
 
 class Landmarks:
-    """Images that others are compared with, again and again.
+    """Reference images, compared with many others.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ class Landmarks:
 
 
 def _between(A: np.ndarray, B: np.ndarray, squares: np.ndarray | None = None) -> np.ndarray:
-    """Return |a|² + |b|² - 2 a·b for the rows of A (n, d) and B (m, d), (n, m), not below 0; `squares` are the |b|², if they are known.
+    """Return |a|² + |b|² - 2 a·b for the rows of A (n, d) and B (m, d), (n, m), not below 0; `squares` are the |b|², if known.
 
     The numbers are the same bits for any number of threads (see `baselines.blocks`).
     """

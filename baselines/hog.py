@@ -1,6 +1,6 @@
 """Histograms of oriented gradients (Dalal and Triggs 2005), equal to ``skimage.feature.hog`` and many times faster.
 
-No angle is computed: a gradient's bin is the number of bin edges that it has passed, each told by the sign of a cross product, and
+No angle is computed: a gradient's bin is the number of bin edges that it has passed, by the sign of a cross product, and
 edges that mirror each other at 90 degrees share its two products. Every step runs along a row of the image in a loop that compilers
 turn into vector instructions.
 """
@@ -12,13 +12,13 @@ import math
 import numpy as np
 from numba import njit, prange
 
-VERSION = 3  # part of the key of kept encodings: raise it when the numbers change
+VERSION = 3  # part of the key of cached encodings: raise it when the numbers change
 
 _EPSILON = 1e-5
 _CLIP = 0.2  # L2-Hys: Lowe's clipping, section 6.4 of Dalal and Triggs
 _ROWS = 4  # rows of pixels whose magnitudes are added in one pass
 _ZERO, _ONE = np.float32(0), np.float32(1)
-_FAST = {"contract", "reassoc", "nsz"}  # sums may be taken in another order; NaN and infinity cannot occur
+_FAST = {"contract", "reassoc", "nsz"}  # sums may be reordered; NaN and infinity cannot occur
 
 
 class HOG:

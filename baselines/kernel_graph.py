@@ -13,21 +13,21 @@ from baselines.nystroem import Machine
 
 
 class KernelGraph(nn.Module):
-    """An RBF kernel machine on encodings, with the images that it compares with inside.
+    """An RBF kernel machine on encodings, including its reference images.
 
     Parameters
     ----------
     references : sequence of (ndarray, ndarray or None)
         For each encoding (m, d) float32, of these images and (or None) of their mirror images: the smaller distance counts.
     scale : ndarray of shape (n_encodings,)
-        By which squared distances are multiplied before their mean is taken.
+        Factors on squared distances before averaging.
     machine : Machine
     gamma : float
         Of the kernel.
     calibration : Calibration
     """
 
-    mirrored = False  # that mirror images count the same is in the references
+    mirrored = False  # mirror images are handled by the references
 
     def __init__(
         self,

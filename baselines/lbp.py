@@ -77,7 +77,7 @@ def codes(images: np.ndarray, points: int, radius: float) -> np.ndarray:
     Returns
     -------
     ndarray
-        (n, h, w) uint8 in 0 .. points + 1; points + 1 stands for every pattern that is not uniform.
+        (n, h, w) uint8 in 0 .. points + 1; points + 1 for every pattern that is not uniform.
     """
     out = np.empty(images.shape, np.uint8)
     _codes(np.ascontiguousarray(images), *_circle(points, radius), _uniform_codes(points), out)
@@ -119,11 +119,11 @@ def _histograms(images, row_offsets, column_offsets, table, counts):  # pragma: 
 
 @njit(cache=True, nogil=True)
 def _image_codes(image, row_offsets, column_offsets, table, out):  # pragma: no cover - compiled
-    """Row by row and point by point; what was interpolated along the row below serves as the row above next time."""
+    """Row by row and point by point; the interpolation of the row below is reused as the row above."""
     height, width = image.shape
     points = len(row_offsets)
     pad = math.ceil(max(np.abs(row_offsets).max(), np.abs(column_offsets).max())) + 1
-    padded = np.zeros((height + 2 * pad, width + 2 * pad), np.float64)  # beyond the border is 0, as in scikit-image
+    padded = np.zeros((height + 2 * pad, width + 2 * pad), np.float64)  # 0 beyond the border, as in scikit-image
     padded[pad : pad + height, pad : pad + width] = image
     columns = np.arange(width).astype(np.float64)
     even, odd = np.empty((points, width), np.float64), np.empty((points, width), np.float64)

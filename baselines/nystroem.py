@@ -1,10 +1,10 @@
 """Nyström's approximation of a kernel machine (Williams and Seeger 2001), for more images than an exact one can take.
 
-The kernel of n images is replaced by what m landmarks among them say of it, K ≈ K_nm K_mm⁻¹ K_mn: a linear machine on
+The kernel of n images is approximated by m landmarks among them, K ≈ K_nm K_mm⁻¹ K_mn: a linear machine on
 K_nm V Λ^-½ with the eigenvectors V and eigenvalues Λ of K_mm. The cost grows with n instead of its square. The loss is the squared hinge, which has a gradient everywhere, so that
 all classes are fitted together by L-BFGS.
 
-Products are taken in `baselines.blocks`: however many threads there are, the numbers are the same bits, which L-BFGS would otherwise carry apart.
+Products use `baselines.blocks`: the same bits for any number of threads; otherwise L-BFGS would amplify the differences.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from scipy.optimize import minimize
 
 from baselines.blocks import Blocks, blocks
 
-_SMALLEST = 1e-5  # of the largest eigenvalue: below it, and below 0 where mirror images count as the same, is noise
-_INSIDE = 0.2  # share of the images that lie inside of a margin, about
-_STEPS = 30  # of L-BFGS per candidate; each candidate starts where the one before ended
+_SMALLEST = 1e-5  # of the largest eigenvalue: smaller ones, and negative ones with mirror images, are noise
+_INSIDE = 0.2  # approximate share of images inside the margin
+_STEPS = 30  # iterations of L-BFGS per candidate; each starts from the previous solution
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Machine:
 def fit_nystroem(
     distances: np.ndarray, y: np.ndarray, C: Sequence[float], gamma: Sequence[float]
 ) -> Iterator[tuple[float, float, Machine]]:
-    """Give C, gamma and the machine of every pair of candidates.
+    """Yield C, gamma and the machine of every pair of candidates.
 
     Parameters
     ----------

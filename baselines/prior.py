@@ -1,4 +1,4 @@
-"""The dummy: what is known without looking at the image."""
+"""The dummy: predictions that ignore the image."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Prior:
     family = "dummy"
 
     def fit(self, X: np.ndarray, y: np.ndarray, X_valid: np.ndarray, y_valid: np.ndarray, seed: int) -> Prior:  # noqa: ARG002 - a head's signature
-        """Count labels (n, n_classes); the images are not looked at."""
+        """Count labels (n, n_classes); the images are ignored."""
         self.share_ = y.mean(axis=0, dtype=np.float64)  # (n_classes,)
         self.chosen_: dict[str, float] = {}
         self.n_parameters_ = len(self.share_)

@@ -8,7 +8,7 @@ _CANDIDATES = 200
 
 
 def best_f1_samples(scores: np.ndarray, y: np.ndarray) -> float:
-    """Mean over images of each image's F1, at the one threshold that makes it largest.
+    """Mean over images of each image's F1, at the threshold that maximises it.
 
     This is the criterion by which the results of a run choose their threshold, tried on quantiles of the scores, for these may be of
     any scale. A class counts as predicted where its score reaches the threshold, and the highest class where none does; for one label per

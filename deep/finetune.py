@@ -25,14 +25,14 @@ from deep.training import SEARCH_SPACE, Recipe, loss_of, median_epochs, start_of
 from deep.weights import RANDOM, PretrainedWeights, weights_file
 
 Part = tuple[Tensor, Tensor]  # images and labels on the device
-_START_C = (1e-3, 1e-2)  # few candidates: the probe is a start, not a result
+_START_C = (1e-3, 1e-2)  # few candidates: the probe is a starting point, not a result
 
 
 class FineTune:
     """A convolutional network trained on the pixels themselves.
 
     AdamW with a linear warm-up and a cosine to zero; the backbone learns at a lower rate than the new layers. After each
-    epoch the validation loss is taken, and the state with the lowest one is kept. If `balanced`, rare classes weigh more: a
+    epoch the validation loss is computed, and the state with the lowest one is kept. If `balanced`, rare classes weigh more: a
     class's weight is the square root of (mean class count / its count), within 1/3 and 3.
 
     Parameters
@@ -40,14 +40,14 @@ class FineTune:
     backbone : str
         Name in torchvision, else in timm.
     epochs, patience : int
-        At most so many epochs; stop after `patience` epochs without a lower validation loss.
+        Maximum number of epochs; stop after `patience` epochs without a lower validation loss.
     frozen_stages : int
-        So many first stages of the backbone keep their pretrained weights.
+        Number of first stages of the backbone that keep their pretrained weights.
     start : str
         What the backbone was trained on: "imagenet", "random" (nothing), "phantom" (``bench pretrain``), or any other word for
         which there is a file ``BACKBONE-WORD.safetensors`` in `weights_dir`.
     side : int
-        Images are reduced to side x side pixels first; 0 leaves them as they are.
+        Images are first reduced to side x side pixels; 0 leaves them unchanged.
     batch : int
     learning_rate, backbone_rate, weight_decay, warm_up, label_smoothing : float
         `backbone_rate` is the backbone's share of the learning rate, `warm_up` a share of all steps.
@@ -137,11 +137,11 @@ class FineTune:
         return self.pretrained().facts()
 
     def weights_file(self) -> tuple[str, Path] | None:
-        """Return the starting weights and their name in a weights folder, for another machine; None where it needs none."""
+        """Return the initial weights and their name in a weights folder, for another machine; None if it needs none."""
         return self.pretrained().portable_file()
 
     def fingerprint(self) -> str:
-        """SHA-256 of the starting weights ("random" without), and the kind of device."""
+        """SHA-256 of the initial weights ("random" without), and the kind of device."""
         return self.pretrained().fingerprint(pick_device(self.device))
 
     def fit(self, X: np.ndarray, y: np.ndarray, X_valid: np.ndarray, y_valid: np.ndarray, seed: int) -> FineTune:
@@ -150,7 +150,7 @@ class FineTune:
         Raises
         ------
         deep.weights.WeightsUnavailableError
-            If pretrained weights are asked for and cannot be had.
+            If pretrained weights are requested and not available.
         FloatingPointError
             If the loss is no longer a number.
         """
@@ -195,14 +195,14 @@ class FineTune:
         return (logits.softmax(dim=1) if self.task == "multiclass" else logits.sigmoid()).cpu().numpy()
 
     def describe(self, X: np.ndarray) -> np.ndarray:
-        """Pooled activations (n, width) float32 of images (n, h, w) uint8: what the network sees in them."""
+        """Pooled activations (n, width) float32 of images (n, h, w) uint8."""
         return self._features(torch.from_numpy(np.array(X)).to(pick_device(self.device)))
 
     def to_torch(self, *, mirror: bool, references: Sequence[object]) -> nn.Module:  # noqa: ARG002 - it has a `mirror` of its own
         """Return the head as part of a `deep.graph.InferenceGraph`."""
         return _PixelGraph(self)
 
-    def cam_target(self, encoder: CamTarget | None, *, mirror: bool) -> CamTarget:  # noqa: ARG002 - it looks at the pixels
+    def cam_target(self, encoder: CamTarget | None, *, mirror: bool) -> CamTarget:  # noqa: ARG002 - its input is the pixels
         """Return the network."""
         return CamTarget(self.reduced, None, self.network_.backbone, self.network_, self.mirror)
 
@@ -214,7 +214,7 @@ class FineTune:
         return fresh
 
     def save(self, folder: Path) -> None:
-        """Write the network as safetensors and how to build it as JSON."""
+        """Write the network as safetensors and its construction as JSON."""
         (folder / "network.safetensors").write_bytes(weights_file(self.network_))
         recipe = {
             "backbone": self.backbone,
@@ -243,7 +243,7 @@ class FineTune:
         return head
 
     def pretrained(self) -> PretrainedWeights:
-        """Return what the backbone starts from."""
+        """Return the initial weights of the backbone."""
         return PretrainedWeights(self.backbone, self.start, self.weights, self.weights_dir, self.offline)
 
     def _starts_from_probe(self) -> bool:
@@ -277,7 +277,7 @@ class FineTune:
         return self.reduced(images[:, None].float() / 255)
 
     def reduced(self, grey: Tensor) -> Tensor:
-        """Images (n, 1, h, w) at the side that the network takes."""
+        """Images (n, 1, h, w) at the network's input size."""
         if self.side and self.side != grey.shape[-1]:
             grey = interpolate(grey, size=(self.side, self.side), mode="area")
         return grey.contiguous(memory_format=torch.channels_last)
@@ -340,7 +340,7 @@ class FineTune:
 
 
 def _resident(X: np.ndarray, y: np.ndarray, device: torch.device) -> Part:
-    """Images as bytes and labels as float32, on the device for the whole training."""
+    """Images as bytes and labels as float32, kept on the device during training."""
     return torch.from_numpy(np.array(X)).to(device), torch.from_numpy(y).to(device, torch.float32)
 
 

@@ -1,7 +1,7 @@
 """Sums over rows that are the same bits for any number of threads of the processor.
 
-A matrix library adds in an order that depends on its number of threads. So rows are taken in blocks of a fixed size, each by one
-thread; blocks stand side by side, and sums of them are taken in their order. A GPU takes all rows together.
+A matrix library sums in an order that depends on its number of threads. So rows are processed in blocks of a fixed size, each by one
+thread; blocks are concatenated, and summed in order. A GPU takes all rows together.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Blocks = Callable[[int, Callable[[slice], Any]], list[Any]]
 
 @contextmanager
 def in_blocks(device: torch.device) -> Iterator[Blocks]:
-    """Give a function that applies another to blocks of n rows while torch has one thread for each."""
+    """Yield a function that applies another to blocks of n rows while torch uses one thread for each."""
     if device.type != "cpu":
         yield lambda n, function: [function(slice(0, n))]
         return

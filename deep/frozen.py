@@ -38,20 +38,20 @@ class Frozen:
         What the backbone was trained on: "imagenet", "phantom", or another word, as for `deep.weights.find_weights`; "random" for an
         untrained one, always the same.
     weights : str, optional
-        A weights file; by default looked for as `deep.weights.find_weights` says.
+        A weights file; by default found as in `deep.weights.find_weights`.
     side : int
-        Images are averaged down to this many pixels a side before; 0 leaves them as they come.
+        Images are first reduced to side x side pixels by averaging; 0 leaves them unchanged.
     layers : sequence of int
         Stages of the backbone, counted from 1, whose feature maps are pooled side by side, such as the last three; by default the last
         one alone.
     batch : int
         Images per forward pass; 0 chooses by the device.
     engine : str
-        "torch", or "openvino" for the CPU: the same network, faster there, whose numbers differ by as much as bfloat16 rounds.
+        "torch", or "openvino" for the CPU: the same network, faster there, with numbers that differ by the rounding of bfloat16.
     device : str
     weights_dir : Path, optional
     offline : bool
-        Where to compute, where to look for weights, whether never to download.
+        Where to compute, where to search weights, and whether downloads are forbidden.
     """
 
     family = "deep"
@@ -93,12 +93,12 @@ class Frozen:
         return self.pretrained().facts()
 
     def fingerprint(self) -> str:
-        """SHA-256 of the weights and the kind of device: what the numbers depend on beside the parameters.
+        """SHA-256 of the weights and the kind of device: what the numbers depend on besides the parameters.
 
         Raises
         ------
         deep.weights.WeightsUnavailableError
-            If the weights cannot be had.
+            If the weights are not available.
         """
         return self.pretrained().fingerprint(pick_device(self.device))
 
@@ -114,7 +114,7 @@ class Frozen:
         return torch.cat(out).cpu().numpy()
 
     def network(self) -> Backbone:
-        """Backbone as it encodes, on its device, with one feature map for each of `layers`; built once."""
+        """Return the backbone on its device, with one feature map for each of `layers`; built once."""
         if self._network is None:
             network = build_pretrained(self.pretrained())
             network.keep_maps(self.layers)
@@ -133,7 +133,7 @@ class Frozen:
         return self._compiled
 
     def save(self, file: Path) -> None:
-        """Write the backbone's weights as safetensors; named as `weights` they give the same encoder."""
+        """Write the backbone's weights as safetensors; given as `weights` they make the same encoder."""
         file.write_bytes(save(published_state(self.backbone, build_pretrained(self.pretrained()))))
 
     def to_torch(self) -> nn.Module:
@@ -145,11 +145,11 @@ class Frozen:
         return CamTarget(self.reduced, None, self.network(), pool=self.pool if self.root else None)
 
     def reduced(self, grey: Tensor) -> Tensor:
-        """Images (n, 1, h, w) at the side that the backbone sees."""
+        """Images (n, 1, h, w) at the backbone's input size."""
         return interpolate(grey, size=(self.side, self.side), mode="area") if self.side else grey
 
     def pretrained(self) -> PretrainedWeights:
-        """Return what the backbone starts from."""
+        """Return the initial weights of the backbone."""
         return PretrainedWeights(self.backbone, self.start, self.weights, self.weights_dir, self.offline)
 
     def pooled(self, maps: Tensor | tuple[Tensor, ...]) -> Tensor:

@@ -16,7 +16,7 @@ Views = list[
 
 
 class InferenceGraph(nn.Module):
-    """Encoders and a head in one: images (n, side, side) uint8 in, probabilities (n, n_classes) and descriptions (n, d) float32 out.
+    """Encoders and a head joined: images (n, side, side) uint8 in, probabilities (n, n_classes) and descriptions (n, d) float32 out.
 
     In float32 throughout, so that it gives the same numbers wherever it runs.
 

@@ -1,4 +1,4 @@
-"""Fine-tuning the last stages of a backbone on kept activations: a fraction of the work, since the first stages are done."""
+"""Fine-tuning the last stages of a backbone on cached activations: a fraction of the work, since the first stages are computed once."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class LastStages:
 
     family = "deep"
     search_space = SEARCH_SPACE
-    rowwise = True  # takes its input a batch at a time, from disk where it is large
+    rowwise = True  # reads its input a batch at a time, from disk if it is large
 
     def __init__(
         self,
@@ -115,11 +115,11 @@ class LastStages:
         return self.pretrained().facts()
 
     def weights_file(self) -> tuple[str, Path] | None:
-        """Return the starting weights and their name in a weights folder, for another machine; None where it needs none."""
+        """Return the initial weights and their name in a weights folder, for another machine; None if it needs none."""
         return self.pretrained().portable_file()
 
     def fingerprint(self) -> str:
-        """SHA-256 of the starting weights, and the kind of device."""
+        """SHA-256 of the initial weights, and the kind of device."""
         return self.pretrained().fingerprint(pick_device(self.device))
 
     def fit(self, X: np.ndarray, y: np.ndarray, X_valid: np.ndarray, y_valid: np.ndarray, seed: int) -> LastStages:
@@ -193,7 +193,7 @@ class LastStages:
         return fresh
 
     def save(self, folder: Path) -> None:
-        """Write the trained stages as safetensors and how to build them as JSON."""
+        """Write the trained stages as safetensors and their construction as JSON."""
         (folder / "network.safetensors").write_bytes(weights_file(self.network_))
         recipe = {name: getattr(self, name) for name in ("backbone", "stages", "dropout", "start", "task")}
         lists = {"pool": list(self.pool), "start_C": list(self.start_C), "classes": self.network_.linear.out_features}
@@ -212,7 +212,7 @@ class LastStages:
         return head
 
     def pretrained(self) -> PretrainedWeights:
-        """Return what the backbone starts from."""
+        """Return the initial weights of the backbone."""
         return PretrainedWeights(self.backbone, self.start, self.weights, self.weights_dir, self.offline)
 
     def _recipe(self) -> Recipe:
@@ -223,7 +223,7 @@ class LastStages:
     def _start_from_probe(
         self, X: np.ndarray, y: np.ndarray, X_valid: np.ndarray, y_valid: np.ndarray, seed: int
     ) -> None:
-        """Linear layer and scaling of a logistic regression on what the untrained stages give for images and mirror images."""
+        """Linear layer and scaling of a logistic regression on the output of the untrained stages for images and mirror images."""
         train_part, valid = (
             np.concatenate([self._features(part, version) for version in (IMAGE, MIRRORED)]) for part in (X, X_valid)
         )

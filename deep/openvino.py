@@ -1,4 +1,4 @@
-"""OpenVINO on the CPU: the one place where it is imported, and where is decided how it computes. Torch is not needed here."""
+"""OpenVINO on the CPU: the one place that imports it and decides how it computes. Does not need torch."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ ROWS = 8  # images processed together; the last ones are filled up, so that an i
 
 
 class OpenVinoMissingError(ValueError):
-    """OpenVINO is asked for and not installed."""
+    """OpenVINO is requested and not installed."""
 
 
 def import_openvino() -> Any:
-    """Import OpenVINO without its usage statistics, which it sends home by itself when it is imported.
+    """Import OpenVINO without the usage statistics that it sends on import.
 
     Raises
     ------
@@ -24,14 +24,14 @@ def import_openvino() -> Any:
     """
     sys.modules.setdefault("openvino_telemetry", None)  # pyright: ignore[reportArgumentType] - as if it were not installed
     try:
-        import openvino  # pyright: ignore[reportMissingImports] - whoever asks for it has it
+        import openvino  # pyright: ignore[reportMissingImports] - an optional package
     except ImportError:
         raise OpenVinoMissingError("OpenVINO is not installed: pip install 'xraybench[openvino]'") from None
     return openvino
 
 
 class CompiledModel:
-    """A model of OpenVINO compiled for the processor at hand: in bfloat16 where the hardware multiplies it, else in float32.
+    """A model of OpenVINO compiled for this processor: in bfloat16 where the hardware multiplies it, else in float32.
 
     Parameters
     ----------

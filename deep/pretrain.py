@@ -22,7 +22,7 @@ def pretrain(
     seed: int,
     about: dict[str, object],
 ) -> dict[str, float]:
-    """Train a network from random numbers and write its backbone in the layout of its library.
+    """Train a network from random weights and write its backbone in the layout of its library.
 
     Parameters
     ----------
@@ -34,9 +34,9 @@ def pretrain(
     groups : ndarray of shape (n,)
         A tenth of the groups decides which epoch is kept.
     out : Path
-        The .safetensors file to write; it is replaced when the new one is whole.
+        The .safetensors file to write; it is replaced when the new one is complete.
     about : dict of str to object
-        What the file says of where it comes from, beside the record that is returned.
+        Provenance written to the file, besides the returned record.
 
     Returns
     -------

@@ -129,7 +129,7 @@ class LogisticProbe:
         """Solve one candidate; the objective is divided by C * n, which keeps L-BFGS's tolerances meaningful for every C.
 
         Along principal axes the Hessian is nearly diagonal, p (1 - p) variance + 1 / (C n): steps in units of its root need a tenth
-        of the iterations. It changes the way to the minimum, not the minimum.
+        of the iterations. It changes the path to the minimum, not the minimum.
         """
         share = y.mean()
         unit = (share * (1 - share) * variance + 1 / (C * len(X))).rsqrt()[:, None]  # (r, 1)

@@ -1,4 +1,4 @@
-"""Pretrained weights that come inside a package of the Python index: which, where, under which licence, and how their names translate."""
+"""Pretrained weights that are part of packages of the Python index: which, where, under which licence, and how their names translate."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class Published:
     Attributes
     ----------
     distribution, extra, file : str
-        Package, the extra of xraybench that brings it, and the path of the weights inside it.
+        Package, the extra of xraybench that installs it, and the path of the weights inside it.
     bytes, sha256 : int and str
         Size and digest of that file.
     trained_on, licence, citations : str and tuple of str
-        What it is, under which terms, and the keys of its references.
+        Training data, licence, and the keys of its references.
     layout, blocks : str and tuple of int
-        How its tensors are named (a table of `published.toml`), and how many blocks each stage of the network has.
+        Naming of its tensors (a table of `published.toml`), and the number of blocks in each stage of the network.
     """
 
     backbone: str
@@ -69,7 +69,7 @@ def published() -> dict[str, Published]:
 
 
 def renamed(backbone: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights under the names of the network here; those that have them already, or come from elsewhere, are returned as they are."""
+    """Weights under the names of the network here; those that already have them, or come from elsewhere, are returned unchanged."""
     row = published().get(backbone)
     layout = _tables()["layouts"][row.layout] if row else None
     if row is None or layout is None or layout["marker"] not in state:
@@ -79,7 +79,7 @@ def renamed(backbone: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _translated(name: str, layout: Mapping[str, Mapping[str, str]], places: list[str]) -> str:
-    """Name of one tensor in the network: the first part of what stands inside a block, or at the top, is looked up."""
+    """Name of one tensor in the network: the first component inside a block, or at the top level, is looked up."""
     inside = _BLOCK.fullmatch(name)
     number = int(inside.group(1)) if inside else -1
     known = layout["top"] if inside is None else layout["first_block" if number == 0 else "block"]

@@ -1,4 +1,4 @@
-"""A backbone as training finds it: with published weights, or with random numbers that are always the same."""
+"""A backbone before training: with published weights, or with random weights that are always the same."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def build_pretrained(weights: PretrainedWeights) -> Backbone:
     Raises
     ------
     deep.weights.WeightsUnavailableError
-        If its weights cannot be had.
+        If its weights are not available.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)  # of a random start

@@ -1,4 +1,4 @@
-"""The training loop, written out once: AdamW, a warm-up and a cosine, early stopping on the validation loss."""
+"""The training loop, the only one: AdamW, a warm-up and a cosine, early stopping on the validation loss."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from deep.classifier import Classifier
 from deep.device import autocast, images_at_a_time
 
-SEARCH_SPACE = MappingProxyType(  # what may be tried of a network, as tables of a suite file
+SEARCH_SPACE = MappingProxyType(  # the search space of networks, as tables of a suite file
     {
         "learning_rate": {"low": 1e-4, "high": 3e-3, "log": True},
         "backbone_rate": {"low": 0.03, "high": 1, "log": True},
@@ -38,7 +38,7 @@ class Recipe:
     Parameters
     ----------
     epochs, patience : int
-        At most so many epochs; stop after `patience` epochs without a lower validation loss.
+        Maximum number of epochs; stop after `patience` epochs without a lower validation loss.
     batch : int
     learning_rate, backbone_rate, weight_decay, warm_up, label_smoothing : float
         `backbone_rate` is the backbone's share of the learning rate, `warm_up` a share of all steps.
@@ -76,20 +76,20 @@ def train(
     keep: int | None = None,
     on_epoch: OnEpoch | None = None,
 ) -> tuple[list[dict[str, float]], int]:
-    """Train a network, and leave it in the state with the lowest validation loss; or as it is after `keep` epochs.
+    """Train a network, and leave it in the state with the lowest validation loss; or in that after `keep` epochs.
 
     Parameters
     ----------
     inputs : callable
-        Gives what the network takes for rows of the training part, in an epoch that counts from 0.
+        Returns the network's input for rows of the training part, in an epoch counted from 0.
     y : Tensor
         (n, n_classes) float32 on the network's device.
     frozen : sequence of Module
         Modules that keep their weights, and the statistics of their batch normalisation.
     starts_well : bool
-        The start is a result too, and is kept if no epoch is better: it comes from a linear probe.
+        Whether the start is a result too, from a linear probe, and is kept if no epoch is better.
     keep : int, optional
-        Without a validation part (`valid_loss` is None): end after so many epochs of the recipe's schedule.
+        Without a validation part (`valid_loss` is None): end after this many epochs of the recipe's schedule.
     on_epoch : callable, optional
         Called with each epoch's record.
 
@@ -133,26 +133,26 @@ class _Best:
         self.state = copy.deepcopy(network.state_dict())
 
     def improves(self, loss: float, epoch: int, patience: int) -> bool:
-        """Whether training should go on: there was a lower loss within the last `patience` epochs."""
+        """Whether training should continue: there was a lower loss within the last `patience` epochs."""
         if loss < self.loss:
             self.loss, self.epoch, self.state = loss, epoch, copy.deepcopy(self.network.state_dict())
         return epoch - self.epoch < patience or epoch == self.epoch
 
 
 def _training_mode(network: nn.Module, frozen: Sequence[nn.Module], recipe: Recipe) -> None:
-    """Let everything learn but frozen modules and, if the recipe says so, the statistics of batch normalisation."""
+    """Set everything to training mode except frozen modules and, if the recipe says so, the statistics of batch normalisation."""
     network.train()
     for module in [*frozen, *(_batch_norms(network) if recipe.frozen_statistics else ())]:
         module.eval()
 
 
 def median_epochs(folds: Sequence[Mapping[str, Any]]) -> int:
-    """Epochs that the folds kept, in the median: what a network is trained for where nothing is left to validate on."""
+    """Median of the epochs that the folds kept: the length of training without a validation part."""
     return round(float(np.median([fold["epochs"] for fold in folds])))
 
 
 def start_of_most(folds: Sequence[Mapping[str, Any]], default: Sequence[float]) -> tuple[float, ...]:
-    """C of the probe that most folds started from; the first of `default` where they do not say."""
+    """Most frequent C of the probes that folds started from; the first of `default` if unknown."""
     said = [tuple(fold.get("start_C", default[:1])) for fold in folds]
     return Counter(said).most_common(1)[0][0]
 
@@ -169,7 +169,7 @@ def loss_of(logits: Tensor, y: Tensor, task: str, weight: Tensor | None = None, 
 def _step(
     network: Classifier, x: Tensor, y: Tensor, optimiser: torch.optim.Optimizer, recipe: Recipe, weight: Tensor | None
 ) -> Tensor:
-    """One step; its loss stays on the device. Without batch normalisation a batch may go through in parts, which is quicker on a CPU."""
+    """One step; its loss stays on the device. Without batch normalisation a batch may be processed in parts, which is faster on a CPU."""
     optimiser.zero_grad(set_to_none=True)
     size = len(x) if _normalises_batches(network) else images_at_a_time(x.device, training=True)
     loss = torch.zeros((), device=x.device)
@@ -192,7 +192,7 @@ def _batch_norms(network: nn.Module) -> list[nn.Module]:
 
 
 def _noted(record: dict[str, float], recipe: Recipe, on_epoch: OnEpoch | None, *, validated: bool) -> None:
-    """See that an epoch's losses are numbers, and pass its record on."""
+    """Check that an epoch's losses are finite, and pass on its record."""
     if not (math.isfinite(record["train_loss"]) and (math.isfinite(record["valid_loss"]) or not validated)):
         raise FloatingPointError(
             f"the loss is not a number in epoch {record['epoch']}: lower learning_rate ({recipe.learning_rate:g})"

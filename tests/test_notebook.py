@@ -1,4 +1,4 @@
-"""The notebook of the documentation runs as it stands, in a kernel of its own."""
+"""The notebook of the documentation runs unchanged, in its own kernel."""
 
 from __future__ import annotations
 

@@ -176,7 +176,7 @@ class InferenceEncoder(Encoder, Protocol):
     """An encoder with a cheaper mode for prediction."""
 
     def inference_mode(self) -> None:
-        """Leave out what only training needs."""
+        """Skip whatever only training needs."""
         ...
 
 

@@ -160,7 +160,7 @@ def thumbnails(results: Results) -> dict[str, bytes]:
     Raises
     ------
     ResultsError
-        If thumbnails.parquet is there and cannot be read, or is not as it was written.
+        If thumbnails.parquet exists and cannot be read, or is damaged.
     """
     if not inside(results.path, THUMBNAILS).is_file():
         return {}

@@ -109,7 +109,7 @@ def load_study(folder: Path) -> StudyResults:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         if (content.get("schema", 1) != 1 or "seal" in content) and content.get("seal") != seal(content):
-            raise ValueError("it does not fit its seal")
+            raise ValueError("it does not match its seal")
         facts = [{key: each[key] for key in _FIELDS} for each in content["runs"]]
         name = str(content["name"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

@@ -123,7 +123,7 @@ def _status(row: dict[str, Any], n_judged: int) -> str:
 
 
 def _not_seen(images: pd.DataFrame) -> str:
-    """Requested parts that no image shows; empty unless every image was judged, since any other might show them."""
+    """Return the requested parts that no image shows; empty unless every image was judged, since any other might show them."""
     if not (images["status"] == JUDGED).all():
         return ""
     requested, seen = (_split(images[column]) for column in ("requested_parts", "visible_parts"))

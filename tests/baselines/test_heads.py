@@ -1,4 +1,4 @@
-"""SVM, XGBoost, calibration and the floor."""
+"""SVM, XGBoost, calibration and the dummy."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Runs with a last test, and the models that came out of them."""
+"""Runs with a final test, and their models."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A finished run with a last test, and the command on it."""
+"""A finished run with a final test, and the command on it."""
 
 from __future__ import annotations
 

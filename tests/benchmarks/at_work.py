@@ -3,7 +3,7 @@
     bench run hog-lbp-svm hog-lbp-xgboost squeezenet-svm squeezenet-last-stage --suite standard --data UNIFESP --holdout 0.2 --out RUN
     python tests/benchmarks/at_work.py RUN UNIFESP MEDNIST
 
-prints, for each model of the run: whether `bench predict` gives the numbers of the last test; how many of 5 % wrong BodyPartExamined `bench
+prints, for each model of the run: whether `bench predict` gives the numbers of the final test; how many of 5 % wrong BodyPartExamined `bench
 audit` finds in the first tenth of its list; what is said of 100 images that are no radiographs; and how fast files are answered.
 """
 

@@ -1,4 +1,4 @@
-"""Grad-CAM and Eigen-CAM against cases that can be worked out by hand."""
+"""Grad-CAM and Eigen-CAM against cases that can be computed by hand."""
 
 import numpy as np
 import pytest

@@ -32,7 +32,7 @@ def test_a_named_file_comes_first_and_must_exist(tmp_path: Path) -> None:
     file = tmp_path / "mine.safetensors"
     save_file({"a": torch.zeros(1)}, file)
     assert find_weights("resnet18", path=str(file), offline=True).file == file
-    with pytest.raises(WeightsUnavailableError, match=r"resnet18: the weights file .*gone.* is not there"):
+    with pytest.raises(WeightsUnavailableError, match=r"resnet18: the weights file .*gone.* is missing"):
         find_weights("resnet18", path=str(tmp_path / "gone.pth"))
 
 

@@ -72,7 +72,7 @@ def test_what_goes_wrong_in_a_cell_is_that_cells_failure(
     assert "not enough memory: a smaller batch, side or --jobs needs less" in cell(run, "hungry")["reason"]
     assert cell(run, "batched")["status"] == "done"
     assert "out of memory with the suite's batch: fitted with batch = 16" in cell(run, "batched")["warnings"]
-    assert "values that are no number" in cell(run, "notanumber")["reason"]
+    assert "values that are not finite" in cell(run, "notanumber")["reason"]
     assert "could not be saved: TypeError: no such format" in cell(run, "unsaved")["reason"]
     assert cell(run, "prior")["status"] == "done"
     assert bench_command("report", "run", "--html").returncode == 0

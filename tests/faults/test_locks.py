@@ -134,7 +134,7 @@ def test_a_damaged_lock_is_said_to_be_damaged_and_replaced_later(tmp_path: Path,
 )
 def test_what_is_no_file_in_the_place_of_a_lock_is_named(tmp_path: Path, make: Callable[[Path], None]) -> None:
     make(tmp_path / "lock")
-    with pytest.raises(StoreError, match="lock: is no file of a run: remove it"), Lock(RunFolder(tmp_path)):
+    with pytest.raises(StoreError, match="lock: is not a lock file of a run: remove it"), Lock(RunFolder(tmp_path)):
         pass
     assert os.path.lexists(tmp_path / "lock")
 
@@ -143,7 +143,7 @@ def test_an_owner_that_was_taken_for_dead_writes_nothing_more(tmp_path: Path) ->
     with Lock(RunFolder(tmp_path)) as lock:
         lock.check()
         dead_owner(tmp_path, mark="another")
-        with pytest.raises(StoreError, match="another run took this folder over"):
+        with pytest.raises(StoreError, match="another run took over this folder"):
             lock.check()
     assert json.loads((tmp_path / "lock").read_text())["mark"] == "another"
 

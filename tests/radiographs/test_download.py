@@ -244,7 +244,7 @@ def test_a_data_set_is_fetched_by_its_card_and_can_be_run(
     assert not (tmp_path / "tiny.tiny.tar.gz").exists()
     again = bench_command("data", "get", card, "--out", tmp_path / "tiny")
     assert again.returncode == 2
-    assert "is there already" in again.stderr
+    assert "already exists" in again.stderr
 
 
 def test_where_the_licence_forbids_it_the_steps_are_printed(bench_command: Command) -> None:

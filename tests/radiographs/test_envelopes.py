@@ -324,7 +324,7 @@ def test_more_frames_than_the_header_speaks_of_are_said() -> None:
     two = np.stack([PICTURE, PICTURE[::-1]])
     image = read_dicom(twin(two), max_pixels=LIMIT)
     np.testing.assert_array_equal(image.grey, PICTURE)
-    assert image.remarks == ("its pixels would fill 2 frames, its header speaks of 1",)
+    assert image.remarks == ("its pixels would fill 2 frames, its header states 1",)
 
 
 @pytest.mark.parametrize("name", ["JPGExtended.dcm", "JPEGLSNearLossless_08.dcm", "JPEGLSNearLossless_16.dcm"])

@@ -175,7 +175,7 @@ def test_a_tree_of_dicom_files_is_labelled_by_its_headers(dicom_folder: Path) ->
     assert labels.pop("images/cut.dcm") == ()
     assert set(labels) == {("HAND",), ("KNEE",), ("CHEST",)}
     notes = " ".join(listing.notes)
-    for reason in ("DICOMDIR", "resource fork", "no picture by their ending"):
+    for reason in ("DICOMDIR", "resource fork", "not pictures, by ending"):
         assert reason in notes
 
 
@@ -259,7 +259,7 @@ def test_files_outside_are_read_only_where_allowed(tmp_path: Path) -> None:
     manifest = load_pixels(
         open_source(tmp_path / "data", NAMED), Preprocessing(side=64), tmp_path / "c", workers=1
     ).manifest
-    assert manifest.set_index("file").loc["link/a.png", "reason"] == "leads out of the data folder (--allow-outside)"
+    assert manifest.set_index("file").loc["link/a.png", "reason"] == "leads outside the data folder (--allow-outside)"
 
 
 def test_special_files_are_never_opened(tmp_path: Path) -> None:
@@ -274,7 +274,7 @@ def test_special_files_are_never_opened(tmp_path: Path) -> None:
     listing = open_source(tmp_path / "data", NAMED)
     server.close()
     assert listing.items["file"].tolist() == ["x/a.png", "y/b.png"]
-    assert "D002: 2 files passed over: not a regular file" in listing.notes
+    assert "D002: 2 files skipped: not a regular file" in listing.notes
 
 
 def test_what_a_file_is_its_content_says_whatever_its_ending(tmp_path: Path) -> None:
@@ -296,5 +296,5 @@ def test_what_a_file_is_its_content_says_whatever_its_ending(tmp_path: Path) -> 
     assert len(listing.items) == 7
     notes = "; ".join(listing.notes)
     assert "1 file" in notes
-    assert "passed over: no picture by their ending and content" in notes
-    assert "passed over: backups, and halves of files" in notes
+    assert "skipped: not pictures, by ending and content" in notes
+    assert "skipped: backups, and partial files" in notes

@@ -133,7 +133,7 @@ def broken(splits: pd.DataFrame, how: str) -> pd.DataFrame:
         ("another data set", "made for another data set"),
         ("Unknown part", "part 'dev' is unknown"),
         ("leak", "leaks"),
-        ("lost row", "each image stands once in each fold"),
+        ("lost row", "each image must occur once in each fold"),
     ],
 )
 def test_a_file_that_does_not_fit_is_refused(how: str, message: str) -> None:
@@ -228,7 +228,7 @@ def test_folders_that_are_a_split_become_one_fold() -> None:
 
 
 @pytest.mark.parametrize(
-    ("parts", "said"), [([""] * 4, "have no folders called train"), (["train", "", "test", ""], "2 images lie")]
+    ("parts", "said"), [([""] * 4, "have no folders called train"), (["train", "", "test", ""], "2 images are")]
 )
 def test_folders_that_are_no_split_are_refused(parts: list[str], said: str) -> None:
     y, groups = np.eye(2, dtype=np.int8)[[0, 1, 0, 1]], np.array(list("abcd"))
@@ -237,7 +237,7 @@ def test_folders_that_are_no_split_are_refused(parts: list[str], said: str) -> N
 
 
 def test_images_of_one_group_are_refused_with_a_way_out() -> None:
-    with pytest.raises(SplitsError, match=r"all images are of one group.*--group-column"):
+    with pytest.raises(SplitsError, match=r"all images belong to one group.*--group-column"):
         GroupedMultilabelKFold(5).assign(np.ones((4, 1)), np.array(["g"] * 4))
 
 

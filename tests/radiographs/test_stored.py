@@ -93,7 +93,7 @@ def test_a_high_bit_that_would_leave_out_used_bits_leaves_out_none() -> None:
     np.testing.assert_array_equal(grey(cells, BitsStored=12, HighBit=15), cells)
     assert "HighBit 15" in remarks(cells, BitsStored=12, HighBit=15)
     np.testing.assert_array_equal(grey(cells, BitsStored=12, HighBit=3), cells)
-    assert "HighBit 3 does not fit BitsStored 12" in remarks(cells, BitsStored=12, HighBit=3)
+    assert "HighBit 3 contradicts BitsStored 12" in remarks(cells, BitsStored=12, HighBit=3)
 
 
 def letters() -> np.ndarray:

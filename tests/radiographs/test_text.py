@@ -1,4 +1,4 @@
-"""Tables and cards as other programs write them: encodings, separators, marks; and why a file that they name is not there."""
+"""Tables and cards as other programs write them: encodings, separators, marks; and why a file that they name is missing."""
 
 import codecs
 from pathlib import Path
@@ -83,7 +83,7 @@ def test_published_splits_may_be_in_utf_16(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "why"),
     [
-        ("images/a", "it is there with the ending .PNG"),
+        ("images/a", "it exists with the ending .PNG"),
         ("images/a.png", "it exists in different upper and lower case"),
         ("a.PNG", "it exists in another folder"),
         ("a", "it exists in another folder, with an ending"),
@@ -108,8 +108,8 @@ def test_the_reason_of_an_absent_file_stands_in_the_manifest_without_any_name(tm
     manifest = load_pixels(listing, Preprocessing(), tmp_path / "cache", workers=1).manifest
     absent = "cannot be opened (No such file or directory)"
     assert manifest.set_index("file")["reason"].dropna().to_dict() == {
-        "two.png": f"{absent}: it is there in other upper and lower case",
-        "one": f"{absent}: it is there in another folder, with an ending",
+        "two.png": f"{absent}: it exists in different upper and lower case",
+        "one": f"{absent}: it exists in another folder, with an ending",
         "three.png": absent,
     }
 
@@ -118,7 +118,7 @@ def test_splits_that_call_images_by_other_names_say_which_option_helps() -> None
     ours, theirs = [f"x{k:020x}" for k in range(3)], ["a.png", "b.png", "c.png"]
     rows = {"repeat": 0, "fold": 0, "part": ["train", "valid", "test"]}
     groups = np.array(["1", "2", "3"])
-    with pytest.raises(SplitsError, match=r"called by their SHA-256: .*give --keep-identifiers"):
+    with pytest.raises(SplitsError, match=r"named by SHA-256: .*give --keep-identifiers"):
         check_splits(pd.DataFrame({"image_id": theirs, **rows}), ours, groups, "published.csv")
     with pytest.raises(SplitsError, match="leave out --keep-identifiers"):
         check_splits(pd.DataFrame({"image_id": ours, **rows}), theirs, groups, "published.csv")

@@ -139,7 +139,7 @@ def test_objects_without_pictures_are_passed_over_and_counted(sorted_files: Path
     for layout in ("folders", "dicom"):
         listing = named(sorted_files, layout=layout)
         assert len(listing.items) == 12
-        assert any("2 DICOM files passed over: no pictures (presentation states" in note for note in listing.notes)
+        assert any("2 DICOM files skipped: not pictures (presentation states" in note for note in listing.notes)
 
 
 def test_an_image_that_lost_its_rows_is_damaged_and_not_passed_over(sorted_files: Path) -> None:
@@ -192,7 +192,7 @@ def test_a_published_split_that_parts_a_patient_is_refused_by_run_and_check(
 def test_folders_called_like_patients_are_refused_without_their_names(tmp_path: Path) -> None:
     for k in range(12):
         picture(tmp_path / "images" / f"patient{k // 2:03d}" / f"{k}.png")
-    with pytest.raises(SourceError, match="its 6 folders with 12 images are called like patients") as refused:
+    with pytest.raises(SourceError, match="its 6 folders with 12 images have names like patients") as refused:
         named(tmp_path)
     assert "patient003" not in str(refused.value)
 

@@ -37,7 +37,7 @@ def test_a_class_folder_that_is_a_link_is_named_and_is_followed_where_allowed(cl
     (classes / "C").symlink_to(tmp_path / "store")
     listing = open_source(classes)
     assert set(listing.items["labels"].explode()) == {"A", "B"}
-    assert "D002: 1 file passed over: a link to a folder outside (--allow-outside)" in listing.notes
+    assert "D002: 1 file skipped: a link to a folder outside (--allow-outside)" in listing.notes
     assert "D013: 1 folders beside the classes hold no image: C (a link)" in listing.notes
     assert labels(classes, allow_outside=True) == {"A", "B", "C"}
 
@@ -122,4 +122,4 @@ def test_checksums_beside_the_images_are_not_missed_by_anybody(tmp_path: Path) -
         (tmp_path / label).mkdir()
         Image.fromarray(np.full((8, 8), 100, np.uint8)).save(tmp_path / label / "x.png")
     (tmp_path / "SHA256SUMS").write_text("0 *a/x.png\n")
-    assert not any("passed over" in note for note in open_source(tmp_path, Hints(keep_identifiers=True)).notes)
+    assert not any("skipped" in note for note in open_source(tmp_path, Hints(keep_identifiers=True)).notes)

@@ -219,7 +219,7 @@ def kill_after_first_cell(run: Path, started: subprocess.Popen) -> None:
         (("--cluster", "slurm"), "a .toml file"),
         (("--cluster", "absent.toml"), "absent.toml: cannot be read"),
         (("--cluster", "wrong.toml"), "wrong.toml: memory: Field required"),
-        (("--scheduler", "host"), "is no address"),
+        (("--scheduler", "host"), "is not an address"),
     ],
 )
 def test_what_cannot_be_is_refused_in_one_line(

@@ -142,7 +142,7 @@ def test_a_damaged_cell_is_named_and_computed_again(
     again = bench_command(
         "run", *MODELS, "--data", phantom_folder, "--folds", 3, "--out", tmp_path / "run", cache=first_run[1]
     )
-    assert "hog-svm r0-f1: predictions.parquet does not fit its checksum: it is computed again" in again.stdout
+    assert "hog-svm r0-f1: predictions.parquet does not match its checksum: computing it again" in again.stdout
     assert predictions(tmp_path / "run") == predictions(first_run[0])
 
 

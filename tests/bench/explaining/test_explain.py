@@ -47,7 +47,7 @@ def looks_at_nothing(images: np.ndarray) -> np.ndarray:
 
 @pytest.fixture
 def run(classical: Made) -> Made:
-    """Two classical models and the floor on forty phantoms."""
+    """Two classical models and the dummy on forty phantoms."""
     return classical
 
 

@@ -208,5 +208,5 @@ def test_a_last_test_that_contradicts_its_run_is_found(
     forge(run)
     done = classical.bench("verify", run)
     assert done.returncode in (1, 2)
-    assert "holdout" in done.stdout + done.stderr or "held-out" in done.stdout or "last test" in done.stdout
+    assert "holdout" in done.stdout + done.stderr or "held-out" in done.stdout or "final test" in done.stdout
     assert "Traceback" not in done.stderr

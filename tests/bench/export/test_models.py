@@ -143,7 +143,7 @@ def test_openvino_is_refused_where_there_is_nothing_to_do_for_it(
 ) -> None:
     facts: dict[str, Any] = {"descriptor_network": None}
     monkeypatch.setattr("bench.inference.model.read_facts", lambda folder: read_facts(folder) | facts)
-    with pytest.raises(PackageError, match="has no network that OpenVINO could run"):
+    with pytest.raises(PackageError, match="has no network for OpenVINO to run"):
         load_model(classical.model("hog-svm"), "openvino")
     facts["descriptor_network"] = {"class": "deep.frozen:Frozen", "backbone": "tf_efficientnet_lite0"}
     monkeypatch.setitem(sys.modules, "openvino", None)
@@ -180,7 +180,7 @@ def test_a_changed_file_is_refused_by_name(classical: Made, tmp_path: Path) -> N
     content = bytearray(arrays.read_bytes())
     content[-1] ^= 1
     arrays.write_bytes(bytes(content))
-    with pytest.raises(PackageError, match=r"references\.safetensors: is not as it was written"):
+    with pytest.raises(PackageError, match=r"references\.safetensors: was changed or damaged"):
         load_model(copy)
 
 
@@ -342,13 +342,13 @@ def test_export_without_a_last_test_fits_to_every_image(classical: Made, tmp_pat
     assert facts["holdout"] is None
     again = classical.bench("export", tmp_path / "run", "--out", tmp_path / "best")
     assert again.returncode == 2
-    assert "is there already" in again.stderr
+    assert "already exists" in again.stderr
     said = tmp_path / "run/cells/hog-svm/r0-f0/model/svm.json"
     content = said.read_text()
     said.write_text(content.replace("1", "2", 1))
     damaged = classical.bench("export", tmp_path / "run", "--model", "hog-svm", "--out", tmp_path / "other")
     assert damaged.returncode == 2
-    assert "r0-f0: model/svm.json does not fit its checksum: give the same `bench run` again" in damaged.stderr
+    assert "r0-f0: model/svm.json does not match its checksum: repeat the same `bench run`" in damaged.stderr
     said.write_text(content)
     unknown = classical.bench("export", tmp_path / "run", "--model", "hog-svn", "--out", tmp_path / "other")
     assert unknown.returncode == 2
@@ -356,7 +356,7 @@ def test_export_without_a_last_test_fits_to_every_image(classical: Made, tmp_pat
     gone = {**classical.environment, "XRAYBENCH_CACHE": str(tmp_path / "empty")}
     without = Made(classical.run, classical.data, gone).bench("export", tmp_path / "run", "--out", tmp_path / "third")
     assert without.returncode == 2
-    assert "give the same `bench run` again" in without.stderr
+    assert "repeat the same `bench run`" in without.stderr
 
 
 def test_the_sure_are_right_as_often_as_was_asked() -> None:

@@ -121,7 +121,7 @@ def test_a_picture_that_kills_its_workers_is_named_and_the_rest_is_answered(
         done = classical.bench("predict", model, *files, "--out", out, "--part", "4", "--scheduler", address)
     assert done.returncode == 2, done.stdout
     assert "Traceback" not in done.stderr
-    assert f"workers died three times over 1 parts ({files[4]} to {files[7]})" in " ".join(done.stderr.split())
+    assert f"three workers died on each of 1 parts ({files[4]} to {files[7]})" in " ".join(done.stderr.split())
     assert len(deaths.read_text()) == 4  # this scheduler tries three times again by itself: they count
     assert sorted(pd.read_parquet(out)["file"]) == [str(path) for path in (*files[:4], *files[8:])]
     assert not (out / "_SUCCESS").exists()

@@ -54,7 +54,7 @@ def test_folders_patterns_and_lists_name_the_same_files(classical: Made, images:
     assert tables[0] == tables[1] == tables[2]
     none = classical.bench("predict", model, f"{folder}/*.nothing")
     assert none.returncode == 2
-    assert "no file fits the pattern" in none.stderr
+    assert "no file matches the pattern" in none.stderr
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet", ".jsonl"])

@@ -252,7 +252,7 @@ def test_what_nobody_names_in_a_cell_is_found(finished: Path, tmp_path: Path) ->
     model.write_bytes(b"junk")
     assert contradictions(load(tmp_path / "run")) == [
         "cells/prior/r0-f0: model.pkl is not named in cell.json",
-        f"cells/thumbnail-svm/r0-f1: model/{model.name} does not fit its checksum",
+        f"cells/thumbnail-svm/r0-f1: model/{model.name} does not match its checksum",
     ]
 
 
@@ -275,9 +275,9 @@ def test_checks_cannot_be_switched_off(finished: Path, tmp_path: Path) -> None:
 
     content = json.loads((fresh() / "run.json").read_text())
     (tmp_path / "run/run.json").write_text(json.dumps({**content, "schema": 1}))
-    with pytest.raises(ResultsError, match=r"run\.json does not fit its seal"):
+    with pytest.raises(ResultsError, match=r"run\.json does not match its seal"):
         load(tmp_path / "run")
-    for key, said in (("files", "run.json lacks 'files'"), ("seal", "run.json does not fit its seal")):
+    for key, said in (("files", "run.json lacks 'files'"), ("seal", "run.json does not match its seal")):
         (tmp_path / "run/run.json").write_text(json.dumps({k: v for k, v in content.items() if k != key}))
         if key == "files":
             edit(tmp_path / "run/run.json", dict)
@@ -287,7 +287,7 @@ def test_checks_cannot_be_switched_off(finished: Path, tmp_path: Path) -> None:
     with pytest.raises(ResultsError, match="lacks 'provenance'"):
         load(tmp_path / "run")
     (fresh() / "pictures.json").unlink()
-    with pytest.raises(ResultsError, match=r"pictures\.json: is not there"):
+    with pytest.raises(ResultsError, match=r"pictures\.json: is missing"):
         load(tmp_path / "run")
 
 
@@ -313,7 +313,7 @@ def test_a_published_digest_tells_a_forged_folder(
     assert bench_command("verify", tmp_path / "run").returncode == 0
     done = bench_command("verify", tmp_path / "run", "--digest", digest)
     assert done.returncode == 1
-    assert "it is not the one that was published" in done.stdout
+    assert "this is not the folder that was published" in done.stdout
 
 
 def test_models_that_join_later_are_in_the_digest_of_the_suite(

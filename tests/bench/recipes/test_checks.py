@@ -59,7 +59,7 @@ def test_the_example_of_the_docs_keeps_to_the_contract(tmp_path: Path, monkeypat
         dedent(text[text.index(begin) : text.index(end)])
         for begin, end in (
             ("    # grey.py", "    # mine.toml\n    [models.grey-mean]"),
-            ("    from bench.recipes.checks", "They try the class"),
+            ("    from bench.recipes.checks", "They test the class"),
         )
     )
     (tmp_path / "grey.py").write_text(classes)
@@ -124,9 +124,9 @@ ENCODERS = {
     "encode returns float64": {"encode": lambda images: Grey().encode(images).astype(float)},
     "encode returns shape (8,)": {"encode": lambda images: Grey().encode(images)[:, 0]},
     "encode returns list": {"encode": lambda images: list(Grey().encode(images))},
-    "no number": {"encode": lambda images: Grey().encode(images) * np.float32(np.nan)},
+    "not finite": {"encode": lambda images: Grey().encode(images) * np.float32(np.nan)},
     "encode changes the images": {"encode": painted},
-    "batch change each other": {"encode": of_first},
+    "batch influence each other": {"encode": of_first},
     "other values for the same images": {
         "encode": lambda images: Grey().encode(images) + np.random.default_rng().random((len(images), 1), np.float32)
     },

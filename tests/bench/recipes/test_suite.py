@@ -136,7 +136,7 @@ def test_epochs_go_to_every_head_that_has_them() -> None:
             "here: HOG has no parameter 'cel'; did you mean 'cell'; it has cell, block, orientations",
         ),
         ({"class": "baselines.hog:HOGG"}, "here: baselines.hog has no class 'HOGG'"),
-        ({"class": "nowhere.at.all:X"}, "here: there is no module for class 'nowhere.at.all:X'"),
+        ({"class": "nowhere.at.all:X"}, "here: no module for class 'nowhere.at.all:X'"),
         ({"class": "deep.frozen:Frozen"}, "here: Frozen: "),
         (
             {"class": "deep.frozen:Frozen", "backbone": "resnet18", "offline": True},

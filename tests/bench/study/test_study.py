@@ -117,7 +117,7 @@ def test_a_study_is_one_plan_one_store_and_one_report(hospitals: Path, bench_com
         plan.write_text(content.replace(old, new, 1))
         damaged = bench_command("report", root)
         assert damaged.returncode == 2
-        assert "study.json: cannot be read as a study (it does not fit its seal)" in damaged.stderr
+        assert "study.json: cannot be read as a study (it does not match its seal)" in damaged.stderr
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_a_study_is_one_plan_one_store_and_one_report(hospitals: Path, bench_com
         ),
         (('"pixels"', '"pixel"'), "'pixel' is not in any of the suites"),
         (("shares = [0.5]", "shares = [5]"), "learning_curve.shares.0"),
-        (('name = "other"', 'name = "a"'), "'a' is there twice"),
+        (('name = "other"', 'name = "a"'), "'a' occurs twice"),
         (("seeds = [0, 1]", "seed = 1"), "seed: extra inputs"),
     ],
 )
@@ -183,8 +183,8 @@ def test_suites_whose_own_classes_have_one_name_are_not_run_with_the_same_class(
     (tmp_path / "study.toml").write_text("\n".join(lines))
     done = bench_command("study", tmp_path / "study.toml", "--out", "out")
     assert done.returncode == 2
-    assert "constant:Constant, which is" in done.stderr
-    assert f"{tmp_path / 'one/constant.py'} before it is {tmp_path / 'other/constant.py'}" in done.stderr
+    assert "constant:Constant, which is found in" in done.stderr
+    assert f"{tmp_path / 'one/constant.py'} before {tmp_path / 'other/constant.py'}" in done.stderr
     assert not (tmp_path / "out").exists()
     (tmp_path / "other/constant.py").rename(tmp_path / "other/steady.py")
     suite = tmp_path / "other/own.toml"

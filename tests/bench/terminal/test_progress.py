@@ -1,4 +1,4 @@
-"""What a person sees while cells run."""
+"""What the user sees while cells run."""
 
 import io
 

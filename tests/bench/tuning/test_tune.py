@@ -141,7 +141,7 @@ def test_what_was_tuned_cannot_be_set_or_tuned_again(tuned: Path, command: Comma
     done = command("run", "svm", "--out", "x", "--set", "models.svm.head.C=[1]", suite=tuned / "tuned.toml")
     assert "--set models.svm.head.C: was tuned for each fold" in done.stderr
     done = command("tune", "svm", "--trials", 2, suite=tuned / "tuned.toml")
-    assert "models.svm: is tuned already" in done.stderr
+    assert "models.svm: is already tuned" in done.stderr
 
 
 def test_a_killed_search_goes_on_as_if_it_had_not_been(tuned: Path, place: Path, command: Command) -> None:

@@ -18,7 +18,7 @@ from tests.reports.pages.test_browser import Browser, browser  # noqa: F401 - th
 
 FACTS = {
     "model": "hog-svm", "classes": ["Hand", "Knee"], "threshold": 0.5, "pseudonyms": False, "several_labels": True,
-    "unknown_classes": ["XYZ"], "passed_over": ["2 files passed over: DICOMDIR"],
+    "unknown_classes": ["XYZ"], "passed_over": ["2 files skipped: DICOMDIR"],
 }  # fmt: skip
 
 
@@ -137,7 +137,7 @@ def test_the_page_shows_the_evidence_and_what_is_set_apart(images: pd.DataFrame)
         "no image of",
         "empty file (0 bytes)",
         "XYZ",
-        "2 files passed over: DICOMDIR",
+        "2 files skipped: DICOMDIR",
     ):
         assert text in page
     shown = set(re.findall(r'data-picture="([^"]*)"', page))
