@@ -9,7 +9,7 @@ import pandas as pd
 
 from reports.runs.format import probability_columns, truth_columns
 from reports.runs.results import CellKey, Results
-from reports.scores.decision import BoolArray, FloatArray, apply_threshold, learn_threshold
+from reports.scores.decision import BoolArray, FloatArray, apply_threshold, learn_threshold, seen_label_sets
 from reports.scores.metrics import METRICS, RESTS_ON_CLASSES, score
 
 SCORE_COLUMNS = ["model", "repeat", "fold", *METRICS, *(f"{name}_classes" for name in RESTS_ON_CLASSES)]
@@ -87,6 +87,23 @@ def evaluate(results: Results) -> Evaluation:
         place = dict(zip(("model", "repeat", "fold"), key, strict=True))
         rows.append(place | score(part.truth, part.decided, part.probability, task))
     return Evaluation(results, test_parts, pd.DataFrame(rows, columns=SCORE_COLUMNS), thresholds)
+
+
+def label_sets_of_folds(results: Results) -> dict[tuple[int, int], BoolArray]:
+    """Label sets that occur outside of the test part of each (repeat, fold): of its training and validation images, each (n_sets, n_classes)."""
+    outside = results.splits[results.splits["part"] != "test"]
+    places = zip(outside["repeat"].astype(int), outside["fold"].astype(int), strict=True)
+    images: dict[tuple[int, int], list[str]] = {}
+    for place, image in zip(places, outside["image_id"], strict=True):
+        images.setdefault(place, []).append(image)
+    at_least_one = results.data["at_least_one"]
+    return {place: seen_label_sets(labels_of(results, ids), at_least_one) for place, ids in images.items()}
+
+
+def labels_of(results: Results, image_ids: Iterable[str]) -> BoolArray:
+    """Labels of images as the manifest has them, (n, n_classes)."""
+    labels = results.manifest.set_index("image_id")["labels"].loc[list(image_ids)]
+    return np.array([np.isin(results.classes, list(each)) for each in labels])
 
 
 def join(parts: Iterable[Decided]) -> Decided:
