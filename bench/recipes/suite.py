@@ -132,8 +132,15 @@ class CrossValidation(BaseModel):
 Name = Annotated[str, Field(pattern=r"^\w[\w .+-]{0,99}$")]  # of suites and models: it becomes the name of a folder
 
 
+Decision = Literal["threshold", "label_sets"]
+
+
 class Suite(BaseModel):
-    """A whole recipe."""
+    """A whole recipe.
+
+    `decision` is the rule by which labels are decided where an image may have several; without one a new run takes the default, and a run
+    that is resumed keeps its own.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -141,7 +148,13 @@ class Suite(BaseModel):
     description: str = ""
     preprocessing: Preprocessing = Field(default_factory=Preprocessing)
     cv: CrossValidation = Field(default_factory=CrossValidation)
+    decision: Decision | None = None
     models: dict[Name, ModelSpec]
+
+    @model_serializer(mode="wrap")
+    def _plain(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out `decision` where there is none: digests of suites without do not know of it."""
+        return {key: value for key, value in serialise(self).items() if value is not None or key != "decision"}
 
     @property
     def digest(self) -> str:

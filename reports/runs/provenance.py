@@ -3,13 +3,14 @@
 from collections.abc import Iterable
 from typing import Any
 
+from reports.runs.format import LABEL_SETS
 from reports.runs.results import Results
 
 DIGEST_LENGTH = 12
 
 
 def caption(results: Results) -> str:
-    """Write one line with the run, suite, data (SYNTHETIC where they are), splits, folds, repeats, seed and sizes."""
+    """Write one line with the run, suite, data (SYNTHETIC where they are), splits, folds, repeats, seed and sizes, and the decision rule where it is not the threshold."""
     run, splits = results.run, results.run["splits"]
     return ", ".join(
         [
@@ -20,6 +21,7 @@ def caption(results: Results) -> str:
             f"{counted(splits['folds'], 'fold')} × {counted(splits['repeats'], 'repeat')}",
             f"seed {run['seed']}",
             f"n = {results.data['n_images']} images of {count_groups(results)}" + _held_out(results),
+            *(["labels decided by label sets"] if results.decision == LABEL_SETS else []),
         ]
     )
 

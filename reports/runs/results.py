@@ -110,6 +110,11 @@ class Results:
         return self.run["suite"]["models"]
 
     @property
+    def decision(self) -> str:
+        """Rule by which labels are decided where an image may have several: of `reports.runs.format.DECISIONS`."""
+        return layout.decision_rule(self.run["suite"]) if self.data["task"] == "multilabel" else layout.THRESHOLD
+
+    @property
     def groups(self) -> pd.Series:
         """The group (patient) of each image, indexed by image_id."""
         return self.manifest.set_index("image_id")["group"]
@@ -178,6 +183,10 @@ def _run(root: Path) -> dict[str, Any]:
     facts = read_json(root, RUN)
     require(facts, ("run_id", "suite", "data", "splits", "seed"), RUN)
     require(facts["suite"], ("name", "models"), f"{RUN}, suite")
+    if layout.decision_rule(facts["suite"]) not in layout.DECISIONS:
+        raise ResultsError(
+            f"{RUN}: has the decision rule {facts['suite']['decision']!r}, which this version does not know: update xraybench"
+        )
     require(facts["data"], ("name", "task", "classes", "at_least_one", "n_images", "n_groups"), f"{RUN}, data")
     require(facts["splits"], ("digest", "folds", "repeats"), f"{RUN}, splits")
     if facts["schema"] > 1:

@@ -6,6 +6,8 @@ mean F1 per image on the validation part. By label sets one of the sets that occ
 expected F1 per image; nothing is learned for it but which sets there are.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -18,9 +20,14 @@ _DIGITS = 9  # to which expected scores are compared: sums in another order deci
 
 
 def decide(
-    probability: ArrayLike, valid_truth: ArrayLike, valid_probability: ArrayLike, task: str, at_least_one: bool
+    probability: ArrayLike,
+    valid_truth: ArrayLike,
+    valid_probability: ArrayLike,
+    task: str,
+    at_least_one: bool,
+    sets: BoolArray | None = None,
 ) -> BoolArray:
-    """Decide the labels of a test part, with a threshold learned from the validation part of the same cell.
+    """Decide the labels of a test part by label sets, or else with a threshold learned from the validation part of the same cell.
 
     Parameters
     ----------
@@ -31,14 +38,37 @@ def decide(
     task : {"multiclass", "multilabel"}
     at_least_one : bool
         Whether every image is known to have a label.
+    sets : ndarray of shape (n_sets, n_classes), bool, optional
+        Label sets to decide among, where this is the rule.
 
     Returns
     -------
     ndarray of shape (n, n_classes), bool
     """
-    return apply_threshold(
-        probability, learn_threshold(valid_truth, valid_probability, task, at_least_one), at_least_one
-    )
+    threshold = None if sets is not None else learn_threshold(valid_truth, valid_probability, task, at_least_one)
+    return apply_rule(probability, threshold, at_least_one, sets)
+
+
+def apply_rule(
+    probability: ArrayLike, threshold: float | None, at_least_one: bool, sets: BoolArray | None = None
+) -> BoolArray:
+    """Decide labels among label sets where there are any, else with a threshold that was learned before.
+
+    Parameters
+    ----------
+    probability : array-like of shape (n, n_classes)
+    threshold : float or None
+        As `learn_threshold` returns it.
+    at_least_one : bool
+        Whether every image is known to have a label.
+    sets : ndarray of shape (n_sets, n_classes), bool, optional
+        As `seen_label_sets` returns them.
+
+    Returns
+    -------
+    ndarray of shape (n, n_classes), bool
+    """
+    return apply_threshold(probability, threshold, at_least_one) if sets is None else best_label_set(probability, sets)
 
 
 def learn_threshold(truth: ArrayLike, probability: ArrayLike, task: str, at_least_one: bool) -> float | None:
@@ -173,6 +203,16 @@ def best_label_set(probability: ArrayLike, sets: BoolArray) -> BoolArray:
         for start in range(0, len(probability), _ROWS)
     ]
     return sets[np.concatenate([np.zeros(0, dtype=int), *best])]
+
+
+def label_set_numbers(sets: BoolArray) -> tuple[tuple[int, ...], ...]:
+    """Numbers of the classes (from 0) in each label set, as they are written to JSON."""
+    return tuple(tuple(int(k) for k in np.flatnonzero(each)) for each in sets)
+
+
+def label_set_matrix(numbers: Sequence[Sequence[int]] | None, n_classes: int) -> BoolArray | None:
+    """Return what `label_set_numbers` was made of, (n_sets, n_classes); None for None."""
+    return None if numbers is None else np.array([np.isin(np.arange(n_classes), each) for each in numbers])
 
 
 def _set_probability(probability: FloatArray, sets: BoolArray) -> FloatArray:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from reports.runs.format import probability_columns, truth_columns
+from reports.runs.format import LABEL_SETS, probability_columns, truth_columns
 from reports.runs.results import CellKey, Results
-from reports.scores.decision import BoolArray, FloatArray, apply_threshold, learn_threshold, seen_label_sets
+from reports.scores.decision import BoolArray, FloatArray, apply_rule, learn_threshold, seen_label_sets
 from reports.scores.metrics import METRICS, RESTS_ON_CLASSES, score
 
 SCORE_COLUMNS = ["model", "repeat", "fold", *METRICS, *(f"{name}_classes" for name in RESTS_ON_CLASSES)]
@@ -44,7 +44,7 @@ class Evaluation:
     scores : DataFrame
         One row per cell that is done: model, repeat, fold, every metric and the number of classes it rests on.
     thresholds : mapping
-        (model, repeat, fold) -> the probability from which on a label is given; NaN with one label per image.
+        (model, repeat, fold) -> the probability from which on the rule by threshold gives a label; NaN with one label per image.
     """
 
     results: Results
@@ -76,12 +76,13 @@ class Evaluation:
 def evaluate(results: Results) -> Evaluation:
     """Decide and score every cell that is done."""
     task, at_least_one = results.data["task"], results.data["at_least_one"]
+    sets = label_sets_of_folds(results) if results.decision == LABEL_SETS else {}
     test_parts, thresholds, rows = {}, {}, []
     for key, predictions in results.predictions.items():
         truth, probability = matrices(predictions, "test", results.classes)
         threshold = learn_threshold(*matrices(predictions, "valid", results.classes), task, at_least_one)
         thresholds[key] = math.nan if threshold is None else threshold
-        decided = apply_threshold(probability, threshold, at_least_one)
+        decided = apply_rule(probability, threshold, at_least_one, sets.get(key[1:]))
         image_id = predictions.loc[predictions["part"] == "test", "image_id"].to_numpy()
         part = test_parts[key] = Decided(image_id, truth, decided, probability)
         place = dict(zip(("model", "repeat", "fold"), key, strict=True))
@@ -98,6 +99,11 @@ def label_sets_of_folds(results: Results) -> dict[tuple[int, int], BoolArray]:
         images.setdefault(place, []).append(image)
     at_least_one = results.data["at_least_one"]
     return {place: seen_label_sets(labels_of(results, ids), at_least_one) for place, ids in images.items()}
+
+
+def label_sets_of_run(results: Results) -> BoolArray:
+    """Label sets of all images that stand in the splits, on which a model is fitted for export and for the final test, (n_sets, n_classes)."""
+    return seen_label_sets(labels_of(results, results.splits["image_id"].unique()), results.data["at_least_one"])
 
 
 def labels_of(results: Results, image_ids: Iterable[str]) -> BoolArray:

@@ -1,7 +1,8 @@
 """Decisions at a threshold of 0.5, at one learned threshold for all classes, at one per class, and by label sets, side by side.
 
 Both learned thresholds come from the validation part of the cell, the label sets from its training and validation part. The results of a run
-rest on the shared threshold (`reports.scores.decision`): classes with a handful of validation images would move their own by chance.
+rest on the shared threshold or on label sets (`reports.scores.decision`), as run.json states: classes with a handful of validation images would
+move their own threshold by chance.
 """
 
 from collections.abc import Iterator
@@ -106,7 +107,7 @@ def _decided(evaluation: Evaluation) -> Iterator[tuple[tuple, BoolArray, dict[st
         used = np.where(np.isfinite(own), own, evaluation.thresholds[key])
         by_rule = {
             "half": apply_threshold(part.probability, 0.5, at_least_one),
-            "shared": part.decided,
+            "shared": apply_threshold(part.probability, evaluation.thresholds[key], at_least_one),
             "per_class": apply_threshold(part.probability, used, at_least_one),
             "label_sets": best_label_set(part.probability, sets[key[1:]]),
         }

@@ -1,15 +1,27 @@
 """Decisions among the label sets that occur: the best of all by brute force, and blind to the test part."""
 
+import json
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from reports.runs.results import Results
-from reports.scores.decision import best_label_set, seen_label_sets
-from reports.scores.evaluation import evaluate, label_sets_of_folds
-from reports.scores.thresholds import decision_rules
+from reports.citation.bibliography import keys
+from reports.citation.methods import markdown
+from reports.comparison.across import check_same_decision
+from reports.comparison.final_test import decided_part
+from reports.comparison.pairwise import TestSettings
+from reports.runs.provenance import caption
+from reports.runs.results import Results, ResultsError, load
+from reports.scores.curves import operating_rates
+from reports.scores.decision import best_label_set, label_set_matrix, label_set_numbers, seen_label_sets
+from reports.scores.evaluation import evaluate, label_sets_of_folds, label_sets_of_run
+from reports.scores.thresholds import RULE_METRICS, decision_rules
+from reports.tables.run_tables import all_tables
+from reports.tables.verification import check_table
 
 
 def test_the_set_decided_has_the_highest_expected_f1_of_all() -> None:
@@ -85,6 +97,72 @@ def test_every_model_has_a_row_by_label_sets(results: Results) -> None:
     rows = table[table["rule"] == "label_sets"]
     assert len(rows) == len(evaluation.test_parts)
     assert rows[["accuracy", "f1_samples", "f1_micro"]].notna().all(axis=None)
+
+
+@pytest.fixture
+def by_sets(make_run: Callable[..., Path]) -> Results:
+    """A run of several labels whose labels are decided by label sets."""
+    return load(_with_rule(make_run(), "label_sets"))
+
+
+def test_a_run_by_label_sets_rests_on_them_alone(by_sets: Results, tmp_path: Path) -> None:
+    evaluation = evaluate(by_sets)
+    sets = label_sets_of_folds(by_sets)
+    for key, part in evaluation.test_parts.items():
+        np.testing.assert_array_equal(part.decided, best_label_set(part.probability, sets[key[1:]]))
+    rules = decision_rules(evaluation)
+    own = rules[rules["rule"] == "label_sets"].reset_index(drop=True)
+    for metric in RULE_METRICS:
+        np.testing.assert_array_equal(own[metric], evaluation.scores[metric])
+    assert operating_rates(evaluation)["threshold"].isna().all()
+
+    table = tmp_path / "cells.csv"
+    all_tables(evaluation)["cells"].to_csv(table, index=False)
+    assert not check_table(evaluation, table, TestSettings()).wrong
+    by_threshold = evaluate(load(_with_rule(by_sets.path, "threshold")))
+    assert check_table(by_threshold, table, TestSettings()).wrong
+    np.testing.assert_array_equal(rules.to_numpy(), decision_rules(by_threshold).to_numpy())
+
+
+def test_papers_and_captions_state_label_sets(by_sets: Results) -> None:
+    assert caption(by_sets).endswith("labels decided by label sets")
+    text = markdown(by_sets, TestSettings())
+    assert "the label set with the highest expected F1 [@dembczynski2011]" in text
+    assert "threshold" not in text
+    assert "dembczynski2011" in keys(by_sets)
+    by_threshold = load(_with_rule(by_sets.path, "threshold"))
+    assert "label set" not in caption(by_threshold) + markdown(by_threshold, TestSettings())
+
+
+def test_the_final_test_decides_among_the_sets_of_all_images_of_the_folds(by_sets: Results) -> None:
+    sets = label_sets_of_run(by_sets)
+    numbers = json.loads(json.dumps(label_set_numbers(sets)))
+    restored = label_set_matrix(numbers, len(by_sets.classes))
+    assert restored is not None
+    np.testing.assert_array_equal(restored, sets)
+    tested = by_sets.predictions["hog-svm", 0, 0].query("part == 'test'")
+    part = decided_part(tested, {"threshold": 0.3, "label_sets": numbers}, by_sets)
+    np.testing.assert_array_equal(part.decided, best_label_set(part.probability, sets))
+
+
+def test_runs_by_two_rules_are_not_put_together(by_sets: Results, make_run: Callable[..., Path]) -> None:
+    one_label = load(make_run("multiclass"))
+    check_same_decision([by_sets, one_label, by_sets])
+    other = replace(by_sets, run={**by_sets.run, "suite": {**by_sets.run["suite"], "decision": "threshold"}})
+    with pytest.raises(ResultsError, match=r"by label_sets and .* by threshold"):
+        check_same_decision([by_sets, other])
+
+
+def test_an_unknown_rule_is_refused(make_run: Callable[..., Path]) -> None:
+    with pytest.raises(ResultsError, match="'guess', which this version does not know"):
+        load(_with_rule(make_run(), "guess"))
+
+
+def _with_rule(run: Path, rule: str) -> Path:
+    facts = json.loads((run / "run.json").read_text())
+    facts["suite"]["decision"] = rule
+    (run / "run.json").write_text(json.dumps(facts))
+    return run
 
 
 def _f1(truth: np.ndarray, named: np.ndarray) -> float:
