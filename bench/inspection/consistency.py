@@ -136,6 +136,9 @@ def _cells(results: Results) -> Iterator[str]:
         for name, n in sizes.items():
             if cell[f"n_{name}"] != n:
                 yield f"{_name(cell)}: states n_{name} = {cell[f'n_{name}']}, splits.parquet has {n}"
+        refit = {"n_train": sizes["train"] + sizes["valid"]} if results.models[cell["model"]].get("refit") else None
+        if cell["status"] == "done" and cell["refit"] != refit:
+            yield f"{_name(cell)}: states refit = {cell['refit']}, expected is {refit}"
         if cell["family"] != results.models[cell["model"]]["family"]:
             yield f"{_name(cell)}: states family = {cell['family']}, run.json {results.models[cell['model']]['family']}"
 

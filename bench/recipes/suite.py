@@ -62,6 +62,9 @@ class ModelSpec(BaseModel):
     is part of a larger one; validation and test part stay whole. With `mirror`, an image and its mirror image are the same to the model: a kernel takes the smaller of the two distances,
     any other head is trained on the encodings of both and predicts their mean.
 
+    With `refit`, the head is fitted a second time, to training and validation part together, with what the validation part chose; this
+    one predicts the test part.
+
     `family` is what the model counts as in the comparison; it follows from encoders and head where all are the project's own.
     `search` is what ``bench tune`` may try beside the search spaces that the classes declare, or instead of their entries; a run does not
     look at it, so that it is part of no digest. `tuned` is what was chosen.
@@ -75,11 +78,14 @@ class ModelSpec(BaseModel):
     head: Part
     mirror: bool = False
     train_share: float = Field(default=1.0, gt=0, le=1)
+    refit: bool = False
     search: dict[Key, Dimension] = Field(default_factory=dict, exclude=True)
     tuned: Tuned | None = None
 
     @model_validator(mode="after")
     def _names_its_parts(self) -> ModelSpec:
+        if self.refit and self.train_share < 1:
+            raise ValueError("refit and train_share: the validation part would be no share: leave one of them out")
         for key in {
             *self.search,
             *(key for values in (self.tuned.folds.values() if self.tuned else ()) for key in values),
@@ -93,9 +99,9 @@ class ModelSpec(BaseModel):
 
     @model_serializer(mode="wrap")
     def _plain(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out `tuned` and `family` where there is none: run folders and digests of models without do not know of them."""
+        """Leave out `tuned`, `family` and `refit` where there is none: run folders and digests of models without do not know of them."""
         table = serialise(self)
-        return {key: value for key, value in table.items() if value is not None or key not in ("tuned", "family")}
+        return {key: value for key, value in table.items() if value or key not in ("tuned", "family", "refit")}
 
     def with_values(self, values: Mapping[str, Any]) -> ModelSpec:
         """Return the model with other parameters, by keys such as ``head.gamma`` and ``encoders.0.cell``."""

@@ -113,6 +113,12 @@ def _models(results: Results) -> Iterator[str]:
         if text.split(" ")[0].istitle():
             text = text[0].lower() + text[1:]
         yield f"{name}: {text or 'no description'}{_settings(model)}" + (f" [@{'; @'.join(cited)}]." if cited else ".")
+    if results.refitted:
+        yield (
+            "Models said to be refitted were fitted a second time, to the training and validation part together, with the parameters, epochs "
+            f"and calibration that the validation part had chosen{' and the threshold' if results.decision == THRESHOLD else ''}; the second "
+            "fit predicted the test part."
+        )
     if found := pretrained(results):
         yield f"Pretrained weights: {'; '.join(describe_weights(each) for each in found)}."
     if tuning := summarise_tuning(results):
@@ -131,7 +137,8 @@ def _settings(model: dict[str, Any]) -> str:
     ]
     share = model.get("train_share", 1)
     trained = f", trained on {share:.0%} of the training groups" if share < 1 else ""
-    return f" ({'; '.join(texts)}{trained})" if texts else ""
+    refitted = ", refitted to the training and validation part" if model.get("refit") else ""
+    return f" ({'; '.join(texts)}{trained}{refitted})" if texts else ""
 
 
 def _statistics(results: Results, settings: TestSettings) -> Iterator[str]:

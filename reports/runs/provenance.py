@@ -10,7 +10,7 @@ DIGEST_LENGTH = 12
 
 
 def caption(results: Results) -> str:
-    """Write one line with the run, suite, data (SYNTHETIC where they are), splits, folds, repeats, seed and sizes, and the decision rule where it is not the threshold."""
+    """Write one line with the run, suite, data (SYNTHETIC where they are), splits, folds, repeats, seed and sizes, and, where they differ from the usual, refits and decision rule."""
     run, splits = results.run, results.run["splits"]
     return ", ".join(
         [
@@ -21,6 +21,7 @@ def caption(results: Results) -> str:
             f"{counted(splits['folds'], 'fold')} × {counted(splits['repeats'], 'repeat')}",
             f"seed {run['seed']}",
             f"n = {results.data['n_images']} images of {count_groups(results)}" + _held_out(results),
+            *([f"refitted to training and validation part: {_refitted(results)}"] if results.refitted else []),
             *(["labels decided by label sets"] if results.decision == LABEL_SETS else []),
         ]
     )
@@ -36,6 +37,11 @@ def describe_weights(weights: dict[str, Any]) -> str:
     """Say where pretrained weights came from and under which licence: "tf_efficientnet_lite0 from package ... (licence Apache-2.0)"."""
     digest = weights["sha256"][:DIGEST_LENGTH]
     return f"{weights['backbone']} from {weights['origin']} ({weights['file']}, SHA-256 {digest}, licence {weights['licence']})"
+
+
+def _refitted(results: Results) -> str:
+    """Name the models that are refitted: "all models" or their names."""
+    return "all models" if len(results.refitted) == len(results.models) else " and ".join(results.refitted)
 
 
 def _held_out(results: Results) -> str:
