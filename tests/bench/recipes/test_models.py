@@ -61,7 +61,7 @@ def test_weights_that_cannot_be_had_skip_the_models_with_the_reason_said_once(
     for said in (during, after):
         assert said.count("skipped: squeezenet-probe, squeezenet-svm: no weights for squeezenet1_0") == 1
     assert "bench weights get squeezenet1_0 --out FOLDER" in after
-    assert "0 of 3" not in done.stdout
+    assert "0 of 3 cells" not in done.stdout
     bench_command("report", "run", "--csv")
     table = pd.read_csv(tmp_path / "run/report/tables/summary.csv").set_index("model")
     assert table.loc["squeezenet-probe", "status"] == "skipped"

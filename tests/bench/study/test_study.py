@@ -200,7 +200,7 @@ def test_a_study_folder_of_somebody_else_leads_nowhere_else(tmp_path: Path, benc
     (tmp_path / "study.json").write_text(json.dumps({"name": "s", "runs": [facts | {"name": "../../etc"}]}))
     done = bench_command("report", tmp_path)
     assert done.returncode == 2
-    assert "is no name of a run" in done.stderr
+    assert "is not a valid name of a run" in done.stderr
 
 
 def test_classes_get_other_names_and_images_without_any_are_left_out(hospitals: Path) -> None:
