@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,6 +15,7 @@ from bench.cells.encodings import Encodings
 from bench.cells.inputs import CellInputs, InputMaker, Parts, parts_of
 from bench.cells.keys import cell_key
 from bench.cells.record import CellResult, Record, blank_results, blank_timings, prediction_table
+from bench.cells.refit import check_refits, choice_of, refit_parts
 from bench.data.dataset import Data
 from bench.errors import UserError, is_disk_error, one_line
 from bench.recipes import contract
@@ -30,12 +31,18 @@ _HINT = "not enough memory: a smaller batch, side or --jobs needs less"
 
 @dataclass(frozen=True)
 class Fitted:
-    """A head with what it was fitted to and what that took."""
+    """A head with what it was fitted to and what that took.
+
+    `part` is the head's table. `refitted` is a second head, where the model asks for one: it was fitted to training and validation part and
+    predicts the test part, while this one predicts the validation part, which it did not learn from.
+    """
 
     head: Any
     inputs: CellInputs
     cost: clock.Cost
+    part: Part
     warnings: tuple[str, ...] = ()
+    refitted: Fitted | None = None
 
 
 class Runner:
@@ -91,7 +98,7 @@ class Runner:
 
     def fit(self) -> Fitted | CellResult:
         """Fit the head; a failure is the cell's result."""
-        return self._guarded(lambda: self._fit(self.parts))
+        return self._guarded(self._fit_and_refit)
 
     def predict(self, fitted: Fitted) -> CellResult:
         """Predict with what was fitted; a failure is the cell's result."""
@@ -132,12 +139,29 @@ class Runner:
             hint = f" ({_HINT})" if is_out_of_memory(error) else ""
             return self.failure(f"{type(error).__name__}: {one_line(error)}{hint}", traceback.format_exc())
 
+    def _fit_and_refit(self) -> Fitted:
+        """Fit; where the model asks for it, fit a second head to training and validation part with what the first one chose."""
+        if not self.spec.refit:
+            return self._fit(self.parts)
+        check_refits(build(self.spec.head, self.resources, "head"), self.spec.head.class_)
+        fitted = self._fit(self.parts.without_test())
+        return replace(fitted, refitted=self._refit(fitted))
+
+    def _refit(self, fitted: Fitted) -> Fitted:
+        head = check_refits(build(fitted.part, self.resources, "head"), fitted.part.class_)
+        inputs = self.maker.make(head, refit_parts(self.parts))
+        X, y = inputs.train.joined(self.data.y[inputs.parts.train])
+        choice = choice_of(fitted.head)
+        with clock.measured() as cost:
+            head.refit(X, y, [choice], self.fold_seed)
+        return Fitted(head, inputs, cost, fitted.part)
+
     def _fit(self, parts: Parts) -> Fitted:
         """Fit; if memory runs out, try once more with half the batch."""
         head = build(self.spec.head, self.resources, "head")
         batch = 0
         try:
-            return self._fit_head(head, parts)
+            return self._fit_head(head, parts, self.spec.head)
         except Exception as error:
             batch = contract.smaller_batch(head) if is_out_of_memory(error) else 0
             if not batch:
@@ -146,21 +170,24 @@ class Runner:
         clock.free_memory()  # outside of the except clause, which keeps the filled memory alive
         half = Part.model_validate({"class": self.spec.head.class_, **self.spec.head.parameters, "batch": batch})
         warning = f"out of memory with the suite's batch: fitted with batch = {batch}"
-        return self._fit_head(build(half, self.resources, "head"), parts, (warning,))
+        return self._fit_head(build(half, self.resources, "head"), parts, half, (warning,))
 
-    def _fit_head(self, head: Any, parts: Parts, warnings: tuple[str, ...] = ()) -> Fitted:
+    def _fit_head(self, head: Any, parts: Parts, part: Part, warnings: tuple[str, ...] = ()) -> Fitted:
         inputs = self.maker.make(head, parts)
         y, y_valid = self.data.y[inputs.parts.train], self.data.y[inputs.parts.valid]
         with clock.measured() as cost:
             fit(head, inputs.train, y, inputs.valid, y_valid, self.fold_seed)
-        return Fitted(head, inputs, cost, warnings)
+        return Fitted(head, inputs, cost, part, warnings)
 
     def _predict(self, fitted: Fitted) -> CellResult:
-        head, inputs = fitted.head, fitted.inputs
-        probability_valid = predict(head, inputs.valid)  # warm up before prediction is timed
+        probability_valid = predict(fitted.head, fitted.inputs.valid)  # warm up before prediction is timed
+        last = fitted.refitted or fitted
+        head, inputs = last.head, last.inputs
+        if fitted.refitted:
+            predict(head, inputs.test)  # and the refitted head too
         probability_test, samples = clock.timed_repeats(lambda: predict(head, inputs.test))
         record = self._done(fitted, samples)
-        parts = (("valid", inputs.parts.valid, probability_valid), ("test", inputs.parts.test, probability_test))
+        parts = (("valid", fitted.inputs.parts.valid, probability_valid), ("test", inputs.parts.test, probability_test))
         tables = [self._table(*part) for part in parts]
         return CellResult(
             record, pd.concat(tables, ignore_index=True), head.save if isinstance(head, contract.SavableHead) else None
@@ -195,20 +222,24 @@ class Runner:
 
     def _done(self, fitted: Fitted, samples: list[float]) -> Record:
         """Return the record of the finished cell; `samples` are the seconds of each prediction of the test part."""
-        head, cost, record = fitted.head, fitted.cost, self._record("done")
+        last, record = fitted.refitted or fitted, self._record("done")
+        head, cost = last.head, fitted.cost
         pairwise = contract.is_pairwise(head)
         encode = self.encodings.timings(self.spec, pairwise=pairwise, landmarks=fitted.inputs.landmarks)
         record["timings"] |= {"encode": encode, "fit_seconds": cost.seconds, "predict_seconds": samples}
+        if fitted.refitted:
+            record["timings"]["refit_seconds"] = last.cost.seconds
+            record["refit"] = {"n_train": len(last.inputs.parts.train)}
         n_encoders = sum(self.encodings.get(part).n_parameters for part in self.spec.encoders)
-        others = cost.load_of_others if self.jobs == 1 else 0.0
+        others = max(cost.load_of_others, last.cost.load_of_others) if self.jobs == 1 else 0.0
         return record | {
             "key": cell_key(self.whole_spec, self.encodings, self.data, self.seed),
-            "peak_memory_bytes": cost.peak_memory_bytes,
+            "peak_memory_bytes": max(cost.peak_memory_bytes, last.cost.peak_memory_bytes),
             "n_parameters": contract.n_parameters(head) + n_encoders,
             "model_bytes": self._support_bytes(head),
             "weights": weights_of(self.spec, self.resources),
-            "chosen": contract.chosen(head),
-            "history": contract.history(head),
+            "chosen": contract.chosen(fitted.head),
+            "history": contract.history(fitted.head),
             "warnings": [*fitted.warnings, *clock.warnings(samples, others)],
         }
 

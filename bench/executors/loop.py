@@ -21,7 +21,7 @@ from bench.recipes.suite import Suite
 from bench.store.lock import Lock
 from bench.store.run_folder import Cell, ModelNotSavedError, RunFolder, StoreError
 from bench.terminal.progress import Progress
-from reports.runs.format import probability_columns, truth_columns
+from reports.runs.format import LABEL_SETS, THRESHOLD, decision_rule, probability_columns, truth_columns
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def run_cells(
         if cell.model in skipped:
             folder.write_cell(cell, experiment.runner(cell).skipped(skipped[cell.model]).record, None, None)
     counts = {"done": 0, "skipped": len(missing) - len(todo), "failed": 0}
-    n_kept = len(cells) - len(missing)
+    n_kept, rule = len(cells) - len(missing), decision_of(folder)
     with progress.running(todo, n_kept), closing(executor.run(todo)) as results:
         for cell, result in results:
             lock.check()
@@ -115,7 +115,7 @@ def run_cells(
                 key = stored.record["key"]
                 keys.get(experiment.models[cell.model], lambda key=key: key)
             counts[stored.record["status"]] += 1
-            progress.cell_ends(cell, stored.record, _scores(experiment.data, stored.predictions))
+            progress.cell_ends(cell, stored.record, _scores(cell, experiment.data, rule, stored.predictions))
     return Outcome(**counts, kept=n_kept)
 
 
@@ -144,6 +144,12 @@ def is_cached(cell: Cell, experiment: Experiment, folder: RunFolder, keys: CellK
     return True
 
 
+def decision_of(folder: RunFolder) -> str:
+    """Return the decision rule of a run, as its run.json has it."""
+    run, _ = folder.read_run()
+    return decision_rule(run["suite"]) if run else THRESHOLD
+
+
 def _store(folder: RunFolder, cell: Cell, result: CellResult) -> CellResult:
     """Write a cell; one whose model cannot be saved has failed."""
     try:
@@ -154,14 +160,19 @@ def _store(folder: RunFolder, cell: Cell, result: CellResult) -> CellResult:
     return result
 
 
-def _scores(data: Data, predictions: pd.DataFrame | None) -> dict[str, float]:
+def _scores(cell: Cell, data: Data, rule: str, predictions: pd.DataFrame | None) -> dict[str, float]:
     """Scores of one finished cell, for the display."""
     if predictions is None:
         return {}
+    from reports.scores.decision import seen_label_sets
     from reports.scores.metrics import fold_score
 
     def arrays(part: str) -> tuple[np.ndarray, np.ndarray]:
         rows = predictions[predictions["part"] == part]
         return rows[truth_columns(data.classes)].to_numpy(), rows[probability_columns(data.classes)].to_numpy()
 
-    return fold_score(*arrays("test"), *arrays("valid"), data.task, data.at_least_one)
+    sets = None
+    if rule == LABEL_SETS and data.task == "multilabel":
+        outside = np.isin(data.part(cell.repeat, cell.fold), ("train", "valid"))
+        sets = seen_label_sets(data.y[outside], data.at_least_one)
+    return fold_score(*arrays("test"), *arrays("valid"), data.task, data.at_least_one, sets)

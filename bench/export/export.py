@@ -113,12 +113,14 @@ def _check_at_hand(spec: ModelSpec, name: str, resources: Resources, used: Seque
 
 
 def rule_of(results: Any, name: str, target: float) -> Rule:
-    """Decision rule from the validation parts of all folds of a model together."""
-    from reports.scores.evaluation import matrices
+    """Decision rule from the validation parts of all folds of a model together; of the kind that the run has."""
+    from reports.runs.format import LABEL_SETS
+    from reports.scores.evaluation import label_sets_of_run, matrices
 
     found = [matrices(table, "valid", results.classes) for key, table in results.predictions.items() if key[0] == name]
     truth, probability = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    return choose_rule(truth, probability, results.data["task"], results.data["at_least_one"], target)
+    sets = label_sets_of_run(results) if results.decision == LABEL_SETS else None
+    return choose_rule(truth, probability, results.data["task"], results.data["at_least_one"], target, sets)
 
 
 def tests_of(results: Any, name: str) -> dict[str, Any]:

@@ -109,7 +109,7 @@ def _complete_card(package: Path, facts: dict[str, Any], table: pd.DataFrame, he
     from bench.export.card import card
     from reports.comparison.final_test import score_table
 
-    scores = score_table(table, facts["decision"]["threshold"], results)
+    scores = score_table(table, facts["decision"], results)
     known = {key: held.facts[key] for key in ("n_images", "n_groups", "digest")}
     facts["holdout"] = known | {"metrics": scores}
     (package / CARD).write_text(card(facts), encoding="utf-8")

@@ -6,7 +6,6 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ import pandas as pd
 from bench.cells import clock
 from bench.cells.encodings import Encodings
 from bench.cells.experiment import Experiment
+from bench.cells.refit import saved_facts
 from bench.data.dataset import Data
 from bench.inference.package import PackageError
 from bench.recipes.build import Resources, build
@@ -104,7 +104,7 @@ def choices(folder: RunFolder, model: str) -> list[Facts]:
             files = [
                 path / name for name in record["checksums"] if name.startswith("model/") and name.endswith(".json")
             ]
-            found.append(record["chosen"] | _said(files))
+            found.append(record["chosen"] | saved_facts(files))
     if not found:
         raise PackageError(f"{folder.root}: no fold of {model} is finished: run it first")
     return found
@@ -120,14 +120,6 @@ def typical(spec: ModelSpec) -> ModelSpec:
             values = {**values, key: [*values.get(key, []), json.dumps(value)]}
     common = {key: json.loads(Counter(found).most_common(1)[0][0]) for key, found in values.items()}
     return spec.with_values(common).model_copy(update={"tuned": None})
-
-
-def _said(files: Sequence[Path]) -> Facts:
-    facts: Facts = {}
-    for path in sorted(files):
-        content = json.loads(path.read_text(encoding="utf-8"))
-        facts |= content if isinstance(content, dict) else {}
-    return facts
 
 
 def _all_train(data: Data) -> Data:

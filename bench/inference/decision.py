@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from reports.scores.calibration import temperature, tempered
-from reports.scores.decision import apply_threshold, learn_threshold
+from reports.scores.decision import apply_rule, label_set_matrix, label_set_numbers, learn_threshold
 
 SURE, NOT_SURE, OUT_OF_DISTRIBUTION = "sure", "not sure", "out of distribution"
 
@@ -22,7 +22,7 @@ class Decision:
     labels : ndarray of bool, shape (n, n_classes)
         The predicted classes of each image.
     confidence : ndarray of float, shape (n,)
-        Calibrated probability of the most probable class.
+        Calibrated probability of the most probable of the classes given, of all classes where none is.
     sure : ndarray of bool, shape (n,)
         Whether the confidence reaches the threshold.
     """
@@ -43,7 +43,8 @@ class Rule:
     at_least_one : bool
         Whether every image is known to have a label.
     threshold : float or None
-        Probability from which a label is given; None with one label per image, where the most probable class is chosen.
+        Probability from which a label is given where there are no `label_sets`; None with one label per image, where the most probable
+        class is given.
     temperature : float
         Divides the logits for the confidence (Guo et al. 2017, "On calibration of modern neural networks").
     confidence_threshold : float
@@ -55,6 +56,8 @@ class Rule:
     max_confidence : float
         Upper limit of the confidence: after n correct decisions on n validation images the next one is correct with probability
         (n + 1) / (n + 2) (Laplace's rule of succession).
+    label_sets : tuple of tuple of int, optional
+        Numbers of the classes (from 0) in each label set that the training images have: the one with the highest expected F1 is given.
     """
 
     task: str
@@ -65,11 +68,13 @@ class Rule:
     target: float
     coverage: float
     max_confidence: float
+    label_sets: tuple[tuple[int, ...], ...] | None = None
 
     def decide(self, probability: np.ndarray) -> Decision:
         """Decide on probabilities (n, n_classes)."""
-        labels = apply_threshold(probability, self.threshold, self.at_least_one)
-        confidence = np.minimum(self.calibrated(probability).max(axis=1), self.max_confidence)
+        sets = label_set_matrix(self.label_sets, probability.shape[1])
+        labels = apply_rule(probability, self.threshold, self.at_least_one, sets)
+        confidence = np.minimum(_among(labels, self.calibrated(probability)).max(axis=1), self.max_confidence)
         return Decision(labels, confidence, confidence >= self.confidence_threshold)
 
     def calibrated(self, probability: np.ndarray) -> np.ndarray:
@@ -77,11 +82,18 @@ class Rule:
         return tempered(probability, self.temperature, self.task)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the fields as plain values."""
-        return asdict(self)
+        """Return the fields as plain values; `label_sets` only where there are any."""
+        return {key: value for key, value in asdict(self).items() if key != "label_sets" or value is not None}
 
 
-def choose_rule(truth: np.ndarray, probability: np.ndarray, task: str, at_least_one: bool, target: float) -> Rule:
+def choose_rule(
+    truth: np.ndarray,
+    probability: np.ndarray,
+    task: str,
+    at_least_one: bool,
+    target: float,
+    sets: np.ndarray | None = None,
+) -> Rule:
     """Learn a rule from the validation parts of all folds together.
 
     Parameters
@@ -95,7 +107,9 @@ def choose_rule(truth: np.ndarray, probability: np.ndarray, task: str, at_least_
     at_least_one : bool
         Whether every image is known to have a label.
     target : float
-        Share of sure predictions that must be correct.
+        Share of the sure answers that must be right: their most probable label is one of the image's.
+    sets : ndarray of bool, shape (n_sets, n_classes), optional
+        Label sets to decide among, where this is the rule of the run.
 
     Returns
     -------
@@ -105,10 +119,17 @@ def choose_rule(truth: np.ndarray, probability: np.ndarray, task: str, at_least_
     threshold = learn_threshold(truth, probability, task, at_least_one)
     scale = temperature(truth, probability, task)
     calibrated = tempered(probability, scale, task)
-    right = truth[np.arange(len(truth)), calibrated.argmax(axis=1)].astype(bool)
+    given = _among(apply_rule(probability, threshold, at_least_one, sets), calibrated)
+    right = truth[np.arange(len(truth)), given.argmax(axis=1)].astype(bool)
     max_confidence = (len(truth) + 1) / (len(truth) + 2)
-    limit, coverage = _confidence_threshold(np.minimum(calibrated.max(axis=1), max_confidence), right, target)
-    return Rule(task, at_least_one, threshold, scale, limit, target, coverage, max_confidence)
+    limit, coverage = _confidence_threshold(np.minimum(given.max(axis=1), max_confidence), right, target)
+    numbers = None if sets is None else label_set_numbers(sets)
+    return Rule(task, at_least_one, threshold, scale, limit, target, coverage, max_confidence, numbers)
+
+
+def _among(labels: np.ndarray, probability: np.ndarray) -> np.ndarray:
+    """Probabilities (n, n_classes) of the classes given, 0 elsewhere; of all classes where an image is given none."""
+    return np.where(labels | ~labels.any(axis=1, keepdims=True), probability, 0.0)
 
 
 def _confidence_threshold(confidence: np.ndarray, right: np.ndarray, target: float) -> tuple[float, float]:

@@ -16,8 +16,10 @@ from radiographs.disk import damage
 from bench.data.held_out import facts_of
 from bench.session.record import data_digest, suite_digest
 from bench.store.run_folder import Cell, RunFolder
-from reports.runs.format import OLD_TEST_ACCESS, TEST_ACCESS, fold_name
+from reports.runs.format import LABEL_SETS, OLD_TEST_ACCESS, TEST_ACCESS, fold_name
 from reports.runs.results import Results
+from reports.scores.decision import label_set_numbers
+from reports.scores.evaluation import label_sets_of_run
 
 _PARTS = ("train", "valid", "test")
 _KEPT_BESIDE = (".tmp-", ".DS_Store")
@@ -134,6 +136,9 @@ def _cells(results: Results) -> Iterator[str]:
         for name, n in sizes.items():
             if cell[f"n_{name}"] != n:
                 yield f"{_name(cell)}: states n_{name} = {cell[f'n_{name}']}, splits.parquet has {n}"
+        refit = {"n_train": sizes["train"] + sizes["valid"]} if results.models[cell["model"]].get("refit") else None
+        if cell["status"] == "done" and cell["refit"] != refit:
+            yield f"{_name(cell)}: states refit = {cell['refit']}, expected is {refit}"
         if cell["family"] != results.models[cell["model"]]["family"]:
             yield f"{_name(cell)}: states family = {cell['family']}, run.json {results.models[cell['model']]['family']}"
 
@@ -194,6 +199,7 @@ def _held_out(results: Results) -> Iterator[str]:
         yield from _same_images(
             stated, own["image_id"], own["group"], own["labels"], results.classes, "manifest.parquet"
         )
+    expected = _label_sets(results)
     for model, (record, table) in results.held_out.items():
         where = f"holdout/{model}"
         if model not in looked:
@@ -206,7 +212,16 @@ def _held_out(results: Results) -> Iterator[str]:
         values = table[[f"probability/{name}" for name in results.classes]].to_numpy(float)
         if not (np.isfinite(values).all() and values.min(initial=0) >= 0 and values.max(initial=0) <= 1):
             yield f"{where}: a probability is not a number between 0 and 1"
+        if record["decision"].get("label_sets") != expected:
+            yield f"{where}/holdout.json: the label sets of its decision rule are not those of the run"
         yield from _tested_model(results.path / where / "model", record, where)
+
+
+def _label_sets(results: Results) -> list[list[int]] | None:
+    """Return the label sets that a model of the last test decides among; None where it decides by a threshold."""
+    if results.decision != LABEL_SETS:
+        return None
+    return [list(each) for each in label_set_numbers(label_sets_of_run(results))]
 
 
 def _same_images(

@@ -62,6 +62,9 @@ class ModelSpec(BaseModel):
     is part of a larger one; validation and test part stay whole. With `mirror`, an image and its mirror image are the same to the model: a kernel takes the smaller of the two distances,
     any other head is trained on the encodings of both and predicts their mean.
 
+    With `refit`, the head is fitted a second time, to training and validation part together, with what the validation part chose; this
+    one predicts the test part.
+
     `family` is what the model counts as in the comparison; if not given it follows from what encoders and head declare.
     `search` is what ``bench tune`` may try beside the search spaces that the classes declare, or instead of their entries; a run does not
     use it, so it is not part of any digest. `tuned` is what was chosen.
@@ -75,11 +78,14 @@ class ModelSpec(BaseModel):
     head: Part
     mirror: bool = False
     train_share: float = Field(default=1.0, gt=0, le=1)
+    refit: bool = False
     search: dict[Key, Dimension] = Field(default_factory=dict, exclude=True)
     tuned: Tuned | None = None
 
     @model_validator(mode="after")
     def _names_its_parts(self) -> ModelSpec:
+        if self.refit and self.train_share < 1:
+            raise ValueError("refit and train_share: the validation part would be no share: leave one of them out")
         for key in {
             *self.search,
             *(key for values in (self.tuned.folds.values() if self.tuned else ()) for key in values),
@@ -93,9 +99,9 @@ class ModelSpec(BaseModel):
 
     @model_serializer(mode="wrap")
     def _plain(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Leave out `tuned` and `family` if not set: run folders and digests of models without them do not have these keys."""
+        """Leave out `tuned`, `family` and `refit` if not set: run folders and digests of models without them do not have these keys."""
         table = serialise(self)
-        return {key: value for key, value in table.items() if value is not None or key not in ("tuned", "family")}
+        return {key: value for key, value in table.items() if value or key not in ("tuned", "family", "refit")}
 
     def with_values(self, values: Mapping[str, Any]) -> ModelSpec:
         """Return the model with other parameters, by keys such as ``head.gamma`` and ``encoders.0.cell``."""
@@ -132,8 +138,15 @@ class CrossValidation(BaseModel):
 Name = Annotated[str, Field(pattern=r"^\w[\w .+-]{0,99}$")]  # of suites and models: it becomes the name of a folder
 
 
+Decision = Literal["threshold", "label_sets"]
+
+
 class Suite(BaseModel):
-    """A whole recipe."""
+    """A whole recipe.
+
+    `decision` is the rule by which labels are decided where an image may have several; without one a new run takes the default, and a run
+    that is resumed keeps its own.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -141,7 +154,13 @@ class Suite(BaseModel):
     description: str = ""
     preprocessing: Preprocessing = Field(default_factory=Preprocessing)
     cv: CrossValidation = Field(default_factory=CrossValidation)
+    decision: Decision | None = None
     models: dict[Name, ModelSpec]
+
+    @model_serializer(mode="wrap")
+    def _plain(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out `decision` where there is none: digests of suites without do not know of it."""
+        return {key: value for key, value in serialise(self).items() if value is not None or key != "decision"}
 
     @property
     def digest(self) -> str:

@@ -15,6 +15,7 @@ _BARE = re.compile(r"^[\w-]+$", re.ASCII)
 def suite_as_toml(suite: Suite) -> str:
     """Write a suite so that `bench.recipes.suite.load_suite` gives the same one."""
     tables: dict[str, Any] = {"name": suite.name, "description": suite.description}
+    tables |= {"decision": suite.decision} if suite.decision else {}
     tables |= {"preprocessing": suite.preprocessing.model_dump(), "cv": suite.cv.model_dump()}
     models = {}
     for name, spec in suite.models.items():

@@ -20,7 +20,9 @@ from bench.data.prepare import Prepared
 from bench.recipes.build import family
 from bench.recipes.suite import Suite
 from bench.store.run_folder import RunFolder, StoreError
-from reports.runs.format import MANIFEST, SCHEMA, SPLITS
+from reports.runs.format import MANIFEST, SCHEMA, SPLITS, THRESHOLD, decision_rule
+
+DEFAULT_DECISION = THRESHOLD  # of new runs whose suite names no rule
 
 MANIFEST_COLUMNS = (
     *("image_id", "file", "frame", "labels", "group", "sha256", "pixels_sha256", "width", "height", "mode"),
@@ -44,6 +46,7 @@ def describe_run(prepared: Prepared, suite: Suite, seed: int, command: str, devi
         "description": suite.description,
         "preprocessing": suite.preprocessing.model_dump(),
         "cv": cv,
+        **({"decision": suite.decision} if suite.decision and data.task == "multilabel" else {}),
         "models": models,
     }
     return {
@@ -92,7 +95,7 @@ def describe_run(prepared: Prepared, suite: Suite, seed: int, command: str, devi
 def suite_digest(suite: dict[str, Any]) -> str:
     """SHA-256 of a suite as stored in run.json: of everything that decides a number, which excludes the family."""
     models = {name: {k: v for k, v in model.items() if k != "family"} for name, model in suite["models"].items()}
-    known = {key: suite[key] for key in ("name", "description", "preprocessing", "cv")}
+    known = {key: suite[key] for key in ("name", "description", "preprocessing", "cv", "decision") if key in suite}
     return hashlib.sha256(json.dumps({**known, "models": models}, sort_keys=True).encode()).hexdigest()
 
 
@@ -130,6 +133,8 @@ def open_run(
 ) -> dict[str, Any]:
     """Start a run folder, or resume the run in it if its inputs are the same; models may be added.
 
+    If the suite names no decision rule, a new run gets the default and an existing run keeps its own.
+
     Damaged files are reported by `note` and rewritten. A run of an older schema is upgraded to this one.
 
     Raises
@@ -142,7 +147,7 @@ def open_run(
         if wrong:
             note(f"{folder.run_file}: {wrong}: rewriting it")
         _write_tables(folder, prepared)
-        return folder.write_run(run)
+        return folder.write_run(_with_default_rule(run))
     difference = _difference(before, run)
     if difference and not folder.has_cells():
         note(f"{folder.root}: was begun with {difference}, and holds no cell: starting it again")
@@ -161,6 +166,14 @@ def open_run(
     if damaged or models != before["suite"]["models"] or before["schema"] < SCHEMA:
         before = folder.write_run(_with_models(before, models))
     return before
+
+
+def _with_default_rule(run: dict[str, Any]) -> dict[str, Any]:
+    """Facts of a new run with the rule by which labels are decided, where an image may have several."""
+    if "decision" in run["suite"] or run["data"]["task"] != "multilabel" or DEFAULT_DECISION == THRESHOLD:
+        return run
+    suite = {**run["suite"], "decision": DEFAULT_DECISION}
+    return {**run, "suite": suite | {"digest": suite_digest(suite)}}
 
 
 def _with_models(run: dict[str, Any], models: dict[str, Any]) -> dict[str, Any]:
@@ -219,6 +232,9 @@ def _difference(before: dict[str, Any], now: dict[str, Any]) -> str | None:
     for key, value in now["suite"]["preprocessing"].items():
         if before["suite"]["preprocessing"].get(key) != value:
             return f"other preprocessing ({key} = {before['suite']['preprocessing'].get(key)}; now {value})"
+    rules = [decision_rule(run["suite"]) for run in (before, now)]
+    if "decision" in now["suite"] and rules[0] != rules[1]:
+        return f"another decision rule ({rules[0]}; now {rules[1]})"
     for name, spec in now["suite"]["models"].items():
         old = before["suite"]["models"].get(name)
         for key in {**(old or {}), **spec}:

@@ -160,10 +160,11 @@ def _log_model(client: MlflowClient, experiment: str, parent: str, model: str, e
 
 def _cells(model: str, evaluation: Evaluation) -> pd.DataFrame:
     """Scores and fit time of a model's cells: repeat, fold, every metric, fit_seconds."""
+    from reports.runs.costs import fit_seconds
     from reports.scores.metrics import METRICS
 
     cells = evaluation.results.cells
-    times = cells.assign(fit_seconds=[timings["fit_seconds"] for timings in cells["timings"]])
+    times = cells.assign(fit_seconds=[fit_seconds(timings) for timings in cells["timings"]])
     rows = evaluation.scores.loc[evaluation.scores["model"] == model, ["model", "repeat", "fold", *METRICS]]
     key = ["model", "repeat", "fold"]
     return rows.merge(times[[*key, "fit_seconds"]], on=key).drop(columns="model")

@@ -7,6 +7,7 @@ from importlib import resources
 from typing import Any
 
 from reports.comparison.fixed_test import has_one_test_set
+from reports.runs.format import LABEL_SETS
 from reports.runs.provenance import pretrained
 from reports.runs.results import Results
 
@@ -91,6 +92,8 @@ def references() -> dict[str, str]:
 def _keys(results: Results) -> Iterator[str]:
     yield from ALWAYS
     yield from ONE_TEST_SET if has_one_test_set(results) else OVER_FOLDS
+    if results.decision == LABEL_SETS:
+        yield "dembczynski2011"
     if any("tuned" in model for model in results.models.values()):
         yield "akiba2019"
     rooms = set()

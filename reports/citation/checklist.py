@@ -7,6 +7,7 @@ import pandas as pd
 
 from reports.comparison.fixed_test import has_one_test_set
 from reports.comparison.pairwise import TestSettings
+from reports.runs.format import LABEL_SETS, THRESHOLD
 from reports.runs.provenance import DIGEST_LENGTH, count_groups, counted, describe_weights, pretrained
 from reports.runs.results import Results
 from reports.scores.naming import title
@@ -71,7 +72,7 @@ def answers(results: Results, settings: TestSettings) -> dict[str, str]:
         "software": f"xraybench {run.get('xraybench', '')}; versions in methods.md, BibTeX in citations.bib",
         "starts": f"Backbones start from: {', '.join(starts)}{sources}" if starts else "No network was trained",
         "training": "In run.json; chosen parameters and history of every cell in cell.json",
-        "selection": "Parameters, epochs and thresholds on the validation part of each fold, never on the test part",
+        "selection": _selection(results),
         "ensembling": "None, except models of the family fusion, which concatenate encodings",
         "metrics": f"Primary: {metric}; others in summary.csv",
         "uncertainty": f"{'McNemar, exact' if has_one_test_set(results) else 'Corrected resampled t-test'}, Holm, alpha {settings.alpha:g}; "
@@ -86,14 +87,25 @@ def answers(results: Results, settings: TestSettings) -> dict[str, str]:
         "predictors": "Pixels of the preprocessed images alone",
         "analysis": "methods.md",
         "imbalance": "Stratified folds; no resampling; class weights where a model's parameters set them",
-        "output": "A probability for each class; "
-        + (
-            "one threshold for all classes from the validation part"
-            if data["task"] == "multilabel"
-            else "the most probable class"
-        ),
+        "output": f"A probability for each class; {_decision(results)}",
         "cells": f"{done} cells finished of {results.n_planned * len(results.models)}; n of each part in cells.csv",
     }
+
+
+def _selection(results: Results) -> str:
+    what = "Parameters, epochs and thresholds" if results.decision == THRESHOLD else "Parameters and epochs"
+    again = (
+        f"; then refitted to training and validation part: {', '.join(results.refitted)}" if results.refitted else ""
+    )
+    return f"{what} on the validation part of each fold, never on the test part{again}"
+
+
+def _decision(results: Results) -> str:
+    if results.data["task"] != "multilabel":
+        return "the most probable class"
+    if results.decision == LABEL_SETS:
+        return "the label set with the highest expected F1 among those of training and validation images"
+    return "one threshold for all classes from the validation part"
 
 
 def _lists() -> dict[str, dict]:

@@ -9,6 +9,7 @@ from reports.citation.bibliography import model_keys
 from reports.comparison.bootstrap import N_RESAMPLES
 from reports.comparison.fixed_test import has_one_test_set
 from reports.comparison.pairwise import TestSettings
+from reports.runs.format import LABEL_SETS, THRESHOLD
 from reports.runs.provenance import DIGEST_LENGTH, count_groups, counted, describe_weights, pretrained
 from reports.runs.results import Results
 from reports.runs.tuning import summarise_tuning
@@ -85,7 +86,7 @@ def _splits(results: Results) -> Iterator[str]:
             f"Models were compared on one fixed test set of {counted(int(parts['test']), 'image')}; no {noun} had images in two parts."
         )
         yield (
-            f"Parameters, epochs and thresholds were chosen on {counted(int(parts['valid']), 'validation image')}. All models used the same "
+            f"{_chosen(results).capitalize()} were chosen on {counted(int(parts['valid']), 'validation image')}. All models used the same "
             f"parts (SHA-256 {splits['digest'][:DIGEST_LENGTH]}, seed {results.run['seed']})."
         )
         return
@@ -95,9 +96,14 @@ def _splits(results: Results) -> Iterator[str]:
         f"{noun}, so that no {noun} had images in two parts, and stratified over all labels at once [@sechidis2011]."
     )
     yield (
-        f"A validation part was split from the other images by the same rule; parameters, epochs and thresholds were chosen on it "
+        f"A validation part was split from the other images by the same rule; {_chosen(results)} were chosen on it "
         f"alone. All models used the same splits (SHA-256 {splits['digest'][:DIGEST_LENGTH]}, seed {results.run['seed']})."
     )
+
+
+def _chosen(results: Results) -> str:
+    """Name what the validation part decides."""
+    return "parameters, epochs and thresholds" if results.decision == THRESHOLD else "parameters and epochs"
 
 
 def _models(results: Results) -> Iterator[str]:
@@ -108,6 +114,12 @@ def _models(results: Results) -> Iterator[str]:
         if text.split(" ")[0].istitle():
             text = text[0].lower() + text[1:]
         yield f"{name}: {text or 'no description'}{_settings(model)}" + (f" [@{'; @'.join(cited)}]." if cited else ".")
+    if results.refitted:
+        yield (
+            "Models said to be refitted were fitted a second time, to the training and validation part together, with the parameters, epochs "
+            f"and calibration that the validation part had chosen{' and the threshold' if results.decision == THRESHOLD else ''}; the second "
+            "fit predicted the test part."
+        )
     if found := pretrained(results):
         yield f"Pretrained weights: {'; '.join(describe_weights(each) for each in found)}."
     if tuning := summarise_tuning(results):
@@ -126,20 +138,14 @@ def _settings(model: dict[str, Any]) -> str:
     ]
     share = model.get("train_share", 1)
     trained = f", trained on {share:.0%} of the training groups" if share < 1 else ""
-    return f" ({'; '.join(texts)}{trained})" if texts else ""
+    refitted = ", refitted to the training and validation part" if model.get("refit") else ""
+    return f" ({'; '.join(texts)}{trained}{refitted})" if texts else ""
 
 
 def _statistics(results: Results, settings: TestSettings) -> Iterator[str]:
     noun = results.data.get("group_noun") or "group"
     metric = title(primary_metric(results), results)
-    decision = (
-        "An image was assigned every label whose probability reached a threshold common to all classes, the one with the highest mean F1 per "
-        "image on the validation part"
-        + (", and at least the most probable label." if results.data["at_least_one"] else ".")
-        if results.data["task"] == "multilabel"
-        else "An image was assigned its most probable class."
-    )
-    yield decision
+    yield _decision(results)
     yield (
         f"The primary metric is {metric}; further metrics are reported [@maierhein2024]. Scores are mean and standard deviation "
         f"over the folds, with {100 * (1 - settings.alpha):g} % bootstrap intervals over {noun}s ({N_RESAMPLES:,} draws)."
@@ -155,6 +161,21 @@ def _statistics(results: Results, settings: TestSettings) -> Iterator[str]:
         "Models were compared by the corrected resampled t-test [@nadeau2003], with p values adjusted by Holm's method [@holm1979] "
         f"(alpha {settings.alpha:g}), and by the Bayesian correlated t-test with a region of practical equivalence of ± {settings.rope:g} "
         "[@corani2015]."
+    )
+
+
+def _decision(results: Results) -> str:
+    if results.data["task"] != "multilabel":
+        return "An image was assigned its most probable class."
+    if results.decision == LABEL_SETS:
+        return (
+            "An image was assigned the label set with the highest expected F1 [@dembczynski2011] among those of the training and validation "
+            "images of the fold, with probabilities of independent labels renormalised over these sets; nothing was tuned for this."
+        )
+    return (
+        "An image was assigned every label whose probability reached a threshold common to all classes, the one with the highest mean F1 per "
+        "image on the validation part"
+        + (", and at least the most probable label." if results.data["at_least_one"] else ".")
     )
 
 

@@ -63,8 +63,8 @@ def across(
     Raises
     ------
     ResultsError
-        If two runs are of one data set or share images, a model has other parameters in another run, or fewer than two models are
-        finished in all.
+        If two runs are of one data set or share images, a model has other parameters in another run, labels are decided by other rules, or
+        fewer than two models are finished in all.
     """
     runs = tuple(evaluation.results for evaluation in evaluations)
     names = names or [run.data["name"] for run in runs]
@@ -73,6 +73,7 @@ def across(
     complete = [each.complete for each in evaluations]
     shared = [m for m in complete[0] if all(m in each for each in complete) and (only is None or m in only)]
     _check_same_models(shared, runs)
+    check_same_decision(runs)
     if len(shared) < 2:
         raise ResultsError(
             f"{', '.join(str(run.path) for run in runs)}: {counted(len(shared), 'model')} with all folds in every run; ranks need two: "
@@ -196,6 +197,23 @@ def _check_independent(one: Results, other: Results, *, same: bool) -> None:
     common = len(files[0] & files[1])
     if common:
         raise ResultsError(f"{names} share {counted(common, 'image')}: {why}; give runs of data sets that share none")
+
+
+def check_same_decision(runs: Sequence[Results]) -> None:
+    """Refuse to put runs together whose labels were decided by different rules; those with one label per image fit with all.
+
+    Raises
+    ------
+    ResultsError
+        Naming two runs that differ.
+    """
+    several = [run for run in runs if run.data["task"] == "multilabel"]
+    for run in several[1:]:
+        if run.decision != several[0].decision:
+            raise ResultsError(
+                f"{several[0].path} decides labels by {several[0].decision} and {run.path} by {run.decision}: scores by two rules are not "
+                f"compared: run one of them anew in another folder with --set decision={several[0].decision}"
+            )
 
 
 def _check_same_models(shared: Sequence[str], runs: Sequence[Results]) -> None:

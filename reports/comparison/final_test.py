@@ -1,5 +1,6 @@
 """The final test: models refitted to all other images, scored on images that no fold used."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -8,21 +9,22 @@ import pandas as pd
 from reports.comparison.bootstrap import N_RESAMPLES, weighted_scores
 from reports.comparison.significance import percentile_interval, resample_groups
 from reports.runs.results import Results
-from reports.scores.decision import apply_threshold
+from reports.scores.decision import apply_rule, label_set_matrix
 from reports.scores.evaluation import Decided, class_columns
 from reports.scores.metrics import METRICS, score
 from reports.scores.naming import VISIBLE_METRICS, title
 
 
-def decided_part(table: pd.DataFrame, threshold: float | None, results: Results) -> Decided:
-    """Predictions of a model on the held-out images after its own decision rule."""
+def decided_part(table: pd.DataFrame, decision: Mapping[str, Any], results: Results) -> Decided:
+    """Predictions of a model on the held-out images after its own decision rule, as holdout.json and model.json have it."""
     truth, probability = class_columns(table, results.classes)
-    decided = apply_threshold(probability, threshold, results.data["at_least_one"])
+    sets = label_set_matrix(decision.get("label_sets"), len(results.classes))
+    decided = apply_rule(probability, decision["threshold"], results.data["at_least_one"], sets)
     return Decided(table["image_id"].to_numpy(str), truth, decided, probability)
 
 
 def score_table(
-    table: pd.DataFrame, threshold: float | None, results: Results, alpha: float = 0.05
+    table: pd.DataFrame, decision: Mapping[str, Any], results: Results, alpha: float = 0.05
 ) -> dict[str, dict[str, float | None]]:
     """Score predictions on the held-out images.
 
@@ -31,7 +33,7 @@ def score_table(
     dict
         Title of each metric that people read -> value, low and high, the interval over draws of whole groups; None where undefined.
     """
-    numbers = _numbers(table, threshold, results, alpha)
+    numbers = _numbers(table, decision, results, alpha)
     return {
         title(metric, results): {kind: _plain(numbers[f"{metric}{end}"]) for kind, end in _ENDS.items()}
         for metric in VISIBLE_METRICS
@@ -54,7 +56,7 @@ def held_out_table(results: Results, alpha: float = 0.05) -> pd.DataFrame:
         if table is not None:
             n_train = record["trained_on"]["n_images"]
             row |= {"n_images": len(table), "n_groups": table["group"].nunique(), "n_train": n_train}
-            row |= _numbers(table, record["decision"]["threshold"], results, alpha)
+            row |= _numbers(table, record["decision"], results, alpha)
         rows.append(row | {"status": record["status"], "reason": record["reason"] or ""})
     return pd.DataFrame(rows)
 
@@ -87,8 +89,8 @@ def summarise_held_out(results: Results) -> str:
 _ENDS = {"value": "", "low": "_low", "high": "_high"}
 
 
-def _numbers(table: pd.DataFrame, threshold: float | None, results: Results, alpha: float) -> dict[str, Any]:
-    part, task = decided_part(table, threshold, results), results.data["task"]
+def _numbers(table: pd.DataFrame, decision: Mapping[str, Any], results: Results, alpha: float) -> dict[str, Any]:
+    part, task = decided_part(table, decision, results), results.data["task"]
     values = score(part.truth, part.decided, part.probability, task)
     weights = resample_groups(table["group"].to_numpy(str), N_RESAMPLES, int(results.run["seed"]))
     drawn = weighted_scores(part, weights, task)

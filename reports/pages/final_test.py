@@ -40,7 +40,7 @@ def _confusion(results: Results, model: str) -> dict[str, Any]:
     record, table = results.held_out[model]
     if table is None:
         raise ValueError(f"{model} was not tested")
-    part = decided_part(table, record["decision"]["threshold"], results)
+    part = decided_part(table, record["decision"], results)
     matrix, names = counts(part, results), np.array(axis_names(results))
     rows, columns = matrix.any(axis=1), matrix.any(axis=0)
     shown = matrix[np.ix_(rows, columns)]

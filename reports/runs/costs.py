@@ -28,7 +28,7 @@ def stage_times(results: Results) -> pd.DataFrame:
         samples = {
             "preprocess": [timings["preprocess_seconds"] / max(results.data["n_images"], 1)],
             "encode": [sum(each["seconds"] / each["n_images"] for each in timings["encode"])],
-            "fit": [timings["fit_seconds"] / max(cell["n_train"], 1)],
+            "fit": [fit_seconds(timings) / max(cell["n_train"], 1)],
             "predict": [seconds / max(timings["predict_images"], 1) for seconds in timings["predict_seconds"]],
         }
         rows += [
@@ -38,6 +38,12 @@ def stage_times(results: Results) -> pd.DataFrame:
             if seconds > 0
         ]
     return pd.DataFrame(rows, columns=["model", "stage", "ms_per_image"])
+
+
+def fit_seconds(timings: dict[str, Any]) -> float:
+    """Seconds that fitting took, with the second fit of a model that is refitted; NaN where nothing was fitted."""
+    first = timings["fit_seconds"]
+    return float("nan") if first is None else first + timings.get("refit_seconds", 0.0)
 
 
 def model_costs(results: Results) -> pd.DataFrame:
@@ -52,7 +58,7 @@ def model_costs(results: Results) -> pd.DataFrame:
     """
     times = stage_times(results)
     cells = pd.DataFrame(done_cells(results), columns=results.cells.columns)
-    fit = cells.assign(seconds=[each["fit_seconds"] for each in cells["timings"]]).groupby("model")["seconds"]
+    fit = cells.assign(seconds=[fit_seconds(each) for each in cells["timings"]]).groupby("model")["seconds"]
     encode = times[times["stage"] == "encode"].groupby("model")["ms_per_image"]
     predict = times[times["stage"] == "predict"].groupby("model")["ms_per_image"]
     by_model = cells.astype({"peak_memory_bytes": float, "n_parameters": float, "model_bytes": float}).groupby("model")

@@ -53,6 +53,12 @@ EXPLANATIONS = "explanations"
 STUDY = "study.json"
 SEAL = "seal"
 
+THRESHOLD, LABEL_SETS = (
+    "threshold",
+    "label_sets",
+)  # decision rules for several labels; run.json without one has the first
+DECISIONS = (THRESHOLD, LABEL_SETS)
+
 _OLD_FAMILIES = {"floor": "dummy"}
 
 
@@ -125,6 +131,11 @@ def model_digest(table: dict[str, Any]) -> str:
 def recipe(table: dict[str, Any]) -> dict[str, Any]:
     """Return the part of a model's table that decides its numbers."""
     return {key: value for key, value in table.items() if key not in ("description", "family")}
+
+
+def decision_rule(suite: dict[str, Any]) -> str:
+    """Return the rule, of `DECISIONS`, by which a suite in run.json decides labels where an image may have several."""
+    return suite.get("decision", THRESHOLD)
 
 
 def upgrade_run(run: dict[str, Any]) -> dict[str, Any]:

@@ -3,13 +3,14 @@
 from collections.abc import Iterable
 from typing import Any
 
+from reports.runs.format import LABEL_SETS
 from reports.runs.results import Results
 
 DIGEST_LENGTH = 12
 
 
 def caption(results: Results) -> str:
-    """Write one line with the run, suite, data (SYNTHETIC where they are), splits, folds, repeats, seed and sizes."""
+    """Write one line with the run, suite, data (SYNTHETIC where they are), splits, folds, repeats, seed and sizes, and, where they differ from the usual, refits and decision rule."""
     run, splits = results.run, results.run["splits"]
     return ", ".join(
         [
@@ -20,6 +21,8 @@ def caption(results: Results) -> str:
             f"{counted(splits['folds'], 'fold')} × {counted(splits['repeats'], 'repeat')}",
             f"seed {run['seed']}",
             f"n = {results.data['n_images']} images of {count_groups(results)}" + _held_out(results),
+            *([f"refitted to training and validation part: {_refitted(results)}"] if results.refitted else []),
+            *(["labels decided by label sets"] if results.decision == LABEL_SETS else []),
         ]
     )
 
@@ -34,6 +37,11 @@ def describe_weights(weights: dict[str, Any]) -> str:
     """Describe the origin and licence of pretrained weights: "tf_efficientnet_lite0 from package ... (licence Apache-2.0)"."""
     digest = weights["sha256"][:DIGEST_LENGTH]
     return f"{weights['backbone']} from {weights['origin']} ({weights['file']}, SHA-256 {digest}, licence {weights['licence']})"
+
+
+def _refitted(results: Results) -> str:
+    """Name the models that are refitted: "all models" or their names."""
+    return "all models" if len(results.refitted) == len(results.models) else " and ".join(results.refitted)
 
 
 def _held_out(results: Results) -> str:

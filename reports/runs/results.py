@@ -73,7 +73,8 @@ class Results:
         One row per image, repeat and fold, with its part.
     cells : DataFrame
         One row per cell on disk, whether done, failed or skipped; columns model, repeat, fold, `CELL_FIELDS` and weights: what is known
-        of the pretrained weights that it started from (a list, empty where an older version did not say).
+        of the pretrained weights that it started from (a list, empty where an older version did not say), and refit: of a model that is
+        refitted to training and validation part, a dict with n_train; else None.
     predictions : dict
         (model, repeat, fold) -> DataFrame with image_id, part and `truth/CLASS`, `probability/CLASS`; cells done only.
     samples : tuple of Sample
@@ -108,6 +109,16 @@ class Results:
     def models(self) -> dict[str, dict[str, Any]]:
         """The suite's models by name, in the order of display."""
         return self.run["suite"]["models"]
+
+    @property
+    def decision(self) -> str:
+        """Rule by which labels are decided where an image may have several: of `reports.runs.format.DECISIONS`."""
+        return layout.decision_rule(self.run["suite"]) if self.data["task"] == "multilabel" else layout.THRESHOLD
+
+    @property
+    def refitted(self) -> list[str]:
+        """Models whose test predictions come from a second fit, to training and validation part."""
+        return [name for name, model in self.models.items() if model.get("refit")]
 
     @property
     def groups(self) -> pd.Series:
@@ -178,6 +189,10 @@ def _run(root: Path) -> dict[str, Any]:
     facts = read_json(root, RUN)
     require(facts, ("run_id", "suite", "data", "splits", "seed"), RUN)
     require(facts["suite"], ("name", "models"), f"{RUN}, suite")
+    if layout.decision_rule(facts["suite"]) not in layout.DECISIONS:
+        raise ResultsError(
+            f"{RUN}: has the decision rule {facts['suite']['decision']!r}, which this version does not know: update xraybench"
+        )
     require(facts["data"], ("name", "task", "classes", "at_least_one", "n_images", "n_groups"), f"{RUN}, data")
     require(facts["splits"], ("digest", "folds", "repeats"), f"{RUN}, splits")
     if facts["schema"] > 1:
@@ -197,10 +212,10 @@ def _cells(root: Path, run: dict[str, Any], splits: pd.DataFrame) -> tuple[pd.Da
             raise ResultsError(f"{name} describes another cell; remove the folder and {RECOMPUTE}")
         _check_provenance(cell, run, name)
         row = {field: cell[field] for field in ("model", "repeat", "fold", *CELL_FIELDS)}
-        rows.append(row | {"weights": cell.get("weights", [])})
+        rows.append(row | {"weights": cell.get("weights", []), "refit": cell.get("refit")})
         if cell["status"] == "done":
             predictions[key] = _predictions(root, folder, cell, run["data"]["classes"], members.get(key[1:]))
-    return pd.DataFrame(rows, columns=["model", "repeat", "fold", *CELL_FIELDS, "weights"]), predictions
+    return pd.DataFrame(rows, columns=["model", "repeat", "fold", *CELL_FIELDS, "weights", "refit"]), predictions
 
 
 def _held_out(root: Path, run: dict[str, Any]) -> Iterator[tuple[str, tuple[dict[str, Any], pd.DataFrame | None]]]:

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from reports.runs.format import THRESHOLD
 from reports.scores.evaluation import Decided, Evaluation
 from reports.scores.metrics import mean_of_defined, operating_points
 
@@ -59,12 +60,11 @@ def operating_rates(evaluation: Evaluation) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        model, class, cells, threshold (mean; NaN with one label per image), and false_positive_rate, recall, precision.
+        model, class, cells, threshold (mean; NaN where labels are decided without one), and false_positive_rate, recall, precision.
     """
     rows = []
     for model in evaluation.finished:
-        thresholds = [value for key, value in evaluation.thresholds.items() if key[0] == model]
-        threshold = mean_of_defined(thresholds)
+        threshold = _mean_threshold(evaluation, model)
         for k, label in enumerate((ALL_CLASSES, *evaluation.results.classes)):
             rates = []
             for part in evaluation.parts(model):
@@ -87,6 +87,12 @@ def operating_rates(evaluation: Evaluation) -> pd.DataFrame:
     return pd.DataFrame(
         rows, columns=["model", "class", "cells", "threshold", "false_positive_rate", "recall", "precision"]
     )
+
+
+def _mean_threshold(evaluation: Evaluation, model: str) -> float:
+    """Mean over the cells of the threshold that decides; NaN where labels are decided without one."""
+    used = evaluation.results.decision == THRESHOLD
+    return mean_of_defined([t for key, t in evaluation.thresholds.items() if key[0] == model and used])
 
 
 def _one_against_rest(parts: list[Decided], k: int) -> Iterator[tuple[NDArray, NDArray]]:

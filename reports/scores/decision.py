@@ -1,8 +1,12 @@
 """The decision rule, from probabilities to labels, the same for every model; and the thresholds that it may use.
 
-With one label per image the most probable class is decided. With several labels every class is decided whose probability reaches a
-threshold; the results of a run rest on one threshold for all classes, the one with the highest mean F1 per image on the validation part.
+With one label per image the most probable class is decided. With several labels there are two kinds of rule. By a threshold every class is
+decided whose probability reaches it; of these rules the one used for results has a single threshold for all classes, the one with the highest
+mean F1 per image on the validation part. By label sets one of the sets that occur outside of the test part is decided, the one with the highest
+expected F1 per image; nothing is learned for it but which sets there are.
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -10,11 +14,20 @@ from numpy.typing import ArrayLike, NDArray
 BoolArray = NDArray[np.bool_]
 FloatArray = NDArray[np.float64]
 
+_CLIP = 1e-6  # probabilities are kept this far from 0 and 1: no class alone can rule a label set out
+_ROWS = 4096  # images that are decided at a time
+_DIGITS = 9  # to which expected scores are compared: sums in another order decide the same
+
 
 def decide(
-    probability: ArrayLike, valid_truth: ArrayLike, valid_probability: ArrayLike, task: str, at_least_one: bool
+    probability: ArrayLike,
+    valid_truth: ArrayLike,
+    valid_probability: ArrayLike,
+    task: str,
+    at_least_one: bool,
+    sets: BoolArray | None = None,
 ) -> BoolArray:
-    """Decide the labels of a test part, with a threshold learned from the validation part of the same cell.
+    """Decide the labels of a test part by label sets, or else with a threshold learned from the validation part of the same cell.
 
     Parameters
     ----------
@@ -25,14 +38,37 @@ def decide(
     task : {"multiclass", "multilabel"}
     at_least_one : bool
         Whether every image is known to have a label.
+    sets : ndarray of shape (n_sets, n_classes), bool, optional
+        Label sets to decide among, where this is the rule.
 
     Returns
     -------
     ndarray of shape (n, n_classes), bool
     """
-    return apply_threshold(
-        probability, learn_threshold(valid_truth, valid_probability, task, at_least_one), at_least_one
-    )
+    threshold = None if sets is not None else learn_threshold(valid_truth, valid_probability, task, at_least_one)
+    return apply_rule(probability, threshold, at_least_one, sets)
+
+
+def apply_rule(
+    probability: ArrayLike, threshold: float | None, at_least_one: bool, sets: BoolArray | None = None
+) -> BoolArray:
+    """Decide labels among label sets where there are any, else with a threshold that was learned before.
+
+    Parameters
+    ----------
+    probability : array-like of shape (n, n_classes)
+    threshold : float or None
+        As `learn_threshold` returns it.
+    at_least_one : bool
+        Whether every image is known to have a label.
+    sets : ndarray of shape (n_sets, n_classes), bool, optional
+        As `seen_label_sets` returns them.
+
+    Returns
+    -------
+    ndarray of shape (n, n_classes), bool
+    """
+    return apply_threshold(probability, threshold, at_least_one) if sets is None else best_label_set(probability, sets)
 
 
 def learn_threshold(truth: ArrayLike, probability: ArrayLike, task: str, at_least_one: bool) -> float | None:
@@ -114,6 +150,86 @@ def best_threshold(truth: ArrayLike, probability: ArrayLike, at_least_one: bool)
     score = steps[:, 0].sum() + np.cumsum(gains)[last_of_equals]
     midpoints = (values[last_of_equals] + values[last_of_equals + 1]) / 2
     return _nearest_half(midpoints[score >= score.max() - 1e-9])
+
+
+def seen_label_sets(truth: ArrayLike, at_least_one: bool) -> BoolArray:
+    """List the label sets that occur, each once.
+
+    Parameters
+    ----------
+    truth : array-like of shape (n, n_classes)
+        Labels of the images outside of the test part, training and validation part together.
+    at_least_one : bool
+        Whether every image is known to have a label; the empty set is left out then.
+
+    Returns
+    -------
+    ndarray of shape (n_sets, n_classes), bool
+        In lexicographic order.
+    """
+    sets = np.unique(np.asarray(truth, dtype=bool), axis=0)
+    return sets[sets.any(axis=1)] if at_least_one else sets
+
+
+def best_label_set(probability: ArrayLike, sets: BoolArray) -> BoolArray:
+    """Decide for each image the label set with the highest expected F1.
+
+    The probability of a set is that of independent labels, renormalised over the given sets: P(S) is proportional to the product of
+    p over its classes and of 1 - p over the others. The expectation of F1 is over these sets (decision by maximum expected F-measure, as
+    in Dembczyński et al. 2011, "An exact algorithm for F-measure maximization", with the label sets that occur as the distribution's support).
+
+    Parameters
+    ----------
+    probability : array-like of shape (n, n_classes)
+    sets : ndarray of shape (n_sets, n_classes), bool
+        As `seen_label_sets` returns them.
+
+    Returns
+    -------
+    ndarray of shape (n, n_classes), bool
+        Of equally good sets the first.
+
+    Raises
+    ------
+    ValueError
+        If there is no set.
+    """
+    if not len(sets):
+        raise ValueError("no label set to decide for")
+    probability = np.asarray(probability, dtype=float)
+    f1 = _f1_between(sets)  # (n_sets, n_sets), symmetric
+    best = [
+        (_set_probability(probability[start : start + _ROWS], sets) @ f1).round(_DIGITS).argmax(axis=1)
+        for start in range(0, len(probability), _ROWS)
+    ]
+    return sets[np.concatenate([np.zeros(0, dtype=int), *best])]
+
+
+def label_set_numbers(sets: BoolArray) -> tuple[tuple[int, ...], ...]:
+    """Numbers of the classes (from 0) in each label set, as they are written to JSON."""
+    return tuple(tuple(int(k) for k in np.flatnonzero(each)) for each in sets)
+
+
+def label_set_matrix(numbers: Sequence[Sequence[int]] | None, n_classes: int) -> BoolArray | None:
+    """Return what `label_set_numbers` was made of, (n_sets, n_classes); None for None."""
+    return None if numbers is None else np.array([np.isin(np.arange(n_classes), each) for each in numbers])
+
+
+def _set_probability(probability: FloatArray, sets: BoolArray) -> FloatArray:
+    """Probability of each label set for each image, (n, n_sets); rows sum to 1."""
+    kept = np.clip(probability, _CLIP, 1 - _CLIP)
+    logs = np.log(kept / (1 - kept)) @ sets.T.astype(
+        float
+    )  # up to a constant of the image, which renormalising removes
+    weights = np.exp(logs - logs.max(axis=1, keepdims=True))
+    return weights / weights.sum(axis=1, keepdims=True)
+
+
+def _f1_between(sets: BoolArray) -> FloatArray:
+    """F1 of each set where each is the truth, (n_sets, n_sets); 1 between two empty ones."""
+    number = sets.astype(float)
+    total = number.sum(axis=1)[:, None] + number.sum(axis=1)
+    return np.where(total > 0, 2 * (number @ number.T) / np.maximum(total, 1), 1.0)
 
 
 def class_thresholds(truth: ArrayLike, probability: ArrayLike) -> FloatArray:

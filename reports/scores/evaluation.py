@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from reports.runs.format import probability_columns, truth_columns
+from reports.runs.format import LABEL_SETS, probability_columns, truth_columns
 from reports.runs.results import CellKey, Results
-from reports.scores.decision import BoolArray, FloatArray, apply_threshold, learn_threshold
+from reports.scores.decision import BoolArray, FloatArray, apply_rule, learn_threshold, seen_label_sets
 from reports.scores.metrics import METRICS, RESTS_ON_CLASSES, score
 
 SCORE_COLUMNS = ["model", "repeat", "fold", *METRICS, *(f"{name}_classes" for name in RESTS_ON_CLASSES)]
@@ -44,7 +44,7 @@ class Evaluation:
     scores : DataFrame
         One row per cell that is done: model, repeat, fold, every metric and the number of classes it rests on.
     thresholds : mapping
-        (model, repeat, fold) -> the probability from which a label is given; NaN with one label per image.
+        (model, repeat, fold) -> the probability from which the rule by threshold gives a label; NaN with one label per image.
     """
 
     results: Results
@@ -76,17 +76,40 @@ class Evaluation:
 def evaluate(results: Results) -> Evaluation:
     """Decide and score every cell that is done."""
     task, at_least_one = results.data["task"], results.data["at_least_one"]
+    sets = label_sets_of_folds(results) if results.decision == LABEL_SETS else {}
     test_parts, thresholds, rows = {}, {}, []
     for key, predictions in results.predictions.items():
         truth, probability = matrices(predictions, "test", results.classes)
         threshold = learn_threshold(*matrices(predictions, "valid", results.classes), task, at_least_one)
         thresholds[key] = math.nan if threshold is None else threshold
-        decided = apply_threshold(probability, threshold, at_least_one)
+        decided = apply_rule(probability, threshold, at_least_one, sets.get(key[1:]))
         image_id = predictions.loc[predictions["part"] == "test", "image_id"].to_numpy()
         part = test_parts[key] = Decided(image_id, truth, decided, probability)
         place = dict(zip(("model", "repeat", "fold"), key, strict=True))
         rows.append(place | score(part.truth, part.decided, part.probability, task))
     return Evaluation(results, test_parts, pd.DataFrame(rows, columns=SCORE_COLUMNS), thresholds)
+
+
+def label_sets_of_folds(results: Results) -> dict[tuple[int, int], BoolArray]:
+    """Label sets that occur outside of the test part of each (repeat, fold): of its training and validation images, each (n_sets, n_classes)."""
+    outside = results.splits[results.splits["part"] != "test"]
+    places = zip(outside["repeat"].astype(int), outside["fold"].astype(int), strict=True)
+    images: dict[tuple[int, int], list[str]] = {}
+    for place, image in zip(places, outside["image_id"], strict=True):
+        images.setdefault(place, []).append(image)
+    at_least_one = results.data["at_least_one"]
+    return {place: seen_label_sets(labels_of(results, ids), at_least_one) for place, ids in images.items()}
+
+
+def label_sets_of_run(results: Results) -> BoolArray:
+    """Label sets of all images that stand in the splits, on which a model is fitted for export and for the final test, (n_sets, n_classes)."""
+    return seen_label_sets(labels_of(results, results.splits["image_id"].unique()), results.data["at_least_one"])
+
+
+def labels_of(results: Results, image_ids: Iterable[str]) -> BoolArray:
+    """Labels of images as the manifest has them, (n, n_classes)."""
+    labels = results.manifest.set_index("image_id")["labels"].loc[list(image_ids)]
+    return np.array([np.isin(results.classes, list(each)) for each in labels])
 
 
 def join(parts: Iterable[Decided]) -> Decided:

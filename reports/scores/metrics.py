@@ -7,7 +7,7 @@ a single one. What cannot be computed is NaN. Every function agrees with scikit-
 import numpy as np
 from numpy.typing import ArrayLike
 
-from reports.scores.decision import decide
+from reports.scores.decision import BoolArray, decide
 
 METRICS = (
     "accuracy",
@@ -81,10 +81,11 @@ def fold_score(
     valid_probability: ArrayLike,
     task: str,
     at_least_one: bool,
+    sets: BoolArray | None = None,
 ) -> dict[str, float]:
-    """Decide and score one cell, quickly: accuracy, f1_samples and f1_macro. All arrays (n, n_classes)."""
+    """Decide (see `decide`) and score one cell, quickly: accuracy, f1_samples and f1_macro. All arrays (n, n_classes)."""
     truth = np.asarray(truth, dtype=bool)
-    decided = decide(probability, valid_truth, valid_probability, task, at_least_one)
+    decided = decide(probability, valid_truth, valid_probability, task, at_least_one, sets)
     return {
         "accuracy": accuracy(truth, decided),
         "f1_samples": f1_samples(truth, decided),

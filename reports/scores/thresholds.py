@@ -1,7 +1,8 @@
-"""Decisions at a threshold of 0.5, at one learned threshold for all classes, and at one per class, side by side.
+"""Decisions at a threshold of 0.5, at one learned threshold for all classes, at one per class, and by label sets, side by side.
 
-Both learned kinds come from the validation part of the cell. The results of a run rest on the shared one (`reports.scores.decision`): classes
-with a handful of validation images would move their own threshold by chance.
+Both learned thresholds come from the validation part of the cell, the label sets from its training and validation part. The results of a run
+rest on the shared threshold or on label sets (`reports.scores.decision`), as run.json states: classes with a handful of validation images would
+move their own threshold by chance.
 """
 
 from collections.abc import Iterator
@@ -9,17 +10,18 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from reports.scores.decision import BoolArray, FloatArray, apply_threshold, class_thresholds
-from reports.scores.evaluation import Evaluation, matrices
+from reports.scores.decision import BoolArray, FloatArray, apply_threshold, best_label_set, class_thresholds
+from reports.scores.evaluation import Evaluation, label_sets_of_folds, matrices
 from reports.scores.metrics import accuracy, class_f1, f1_micro, f1_samples, mean_of_defined
 
-RULES = ("half", "shared", "per_class")
-NAMES = {"half": "0.5", "shared": "one threshold", "per_class": "one per class"}
+THRESHOLDS = ("half", "shared", "per_class")
+RULES = (*THRESHOLDS, "label_sets")
+NAMES = {"half": "0.5", "shared": "one threshold", "per_class": "one per class", "label_sets": "label sets"}
 RULE_METRICS = ("accuracy", "f1_samples", "f1_macro", "f1_micro")
 
 
 def decision_rules(evaluation: Evaluation) -> pd.DataFrame:
-    """Score each rule on the test part of every finished cell; empty for one label per image, where no threshold is used.
+    """Score each rule on the test part of every finished cell; empty for one label per image, where all are the same.
 
     Returns
     -------
@@ -67,12 +69,19 @@ def thresholds(evaluation: Evaluation) -> pd.DataFrame:
                     "threshold_cells": defined,
                     **{
                         f"f1_{rule}": class_f1(truth, np.concatenate([by_rule[rule] for _, by_rule, _ in of_model]))
-                        for rule in RULES
+                        for rule in THRESHOLDS
                     },
                 }
             )
         )
-    columns = ["model", "class", "threshold_mean", "threshold_sd", "threshold_cells", *(f"f1_{rule}" for rule in RULES)]
+    columns = [
+        "model",
+        "class",
+        "threshold_mean",
+        "threshold_sd",
+        "threshold_cells",
+        *(f"f1_{rule}" for rule in THRESHOLDS),
+    ]
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=columns)
 
 
@@ -92,13 +101,14 @@ def _decided(evaluation: Evaluation) -> Iterator[tuple[tuple, BoolArray, dict[st
     results = evaluation.results
     if results.data["task"] != "multilabel":
         return
-    at_least_one = results.data["at_least_one"]
+    at_least_one, sets = results.data["at_least_one"], label_sets_of_folds(results)
     for key, part in evaluation.test_parts.items():
         own = class_thresholds(*matrices(results.predictions[key], "valid", results.classes))
         used = np.where(np.isfinite(own), own, evaluation.thresholds[key])
         by_rule = {
             "half": apply_threshold(part.probability, 0.5, at_least_one),
-            "shared": part.decided,
+            "shared": apply_threshold(part.probability, evaluation.thresholds[key], at_least_one),
             "per_class": apply_threshold(part.probability, used, at_least_one),
+            "label_sets": best_label_set(part.probability, sets[key[1:]]),
         }
         yield key, part.truth, by_rule, own

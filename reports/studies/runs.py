@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from reports.comparison.across import Across, across
+from reports.comparison.across import Across, across, check_same_decision
 from reports.runs.format import seal
 from reports.runs.results import Results, ResultsError, load
 from reports.scores.evaluation import Evaluation, evaluate
@@ -103,7 +103,7 @@ def load_study(folder: Path) -> StudyResults:
     Raises
     ------
     ResultsError
-        If the list of runs or a run folder is damaged, or no run has begun.
+        If the list of runs or a run folder is damaged, no run has begun, or their labels are decided by different rules.
     """
     path = folder / FILE
     try:
@@ -131,6 +131,7 @@ def load_study(folder: Path) -> StudyResults:
             runs.append(StudyRun(**each | {"data": tuple(each["data"]), "evaluation": evaluate(results)}))
         else:
             absent.append(each["name"])
+    check_same_decision([run.results for run in runs])
     if not runs:
         raise ResultsError(f"{folder}: no run of this study has begun: repeat the same `bench study`")
     return StudyResults(folder, name, tuple(runs), tuple(absent))

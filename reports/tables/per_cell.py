@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pandas as pd
 
+from reports.runs.costs import fit_seconds
 from reports.runs.rows import rows_of
 from reports.scores.evaluation import Evaluation
 
@@ -36,7 +37,7 @@ def _cell_costs(cell: dict) -> dict:
         "model": cell["model"],
         "repeat": cell["repeat"],
         "fold": cell["fold"],
-        "fit_seconds": timings["fit_seconds"],
+        "fit_seconds": fit_seconds(timings),
         "encode_ms_per_image": 1000 * sum(each["seconds"] / each["n_images"] for each in timings["encode"]) or math.nan,
         "predict_ms_per_image": 1000 * float(np.median(per_image)) if per_image else math.nan,
         "peak_memory_mb": (cell["peak_memory_bytes"] or math.nan) / 1e6,

@@ -71,8 +71,8 @@ def reproduced(loaded: Model, model: str, results: Results, unifesp: Path, out: 
     found = pd.read_parquet(out)
     columns = [f"probability/{name}" for name in results.classes]
     difference = np.abs(found[columns].to_numpy() - stored[columns].to_numpy()).max()
-    again = score_table(stored.assign(**found[columns]), record["decision"]["threshold"], results)
-    same = again == score_table(stored, record["decision"]["threshold"], results)
+    again = score_table(stored.assign(**found[columns]), record["decision"], results)
+    same = again == score_table(stored, record["decision"], results)
     f1 = again["F1 per image"]["value"]
     print(
         f"{model}: predict on {len(files)} held-out files: largest difference {difference}, same scores: {same} (F1 {f1:.3f})"

@@ -32,5 +32,5 @@ def test_every_cell_and_the_final_test_are_decided_by_the_same_rule(results: Res
         np.testing.assert_array_equal(part.decided, decide(part.probability, *valid, task, at_least_one))
         threshold = evaluation.thresholds[key]
         tested = results.predictions[key].query("part == 'test'")
-        held_out = decided_part(tested, None if math.isnan(threshold) else threshold, results)
+        held_out = decided_part(tested, {"threshold": None if math.isnan(threshold) else threshold}, results)
         np.testing.assert_array_equal(held_out.decided, part.decided)

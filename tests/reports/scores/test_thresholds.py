@@ -45,7 +45,7 @@ def test_the_shared_rule_is_the_one_that_the_results_rest_on(results: Results) -
     half[rows, part.probability[rows].argmax(axis=1)] = True
     found = table[(table["model"] == key[0]) & (table["fold"] == 2) & (table["rule"] == "half")]
     assert found["f1_samples"].item() == pytest.approx(f1_samples(part.truth, half))
-    assert rules_as_text(table).shape == (len(evaluation.finished), 10)
+    assert rules_as_text(table).shape == (len(evaluation.finished), 13)
 
 
 def test_the_table_of_thresholds_says_on_how_many_cells_each_rests(results: Results) -> None:
