@@ -28,7 +28,7 @@ def blocks(n: int, rows: int = _ROWS) -> Iterator[Blocks]:
         with one_thread():
             yield lambda function: [function(place) for place in places]
         return
-    with ThreadPoolExecutor(_threads()) as pool, one_thread():
+    with ThreadPoolExecutor(threads()) as pool, one_thread():
         yield lambda function: list(pool.map(function, places))
 
 
@@ -37,7 +37,7 @@ def one_thread() -> AbstractContextManager:
     return _libraries(len(sys.modules)).limit(limits=1, user_api="blas")
 
 
-def _threads() -> int:
+def threads() -> int:
     """Return the current number of threads of the matrix library: a cell may have a share of the cores."""
     found = _libraries(len(sys.modules)).select(user_api="blas").info()
     return max((each["num_threads"] for each in found), default=1)

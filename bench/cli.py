@@ -15,6 +15,7 @@ from bench.commands.audit import audit
 from bench.commands.check import check
 from bench.commands.cite import cite
 from bench.commands.compare import compare
+from bench.commands.dictionary import dictionary
 from bench.commands.doctor import doctor
 from bench.commands.explain import explain
 from bench.commands.export import export
@@ -46,7 +47,7 @@ app.command()(run)
 app.command(name="list")(list_)
 for _command in (tune, study, splits, report, verify, compare, cite, export, predict, audit, explain, serve):
     app.command()(_command)
-for _command in (pretrain, doctor, version):
+for _command in (pretrain, dictionary, doctor, version):
     app.command()(_command)
 
 _data = typer.Typer(

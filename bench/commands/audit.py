@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from bench.commands.options import MaxSeconds, ModelFolder
+from bench.commands.options import MaxSeconds, ModelFolder, TrustCode
 from bench.terminal.console import out as console
 
 
@@ -24,11 +24,12 @@ def audit(
         ),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Also write audit.json.")] = False,
-    threshold: Annotated[float, typer.Option(help="Mismatch, 0 to 1, from which on an exam is listed.")] = 0.5,
+    threshold: Annotated[float, typer.Option(help="List exams with a mismatch of at least this, 0 to 1.")] = 0.5,
     pseudonyms: Annotated[
         bool, typer.Option("--pseudonyms", help="Use running numbers for exams and files, and no texts of headers.")
     ] = False,
     max_seconds: MaxSeconds = 30,
+    trust_code: TrustCode = False,
 ) -> None:
     """List exams whose images do not fit their registration, worst first, with the pictures. No DICOM file is changed."""
     from bench.audit.audit import audit as audit_tree
@@ -37,7 +38,7 @@ def audit(
     from bench.terminal.progress import Progress
 
     outcome = audit_tree(
-        load_model(model),
+        load_model(model, trusted=trust_code),
         tree,
         out,
         write_tags=write_tags,

@@ -30,7 +30,9 @@ def report(
     figures: Annotated[
         str | None, typer.Option(help="Write figures for a paper: pdf,svg,png. One column wide, or two.")
     ] = None,
-    output: Annotated[Path, typer.Option("--out", help="Folder for the report of several data sets.")] = Path("report"),
+    output: Annotated[
+        Path | None, typer.Option("--out", help="Folder for the report of several data sets. Default: report.")
+    ] = None,
 ) -> None:
     """Turn a run folder into tables, curves and one HTML file. Tables as CSV come with the page, and by default.
 

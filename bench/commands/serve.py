@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bench.commands.options import Device, Engine, MaxMegapixels, MaxSeconds, WithDevice, WithEngine
+from bench.commands.options import Device, Engine, MaxMegapixels, MaxSeconds, TrustCode, WithDevice, WithEngine
 from bench.errors import UserError
 from bench.terminal.console import out
 
@@ -23,6 +23,7 @@ def serve(
     max_megabytes: Annotated[float, typer.Option(min=0.001, help="Refuse larger files.")] = 64,
     max_megapixels: MaxMegapixels = 100,
     max_seconds: MaxSeconds = 10,
+    trust_code: TrustCode = False,
 ) -> None:
     """Serve a page that shows every model's prediction for a dropped image or DICOM file, and an HTTP API. Nothing is stored."""
     try:
@@ -32,4 +33,4 @@ def serve(
         raise UserError(f"bench serve needs {error.name}: pip install 'xraybench[serve]'") from None
 
     limits = Limits(int(max_megabytes * 1e6), int(max_megapixels * 1e6), image_seconds=max_seconds, hosts=(host,))
-    run_server(folders, host, port, limits, out, engine=engine.value, device=device.value)
+    run_server(folders, host, port, limits, out, engine=engine.value, device=device.value, trusted=trust_code)

@@ -47,7 +47,7 @@ class Formats:
 
 
 def write_report(
-    folders: Sequence[Path], formats: Formats, settings: TestSettings, out: Path, console: Console
+    folders: Sequence[Path], formats: Formats, settings: TestSettings, out: Path | None, console: Console
 ) -> None:
     """Write the report of a run, of runs of several data sets, or of a study.
 
@@ -59,23 +59,27 @@ def write_report(
         What to write.
     settings : TestSettings
         When a difference is claimed.
-    out : Path
-        Folder for the report of several data sets.
+    out : Path, optional
+        Folder for the report of several data sets; that of one run or study is written below its own folder.
     console : Console
         Where to print.
 
     Raises
     ------
     UserError
-        If there is no run.
+        If there is no run, or `out` is given for one run.
     reports.runs.results.ResultsError
         If a folder is not a run folder, or damaged.
     """
+    if out is not None and len(folders) < 2:
+        raise UserError("--out: is for several data sets; the report of one run or study is written to RUN/report")
     options = formats.options()
     if len(folders) > 1:
         from reports.pages.across import write_across
 
-        words, paths = write_across([load(folder) for folder in folders], out, **options, settings=settings)
+        words, paths = write_across(
+            [load(folder) for folder in folders], out or Path("report"), **options, settings=settings
+        )
         console.print(escape("\n".join(words)))
     elif folders and (folders[0] / "study.json").is_file():
         from reports.studies.report import write_study

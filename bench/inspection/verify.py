@@ -58,7 +58,7 @@ def verify(
         wrong += finding.wrong
         left_out += finding.unchecked
         note = "" if finding.checked else ": no row to compare"
-        lines.append(f"{table}: {finding.checked} cells recomputed, {len(finding.wrong)} differ{note}")
+        lines.append(f"{table}: {finding.checked} values recomputed, {len(finding.wrong)} differ{note}")
     for line in lines:
         console.print(Text(line))
     _list(console, wrong, "", "red")

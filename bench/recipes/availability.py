@@ -78,6 +78,8 @@ def _part_missing(where: str, part: Part, resources: Resources, failed: dict[str
     except skip_reasons() as error:
         failed[asked] = error
         return error
+    except UserError:
+        raise
     except ValueError as error:  # such as a backbone that no library knows
         if part.class_.startswith("deep."):
             raise UserError(f"{where}: {error}") from None

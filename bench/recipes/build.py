@@ -66,7 +66,7 @@ def resolve(part: Part, where: str) -> type:
         room = part.class_.split(".")[0].split(":")[0]
         if error.name and error.name.split(".")[0] == room:
             raise UserError(
-                f"{where}: no module for class {part.class_!r}: put it beside the suite file, or install it"
+                f"{where}: no module for class {part.class_!r}: put it beside the suite file, install it, or set PYTHONPATH to its folder"
             ) from None
         raise NotInstalledError(f"the package {error.name} is not installed{install_hint(part.class_)}") from None
     except AttributeError:

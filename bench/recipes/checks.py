@@ -40,7 +40,7 @@ _WAYS_OUT = {
     "fingerprint": "it must work before anything is encoded or fitted",
     "fit": _FINITE,
     "predict_proba": _FINITE,
-    "refit": "its folds hold only chosen_ and the JSON files of save of each fold",
+    "refit": "its folds are flat dicts, one per fold: the entries of chosen_ and of the JSON files that save wrote, such as fold['C']",
     "save": "it gets a folder that exists, or of an encoder the file to write",
     "load": "it gets the folder that save wrote to, and no parameters of the constructor",
     "the constructor": "it must take weights = FILE, which save wrote",
@@ -225,10 +225,16 @@ def _check_declared(part: Any, name: str) -> None:
     for key, table in contract.search_space(type(part)).items():
         _demand(key in known, name, f"search_space names {key!r}", f"it has {', '.join(known) or 'no parameters'}")
         try:
-            Dimension.model_validate(table)
+            dimension = Dimension.model_validate(table)
         except ValidationError as error:
             reason = error.errors()[0]["msg"].removeprefix("Value error, ")
             raise ContractError(f"{name}: search_space[{key!r}]: {reason}") from None
+        _demand(
+            isinstance(dimension.first, list | tuple) or not contract.takes_candidates(part, key),
+            name,
+            f"search_space[{key!r}] tries single values of a parameter that holds a list",
+            "write choices such as [[1], [10]], or as_list = true",
+        )
     if isinstance(part, contract.Fingerprinted):
         found = _tried(name, "fingerprint", part.fingerprint)
         stable = isinstance(found, str) and found == copy.deepcopy(part).fingerprint()

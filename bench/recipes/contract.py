@@ -113,7 +113,17 @@ class RefittableHead(Head, Protocol):
     """A head that can be fitted without a validation part; what ``bench export`` needs."""
 
     def refit(self, X: Any, y: np.ndarray, folds: Sequence[Mapping[str, Any]], seed: int) -> Any:
-        """Fit to all images with what the folds chose: of each, `chosen_` and the JSON files that `save` wrote."""
+        """Fit to all images with what the folds chose.
+
+        Parameters
+        ----------
+        X : ndarray
+            As for `fit`.
+        y : ndarray of shape (n, n_classes)
+        folds : sequence of mapping
+            A flat dict for each fold: the entries of `chosen_` and of the JSON files that `save` wrote, such as ``fold["C"]``.
+        seed : int
+        """
         ...
 
 

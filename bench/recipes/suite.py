@@ -191,10 +191,36 @@ def load_suite(name: str, changes: Mapping[str, Any] | None = None) -> Suite:
     try:
         return Suite.model_validate(raw)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(k) for k in first["loc"])
-        said = first["msg"].removeprefix("Value error, ")
-        raise UserError(f"suite {name!r}: {key}: {said[0].lower()}{said[1:]}") from None
+        raise UserError(f"suite {name!r}: {_in_words(error)}") from None
+
+
+def _in_words(error: ValidationError) -> str:
+    """Return what is wrong with the first wrong key, and the way out."""
+    found = error.errors()
+    first = next(
+        (each for each in found if each["type"] == "extra_forbidden"), found[0]
+    )  # a key misspelt is missing too
+    *above, last = [str(k) for k in first["loc"] if k != "[key]"]
+    place = ".".join([*above, last])
+    match first["type"]:
+        case "extra_forbidden":
+            known = {*_keys(Suite), *_keys(ModelSpec), *_keys(Preprocessing), *_keys(CrossValidation)}
+            return f"{place}: unknown key{did_you_mean(last, known)}"
+        case "missing":
+            return f"{place}: is missing"
+        case "tuple_type":
+            return f"{place}: give a list, in brackets: {last} = [...]"
+        case "string_pattern_mismatch" if last == "class":
+            return f"{place}: {first['input']!r} is not module:Class, such as baselines.hog:HOG"
+        case "string_pattern_mismatch":
+            return f"{place}: {first['input']!r} is not a valid name: use letters, digits, spaces and . + - only"
+        case _:
+            message = first["msg"].removeprefix("Value error, ")
+            return f"{place}: {message[0].lower()}{message[1:]}"
+
+
+def _keys(table: type[BaseModel]) -> set[str]:
+    return {field.alias or name for name, field in table.model_fields.items()}
 
 
 def _read(name: str) -> dict[str, Any]:

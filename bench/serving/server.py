@@ -22,7 +22,15 @@ from bench.serving.predictions import disambiguate
 
 
 def serve(
-    folders: Sequence[Path], host: str, port: int, limits: Limits, console: Console, *, engine: str, device: str
+    folders: Sequence[Path],
+    host: str,
+    port: int,
+    limits: Limits,
+    console: Console,
+    *,
+    engine: str,
+    device: str,
+    trusted: bool = False,
 ) -> None:
     """Serve models until Ctrl-C.
 
@@ -39,6 +47,7 @@ def serve(
     console : Console
         Where to print.
     engine, device : str
+    trusted : bool
         See `bench.inference.model.load_model`.
 
     Raises
@@ -48,11 +57,9 @@ def serve(
     """
     _check_free(host, port)
     readers(started=1)  # loads its libraries while the models are opened
-    models = disambiguate([load_model(folder, engine, device) for folder in folders])
+    models = disambiguate([load_model(folder, engine, device, trusted=trusted) for folder in folders])
     if not _is_loopback(host):
-        warning = (
-            f"warning: {host} is open to other machines, without password or encryption: put a proxy with both in front"
-        )
+        warning = f"warning: {host} accepts connections from other machines, without password or encryption: put a proxy with both in front"
         console.print(escape(warning))
     names = ", ".join(model.name for model in models)
     address = f"[{host}]" if ":" in host else host

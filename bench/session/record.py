@@ -144,6 +144,10 @@ def open_run(
         _write_tables(folder, prepared)
         return folder.write_run(run)
     difference = _difference(before, run)
+    if difference and not folder.has_cells():
+        note(f"{folder.root}: was begun with {difference}, and holds no cell: starting it again")
+        _write_tables(folder, prepared)
+        return folder.write_run(run)
     if difference:
         raise StoreError(
             f"{folder.root}: was made with {difference}: give another --out, or repeat the old command: {before['command']}"

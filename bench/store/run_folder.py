@@ -85,6 +85,10 @@ class RunFolder:
         """Return the folder of a cell's result."""
         return self.root / layout.cell_path(cell.model, cell.repeat, cell.fold)
 
+    def has_cells(self) -> bool:
+        """Whether any cell has been written."""
+        return any(self.root.glob("cells/*/*/cell.json"))
+
     def holdout_folder(self, model: str) -> Path:
         """Return the folder of a model's result on the held-out images, and of the model itself."""
         return self.root / layout.holdout_path(model)

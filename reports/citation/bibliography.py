@@ -14,6 +14,7 @@ _ENTRY = re.compile(r"^@\w+\{(\w+),.*$", re.MULTILINE)
 _CLASSES = {
     "baselines.hog:HOG": ("dalal2005",),
     "baselines.lbp:LBP": ("ojala2002",),
+    "baselines.fisher:FisherVector": ("lowe2004", "arandjelovic2012", "perronnin2010", "sanchez2013"),
     "baselines.svm:SVM": ("cortes1995", "chang2011"),
     "baselines.boosting:XGBoost": ("chen2016",),
     "deep.frozen:Frozen": ("perronnin2010",),

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from reports.citation.bibliography import model_keys
+from reports.comparison.bootstrap import N_RESAMPLES
 from reports.comparison.fixed_test import has_one_test_set
 from reports.comparison.pairwise import TestSettings
 from reports.runs.provenance import DIGEST_LENGTH, count_groups, counted, describe_weights, pretrained
@@ -141,7 +142,7 @@ def _statistics(results: Results, settings: TestSettings) -> Iterator[str]:
     yield decision
     yield (
         f"The primary metric is {metric}; further metrics are reported [@maierhein2024]. Scores are mean and standard deviation "
-        f"over the folds, with {100 * (1 - settings.alpha):g} % bootstrap intervals over {noun}s (1,000 draws)."
+        f"over the folds, with {100 * (1 - settings.alpha):g} % bootstrap intervals over {noun}s ({N_RESAMPLES:,} draws)."
     )
     yield "Calibration was assessed before and after temperature scaling fitted on the validation part [@guo2017]."
     if has_one_test_set(results):

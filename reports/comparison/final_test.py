@@ -5,15 +5,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from reports.comparison.bootstrap import weighted_scores
+from reports.comparison.bootstrap import N_RESAMPLES, weighted_scores
 from reports.comparison.significance import percentile_interval, resample_groups
 from reports.runs.results import Results
 from reports.scores.decision import apply_threshold
 from reports.scores.evaluation import Decided, class_columns
 from reports.scores.metrics import METRICS, score
 from reports.scores.naming import VISIBLE_METRICS, title
-
-RESAMPLES = 1000
 
 
 def decided_part(table: pd.DataFrame, threshold: float | None, results: Results) -> Decided:
@@ -92,7 +90,7 @@ _ENDS = {"value": "", "low": "_low", "high": "_high"}
 def _numbers(table: pd.DataFrame, threshold: float | None, results: Results, alpha: float) -> dict[str, Any]:
     part, task = decided_part(table, threshold, results), results.data["task"]
     values = score(part.truth, part.decided, part.probability, task)
-    weights = resample_groups(table["group"].to_numpy(str), RESAMPLES, int(results.run["seed"]))
+    weights = resample_groups(table["group"].to_numpy(str), N_RESAMPLES, int(results.run["seed"]))
     drawn = weighted_scores(part, weights, task)
     numbers: dict[str, Any] = {}
     for metric in METRICS:

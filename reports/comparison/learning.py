@@ -15,13 +15,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from reports.comparison.bootstrap import N_RESAMPLES
 from reports.comparison.significance import FloatArray, percentile_interval, resample_groups
 from reports.runs.results import Results
 from reports.scores.evaluation import Evaluation, sort_by_image
 from reports.scores.metrics import f1_of_images
 from reports.scores.ranking import ordered, primary_metric
-
-N_RESAMPLES = 1000
 
 
 @dataclass(frozen=True)

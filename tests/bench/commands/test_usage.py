@@ -1,5 +1,6 @@
 """Wrong words on the command line, and files that cannot be written, give one line and no traceback."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -50,3 +51,34 @@ def test_a_report_that_cannot_be_written_is_one_line(
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     assert "report" in done.stderr
+
+
+def test_a_wrong_parameter_is_refused_before_a_run_folder_is_begun(
+    bench_command: Command, phantom_folder: Path, tmp_path: Path
+) -> None:
+    line = ("run", "hog-svm", "--data", phantom_folder, "--folds", 2, "--no-pictures", "--out", "run")
+    wrong = bench_command(*line, "--set", "models.hog-svm.head.gama=1")
+    assert wrong.returncode == 2
+    assert "models.hog-svm.head: SVM has no parameter 'gama'; did you mean 'gamma'" in wrong.stderr
+    assert not (tmp_path / "run" / "run.json").exists()
+    assert bench_command(*line).returncode == 0
+
+
+def test_a_run_that_was_begun_but_holds_no_cell_is_started_again(
+    bench_command: Command, phantom_folder: Path, tmp_path: Path
+) -> None:
+    line = ("run", "prior", "--data", phantom_folder, "--folds", 2, "--no-pictures", "--out", "run")
+    assert bench_command(*line).returncode == 0
+    shutil.rmtree(tmp_path / "run" / "cells")
+    again = bench_command(*line, "--seed", 1)
+    assert again.returncode == 0
+    assert "was begun with another seed" in again.stdout
+    refused = bench_command(*line, "--seed", 2)
+    assert refused.returncode == 2
+    assert "another seed" in refused.stderr
+
+
+def test_out_of_the_report_of_one_run_is_refused(bench_command: Command) -> None:
+    done = bench_command("report", "run", "--html", "--out", "elsewhere")
+    assert done.returncode == 2
+    assert "--out: is for several data sets" in done.stderr

@@ -16,6 +16,7 @@ QUICK = {
     "hog-svm": "classical",
     "lbp-svm": "classical",
     "hog-lbp-svm": "classical",
+    "fisher-svm": "classical",
     "hog-xgboost": "classical",
     "lbp-xgboost": "classical",
     "hog-lbp-xgboost": "classical",
@@ -83,9 +84,13 @@ def test_a_setting_changes_what_is_named_and_the_digest() -> None:
             [1],
             "--set models.hog-smv.head.C: 'hog-smv' is not in the suite 'quick'; did you mean 'hog-svm'",
         ),
-        ("preprocessing.sid", 3, "suite 'quick': preprocessing.sid: extra inputs are not permitted"),
+        ("preprocessing.sid", 3, "suite 'quick': preprocessing.sid: unknown key; did you mean 'side'"),
         ("preprocessing.side", "big", "suite 'quick': preprocessing.side: "),
-        ("models.hog-svm.head.class", "no colon", "suite 'quick': models.hog-svm.head.class: string should match"),
+        (
+            "models.hog-svm.head.class",
+            "no colon",
+            "suite 'quick': models.hog-svm.head.class: 'no colon' is not module:Class",
+        ),
     ],
 )
 def test_a_wrong_setting_is_refused_by_key(key: str, value: object, message: str) -> None:
@@ -158,3 +163,28 @@ def test_what_has_no_value_or_no_key_is_refused(text: str) -> None:
     for wrong in (text, f"={text}"):
         with pytest.raises(UserError, match="write KEY=VALUE"):
             parse_setting(wrong)
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ("[preprocesing]\nside = 32", "preprocesing: unknown key; did you mean 'preprocessing'"),
+        ("[models.a]\nencoders = []", "models.a.head: is missing"),
+        (
+            '[models.a]\nencoder = []\nhead = { class = "x:Y" }',
+            "models.a.encoder: unknown key; did you mean 'encoders'",
+        ),
+        ('[models.a]\nhead = { clas = "x:Y" }', "models.a.head.class: is missing"),
+        ('[models.a]\nhead = { class = "knn.KNN" }', "models.a.head.class: 'knn.KNN' is not module:Class, such as"),
+        (
+            '[models.a]\nencoders = {}\nhead = { class = "x:Y" }',
+            "models.a.encoders: give a list, in brackets: encoders = ",
+        ),
+        ('[models."a/b"]\nhead = { class = "x:Y" }', "models.a/b: 'a/b' is not a valid name: use letters, digits"),
+    ],
+)
+def test_a_wrong_key_is_named_with_the_way_out(table: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(f'name = "mine"\n{table}\n')
+    with pytest.raises(UserError) as error:
+        load_suite(str(tmp_path / "mine.toml"))
+    assert message in str(error.value)
