@@ -108,6 +108,7 @@ class FisherVector:
     """
 
     family = "classical"
+    family = "classical"
 
     def __init__(
         self,
