@@ -108,7 +108,6 @@ class FisherVector:
     """
 
     family = "classical"
-    family = "classical"
 
     def __init__(
         self,
