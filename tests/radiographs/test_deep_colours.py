@@ -151,7 +151,7 @@ def test_pages_of_a_tiff_are_counted_and_each_can_be_read() -> None:
             picture = read(data, frame=k)
             assert picture.frames == 3
             np.testing.assert_array_equal(picture.grey, stack[k])
-        with pytest.raises(UnreadableImageError, match="has 3 frames, no frame 3"):
+        with pytest.raises(UnreadableImageError, match="has 3 frames, not frame 3"):
             read(data, frame=3)
     colours = np.stack([DEEP[..., :3], DEEP[..., 1:]])
     assert read(tiff(colours, photometric="rgb")).frames == 2

@@ -151,7 +151,7 @@ def test_frames_are_named_and_counted() -> None:
     assert first.frames == 2
     np.testing.assert_array_equal(first.grey, PICTURE)
     np.testing.assert_array_equal(read_dicom(data, max_pixels=LIMIT, frame=1).grey, PICTURE[::-1])
-    with pytest.raises(DicomError, match="has 2 frames, no frame 2"):
+    with pytest.raises(DicomError, match="has 2 frames, not frame 2"):
         read_dicom(data, max_pixels=LIMIT, frame=2)
 
 

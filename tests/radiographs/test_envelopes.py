@@ -129,7 +129,7 @@ def test_colours_keep_their_bits_and_need_no_planar_configuration(syntax: str, k
 def test_colours_without_a_photometric_interpretation_are_rgb_where_nothing_is_compressed() -> None:
     image = read_dicom(colours(PhotometricInterpretation=None), max_pixels=LIMIT)
     assert np.abs(image.grey - brightness()).max() <= 1
-    assert "PhotometricInterpretation (taken for RGB)" in image.remarks[0]
+    assert "PhotometricInterpretation (assumed RGB)" in image.remarks[0]
 
 
 def table(descriptor: list[int], entries: np.ndarray) -> object:

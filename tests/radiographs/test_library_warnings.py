@@ -42,7 +42,7 @@ def odd_files() -> dict[str, tuple[bytes, str]]:
     return {
         "exif.jpg": (jpeg.getvalue(), "Corrupt EXIF data"),
         "tag.tif": (with_a_damaged_tag(GREY), "Skipping tag 65000"),
-        "deep.tif": (with_a_damaged_tag(colours, photometric="rgb"), "tifffile finds damage"),
+        "deep.tif": (with_a_damaged_tag(colours, photometric="rgb"), "tifffile reports damage"),
     }
 
 

@@ -48,7 +48,7 @@ def test_pseudonyms_stay_patients(name: str) -> None:
 def test_one_value_for_everybody_is_none_but_one_patient_among_unknown_ones_stays() -> None:
     found = identify(pd.Series(["Miller"] * 10))
     assert (found.keys == "").all()
-    assert found.notes[0].startswith("D017: 10 images have one and the same patient")
+    assert found.notes[0].startswith("D017: 10 images have the same patient")
     assert "Miller" not in found.notes[0]
     assert identify(pd.Series(["Miller"] * 4 + [""] * 10)).keys.tolist()[:4] == ["miller"] * 4
 

@@ -132,7 +132,7 @@ def test_arguments_and_answers_arrive_as_the_types_that_the_function_names(pool:
 
 
 def test_an_answer_of_another_type_is_refused_and_its_process_ended(pool: Readers, work: ModuleType) -> None:
-    with pytest.raises(CutOffError, match=r"^made what read it give invalid result$"):
+    with pytest.raises(CutOffError, match=r"^made its reader return an invalid result$"):
         pool.do(work.lie)
     assert pool.do(int, "7") == 7
 

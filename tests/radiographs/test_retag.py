@@ -182,7 +182,7 @@ def test_the_new_uid_is_the_standards_and_the_same_every_time() -> None:
         (radiograph()[:401], "is truncated"),
         (radiograph() + b"\0\0\0", "is truncated"),
         (radiograph(DigitalSignaturesSequence=[Dataset()]), "is digitally signed"),
-        (radiograph(LengthToEnd=7), "length to end"),
+        (radiograph(LengthToEnd=7), "length-to-end"),
         (radiograph().replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.113619.5.2\0\0"), "is not in the standard"),
         (radiograph().replace(b"\x18\0\x15\0CS", b"\x18\0\x15\0SH"), "not a code string"),
         (radiograph().replace(b"\x02\0\x03\0UI", b"\x02\0\x04\0UI"), r"\(0002,0003\)"),
