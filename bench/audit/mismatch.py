@@ -20,8 +20,8 @@ from radiographs.terms import Parts, fits, fitting, is_rest, parts_of
 from reports.tables.worklist import FAILED, JUDGED, NO_CLASS, NOT_SURE, OUT_OF_DISTRIBUTION, UNREGISTERED
 
 BODY_PART = "BodyPartExamined"  # as `Registration.sources` calls it
-CERTAIN_MISMATCH = 0.9  # mismatch from which on the model need not be sure what else the image shows
-VISIBLE = 0.5  # probability from which on a part counts as visible
+CERTAIN_MISMATCH = 0.9  # mismatch at or above which the model need not be sure what else the image shows
+VISIBLE = 0.5  # probability at or above which a part counts as visible
 OOD_LIMIT = 1.0  # OOD score above which an image is unlike the training images
 
 

@@ -31,7 +31,7 @@ class Device(StrEnum):
 
 
 class Engine(StrEnum):
-    """What computes the predictions of an exported model."""
+    """Inference engine of an exported model."""
 
     auto = "auto"
     native = "native"
@@ -61,7 +61,7 @@ ModelFolder = Annotated[Path, typer.Argument(metavar="MODEL", help="Model folder
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")]
 
 WithDevice = Annotated[Device, typer.Option("--device", help="Where networks compute.")]
-WithEngine = Annotated[Engine, typer.Option("--engine", help="What computes the predictions.")]
+WithEngine = Annotated[Engine, typer.Option("--engine", help="Inference engine.")]
 WeightsDir = Annotated[
     Path | None, typer.Option(envvar="XRAYBENCH_WEIGHTS", help="Folder with BACKBONE-*.safetensors or .pth files.")
 ]

@@ -99,7 +99,7 @@ class Progress:
         return f"{cell.name}: {found} ({seconds:.1f} s)"
 
     def _left(self) -> str:
-        """Time so far and left; a future cell is assumed to take as long as its model's cells did, else as the mean cell did."""
+        """Elapsed and remaining time; a future cell is assumed to take as long as its model's cells did, else as the mean cell did."""
         spent = time.perf_counter() - self.begun
         if not self.finished:
             return "time left: not known yet"
