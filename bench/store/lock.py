@@ -49,7 +49,9 @@ class Lock:
                 threading.Thread(target=self._beat, daemon=True).start()
                 return self
             self._take_over()
-        raise StoreError(f"{self.path.parent}: several runs are competing for this folder: try again, or give another --out")
+        raise StoreError(
+            f"{self.path.parent}: several runs are competing for this folder: try again, or give another --out"
+        )
 
     def __exit__(self, *_: object) -> None:
         """Release the lock."""

@@ -142,7 +142,7 @@ def test_what_cannot_be_done_is_said_in_one_line_before_anything_is_read(
 def test_the_command_prints_what_was_found(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import bench.inference.model
 
-    monkeypatch.setattr(bench.inference.model, "load_model", lambda _: Stub())
+    monkeypatch.setattr(bench.inference.model, "load_model", lambda _, **__: Stub())
     monkeypatch.chdir(tmp_path)
     app = typer.Typer()
     app.command()(audit_command.audit)

@@ -32,7 +32,7 @@ def test_a_damaged_prediction_file_is_refused_with_the_way_out(make_run: Callabl
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
-    with pytest.raises(ResultsError, match=rf"{CELL}/predictions.parquet .*checksum; run the same `bench run` again"):
+    with pytest.raises(ResultsError, match=rf"{CELL}/predictions.parquet .*checksum; repeat the same `bench run`"):
         load(run)
 
 
