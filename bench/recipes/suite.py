@@ -210,10 +210,10 @@ def load_suite(name: str, changes: Mapping[str, Any] | None = None) -> Suite:
     try:
         return Suite.model_validate(raw)
     except ValidationError as error:
-        raise UserError(f"suite {name!r}: {_in_words(error)}") from None
+        raise UserError(f"suite {name!r}: {_first_fault(error)}") from None
 
 
-def _in_words(error: ValidationError) -> str:
+def _first_fault(error: ValidationError) -> str:
     """Return what is wrong with the first wrong key, and the way out."""
     found = error.errors()
     first = next(

@@ -23,6 +23,7 @@ QUICK = {
     "efficientnet-probe": "deep",
     "efficientnet-svm": "deep",
     "fusion-svm": "fusion",
+    "fisher-fusion-svm": "fusion",
     "efficientnet-finetune": "deep",
 }
 STANDARD = [
