@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from bench.errors import UserError, one_line
 from bench.recipes import contract
 from bench.recipes.build import NotInstalledError, Resources, build, skip_reasons
+from bench.recipes.plugins import ROOMS
 from bench.recipes.suite import ModelSpec, Part, Suite
 
 # What the rooms import besides the packages of every installation, and the extra that provides it.
@@ -80,8 +81,8 @@ def _part_missing(where: str, part: Part, resources: Resources, failed: dict[str
         return error
     except UserError:
         raise
-    except ValueError as error:  # such as a backbone that no library knows
-        if part.class_.startswith("deep."):
+    except ValueError as error:  # such as a backbone that no library knows, or a dictionary that is missing
+        if part.class_.split(".")[0] in ROOMS:
             raise UserError(f"{where}: {error}") from None
     except Exception as error:  # noqa: BLE001 - of a user's own class: its cells will fail with it, and say so
         logging.getLogger(__name__).debug("%s: %s", where, error)

@@ -11,7 +11,6 @@ import json
 import sys
 import zipfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -22,14 +21,8 @@ from pydantic import ValidationError
 from bench.recipes import contract
 from bench.recipes.inputs import Rows
 from bench.recipes.search import Dimension
+from bench.recipes.small_data import SmallData, small_data, small_images, some_rows
 
-_CLASSES = (
-    "bright above",
-    "bright left",
-    "bright",
-    "nowhere",
-)  # the last one is in no training image, as happens in small folds
-_N_TRAIN, _N_VALID, _N_FEATURES = 24, 12, 20
 _NEAR = 0.02  # of the largest value: as much as bfloat16 rounds
 _PICKLED = (".pkl", ".pickle", ".joblib", ".pt", ".pth")
 
@@ -71,7 +64,7 @@ def check_encoder(encoder: Any, *, side: int = 64) -> None:
     _check_declared(encoder, name)
     if isinstance(encoder, contract.InferenceEncoder):
         encoder.inference_mode()
-    images, fresh, before = _images(8, side, 0), copy.deepcopy(encoder), _parameters(encoder)
+    images, fresh, before = small_images(8, side, 0), copy.deepcopy(encoder), _parameters(encoder)
     untouched = images.copy()
     values = _tried(name, "encode", lambda: encoder.encode(images))
     _check_encoding(values, len(images), name)
@@ -116,20 +109,10 @@ def check_head(head: Any, *, encoders: Sequence[Any] | None = None, side: int = 
         unfitted = copy.deepcopy(head)
         if "task" in _parameters(head):
             unfitted.task = task
-        _check_task(unfitted, _data(head, encoders, side, task), name, task)
+        _check_task(unfitted, small_data(head, encoders, side, task), name, task)
 
 
-@dataclass(frozen=True)
-class _Data:
-    """Inputs and labels (n, n_classes) of both parts."""
-
-    X: Any
-    y: np.ndarray
-    X_valid: Any
-    y_valid: np.ndarray
-
-
-def _check_task(unfitted: Any, data: _Data, name: str, task: str) -> None:
+def _check_task(unfitted: Any, data: SmallData, name: str, task: str) -> None:
     head, before, untouched = copy.deepcopy(unfitted), _parameters(unfitted), copy.deepcopy(data)
     _fitted(head, data, name, stir=1)
     _check_parameters(before, head, name, "fit")
@@ -145,7 +128,7 @@ def _check_task(unfitted: Any, data: _Data, name: str, task: str) -> None:
         "gives other probabilities when it is fitted again with the same seed",
         "draw from np.random.default_rng(seed), never from a global generator",
     )
-    few = head.predict_proba(_some_rows(data.X_valid, slice(0, 3), head))
+    few = head.predict_proba(some_rows(data.X_valid, slice(0, 3), head))
     _demand(
         _near(few, probability[:3]),
         name,
@@ -303,7 +286,7 @@ def _check_saved_encoder(encoder: Any, images: np.ndarray, values: np.ndarray, n
         )
 
 
-def _check_saved_head(head: Any, data: _Data, probability: np.ndarray, name: str) -> dict[str, Any]:
+def _check_saved_head(head: Any, data: SmallData, probability: np.ndarray, name: str) -> dict[str, Any]:
     """Save and load a head; return the content of its JSON files, as ``bench export`` passes it to refit."""
     with TemporaryDirectory() as place:
         folder = Path(place)
@@ -334,14 +317,14 @@ def _check_no_pickle(folder: Path, name: str) -> None:
         )
 
 
-def _check_pruned(head: Any, data: _Data, probability: np.ndarray, name: str) -> None:
+def _check_pruned(head: Any, data: SmallData, probability: np.ndarray, name: str) -> None:
     pruned = copy.deepcopy(head)
     kept = pruned.prune_to_support()
     near = np.allclose(pruned.predict_proba(data.X_valid[:, :, kept]), probability, atol=1e-6)
     _demand(near, name, "predicts differently after prune_to_support", "drop the images without weight, and no others")
 
 
-def _fitted(head: Any, data: _Data, name: str, *, stir: int) -> Any:
+def _fitted(head: Any, data: SmallData, name: str, *, stir: int) -> Any:
     """Fit, with the global generators in a different state each time: a head must not use them."""
     state, torch = np.random.get_state(), sys.modules.get("torch")  # noqa: NPY002 - it is restored
     np.random.seed(stir)  # noqa: NPY002
@@ -352,58 +335,6 @@ def _fitted(head: Any, data: _Data, name: str, *, stir: int) -> Any:
     finally:
         np.random.set_state(state)  # noqa: NPY002
     return head
-
-
-def _data(head: Any, encoders: Sequence[Any] | None, side: int, task: str) -> _Data:
-    """Make inputs of the kind that the head takes."""
-    n = _N_TRAIN + _N_VALID
-    y = _labels(n, task)
-    train, valid = np.arange(_N_TRAIN), np.arange(_N_TRAIN, n)
-    if encoders is not None and not encoders:
-        images = _images(n, side, 0, y)
-        return _Data(images[train], y[train], images[valid], y[valid])
-    if encoders is None:
-        noise = np.random.default_rng(0).normal(size=(n, _N_FEATURES))
-        found = [(noise + 2 * y @ np.eye(len(_CLASSES), _N_FEATURES)).astype(np.float32)]
-    else:
-        images = _images(n, side, 0, y)
-        found = [copy.deepcopy(encoder).encode(images) for encoder in encoders]
-    if contract.is_rowwise(head):
-        return _Data(Rows(found[0], train), y[train], Rows(found[0], valid), y[valid])
-    if contract.is_pairwise(head):
-        flat = [values.reshape(n, -1) for values in found]
-        distances = np.stack([((x[:, None] - x) ** 2).sum(axis=2) for x in flat])[:, :, :_N_TRAIN]
-        wanted = contract.n_landmarks(head, _N_TRAIN) or _N_TRAIN
-        distances = distances[:, :, :wanted].astype(np.float32)
-        return _Data(distances[:, train], y[train], distances[:, valid], y[valid])
-    X = np.concatenate(found, axis=1)
-    return _Data(X[train], y[train], X[valid], y[valid])
-
-
-def _labels(n: int, task: str) -> np.ndarray:
-    """Labels (n, n_classes) of 0 and 1; no image has the last class."""
-    if task == "multiclass":
-        return np.eye(len(_CLASSES), dtype=np.int8)[np.arange(n) % (len(_CLASSES) - 1)]
-    y = np.random.default_rng(1).integers(0, 2, (n, len(_CLASSES)), dtype=np.int8)
-    y[:, -1] = 0
-    y[y.sum(axis=1) == 0, 0] = 1
-    return y
-
-
-def _images(n: int, side: int, seed: int, y: np.ndarray | None = None) -> np.ndarray:
-    """Images (n, side, side) uint8 of noise, with a pattern for each label."""
-    images = np.random.default_rng(seed).integers(0, 120, (n, side, side), dtype=np.uint8)
-    for image, labels in zip(images, y if y is not None else [], strict=False):
-        for given, region in zip(labels, (np.s_[: side // 2], np.s_[:, : side // 2], np.s_[:]), strict=False):
-            image[region] += np.uint8(40 * given)
-    return images
-
-
-def _some_rows(X: Any, rows: slice, head: Any) -> Any:
-    """Take some rows of any kind of input."""
-    if isinstance(X, Rows):
-        return Rows(X.array, X.rows[rows])
-    return X[:, rows] if contract.is_pairwise(head) else X[rows]
 
 
 def _near(a: np.ndarray, b: np.ndarray) -> bool:

@@ -64,6 +64,19 @@ def test_a_wrong_parameter_is_refused_before_a_run_folder_is_begun(
     assert bench_command(*line).returncode == 0
 
 
+def test_a_dictionary_that_is_missing_is_refused_before_a_run_folder_is_begun(
+    bench_command: Command, phantom_folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "mine.toml").write_text(
+        'name = "mine"\n[models.fisher]\nhead = { class = "baselines.svm:SVM" }\n'
+        'encoders = [{ class = "baselines.fisher:FisherVector", dictionary = "missing.safetensors" }]\n'
+    )
+    done = bench_command("run", "--all", "--suite", "mine.toml", "--data", phantom_folder, "--folds", 2, "--out", "run")
+    assert done.returncode == 2
+    assert "models.fisher.encoders.0: dictionary missing.safetensors: No such file" in done.stderr
+    assert not (tmp_path / "run" / "run.json").exists()
+
+
 def test_a_run_that_was_begun_but_holds_no_cell_is_started_again(
     bench_command: Command, phantom_folder: Path, tmp_path: Path
 ) -> None:
